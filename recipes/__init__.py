@@ -1,0 +1,1 @@
+"""How the data and weights that ship inside the package are made."""

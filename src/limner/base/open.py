@@ -1,0 +1,129 @@
+"""Open a base model by name: the pocket base, a diffusers folder, or a hub id whose files are already here."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from transformers import CLIPTextModel, CLIPTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from limner.base import pocket
+from limner.base.model import BaseModel
+from limner.base.sd1 import SD1
+from limner.errors import UserError
+from limner.files import sha256_file
+
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> BaseModel:
+    """Load a base model onto a device, without asking a hub for anything.
+
+    `name` is "pocket", a folder in diffusers' layout, or a hub id ("owner/name") that the hub's cache holds.
+    Raises UserError when it is none of these or a family that Limner does not know.
+    """
+    folder = find_folder(name)
+    check_family(folder)
+    with _quiet():
+        networks = {
+            "unet": _load(UNet2DConditionModel, folder, "unet", dtype),
+            "vae": _load(AutoencoderKL, folder, "vae", dtype),
+            "text_encoder": _load(CLIPTextModel, folder, "text_encoder", dtype),
+        }
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+    scheduler = DDIMScheduler.from_config(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+    memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+    for part in ("unet", "vae"):
+        networks[part].to(memory_format=memory_format)
+    return BaseModel(
+        family=SD1,
+        name=str(name),
+        fingerprint=fingerprint(folder),
+        networks={part: network.to(device) for part, network in networks.items()},
+        tokenizer=tokenizer,
+        scheduler_config=dict(scheduler.config),
+        alphas_cumprod=scheduler.alphas_cumprod.float(),
+    )
+
+
+def find_folder(name: str | Path) -> Path:
+    """The diffusers folder that a name stands for."""
+    if str(name) == pocket.NAME:
+        return pocket.FOLDER
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            raise UserError(f"the base {path} is not in diffusers' layout: it has no model_index.json")
+        return path
+    if path.is_file():
+        raise UserError(f"the base {path} is a single file; give a diffusers folder or a hub id, or use --base pocket")
+    try:
+        return Path(snapshot_download(str(name), local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        raise UserError(
+            f"no base model {str(name)!r}: it is neither a folder nor in the hub's cache on this machine; "
+            "give a diffusers folder, or use --base pocket"
+        ) from error
+
+
+def check_family(folder: Path) -> None:
+    """Raise UserError unless the folder holds a whole model of a known family."""
+    missing = [part for part in PARTS if not (folder / part).is_dir()]
+    if missing:
+        raise UserError(f"the base {folder} lacks {', '.join(missing)}; copy the whole diffusers folder")
+    index = json.loads((folder / "model_index.json").read_text())
+    unet = json.loads((folder / "unet" / "config.json").read_text())
+    text = json.loads((folder / "text_encoder" / "config.json").read_text())
+    if "text_encoder_2" in index or "transformer" in index or unet.get("addition_embed_type"):
+        raise UserError(f"the base {folder} is a {index.get('_class_name')}, not Stable Diffusion 1.x; use a 1.x model")
+    if unet["in_channels"] != 4:
+        raise UserError(f"the base {folder} is an inpainting or editing model; use its plain 1.x version")
+    if unet["cross_attention_dim"] != text["hidden_size"] or unet.get("use_linear_projection"):
+        raise UserError(f"the base {folder} is not Stable Diffusion 1.x; use a 1.x model")
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the names and contents of a model folder's weights, configurations and vocabulary."""
+    digest = hashlib.sha256()
+    for path in sorted(p for part in PARTS for p in (folder / part).rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _load(network_class, folder: Path, part: str, dtype: torch.dtype):  # type: ignore[no-untyped-def]
+    names = {path.name for path in (folder / part).iterdir()}
+    variant = "fp16" if any(".fp16." in name for name in names) and not _has_plain(names) else None
+    key = "dtype" if network_class is CLIPTextModel else "torch_dtype"
+    try:
+        return network_class.from_pretrained(
+            folder / part, variant=variant, local_files_only=True, use_safetensors=True, **{key: dtype}
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot read the weights in {folder / part} ({error}); copy the folder again") from error
+
+
+def _has_plain(names: set[str]) -> bool:
+    return bool(names & {"model.safetensors", "diffusion_pytorch_model.safetensors"})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars or advice from the libraries while weights load."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    transformers_logging.disable_progress_bar()
+    verbosity = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(verbosity[0])
+        transformers_logging.set_verbosity(verbosity[1])

@@ -1,0 +1,30 @@
+"""Weights: what a method learned, in a neutral form that formats/ turn into files and back."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class Weights:
+    """Learned tensors under neutral names, with the metadata that goes into the file.
+
+    kind: "lora" (later "embedding", "checkpoint"). family: a base family's name, as in "sd1".
+    tensors: for kind "lora", "<network>.<module path>.<leaf>": network "unet" or "text_encoder" (diffusers' component
+    names), module path as in diffusers and transformers without the `text_model.` wrapper, leaf "lora_down" (rank,
+    in[, k, k]), "lora_up" (out, rank[, 1, 1]) or "alpha" (a scalar). The change of a weight is
+    alpha / rank * lora_up @ lora_down.
+    """
+
+    kind: str
+    family: str
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def modules(self) -> dict[str, dict[str, Tensor]]:
+        """{"<network>.<module path>": {leaf: tensor}}."""
+        grouped: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in self.tensors.items():
+            module, leaf = name.rsplit(".", 1)
+            grouped.setdefault(module, {})[leaf] = tensor
+        return grouped
