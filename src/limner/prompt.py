@@ -1,0 +1,182 @@
+"""The webui's prompt grammar: LoRA tags, AND, emphasis, and chunks of 75 tokens.
+
+The order in which a prompt is taken apart is AUTOMATIC1111's (1.10): `<lora:...>` tags leave the text, AND splits it,
+timed edits (edits.py) turn each part into a timeline of texts, and emphasis is read from each of these texts.
+Nothing that brackets do wrong is an error: what has no meaning is text.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from limner.errors import UserError
+
+CHUNK = 75  # tokens of one chunk between its start and end marks
+COMMA_REACH = 20  # a full chunk breaks after a comma that is at most this many tokens back
+
+TAG = re.compile(r"<(\w+):([^>]+)>")
+AND = re.compile(r"\bAND\b")
+PART_WEIGHT = re.compile(r"(.*?)(?:\s*:\s*([-+]?(?:\d+\.?|\d*\.\d+)))?\s*", re.DOTALL)
+BREAK = re.compile(r"\s*\bBREAK\b\s*")
+EMPHASIS = re.compile(r"\\[()\[\]\\]?|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[()\[\]:]|[^\\()\[\]:]+")
+
+
+@dataclass(frozen=True)
+class LoraTag:
+    """`<lora:name:text_strength:unet_strength:rank>`; `rank` None takes the file's whole rank."""
+
+    name: str
+    text_strength: float = 1.0
+    unet_strength: float = 1.0
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One side of an AND, and how much it counts. A prompt without AND has one part."""
+
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class ParsedPrompt:
+    """A prompt without its LoRA tags, split at AND."""
+
+    loras: list[LoraTag]
+    parts: list[Part]
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A run of text of one emphasis. The text BREAK of weight -1 ends a chunk."""
+
+    text: str
+    weight: float = 1.0
+
+    @property
+    def is_break(self) -> bool:
+        return self.text == "BREAK" and self.weight == -1
+
+
+@dataclass
+class Chunk:
+    """At most 75 token ids and as many emphasis weights, without start, end and padding."""
+
+    ids: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+
+def parse_prompt(text: str) -> ParsedPrompt:
+    """Take the LoRA tags out and split at AND. Raises UserError for a tag that Limner does not know or cannot read."""
+    loras = [lora_tag(kind, arguments) for kind, arguments in TAG.findall(text)]
+    parts = []
+    for piece in AND.split(TAG.sub("", text)):
+        match = PART_WEIGHT.fullmatch(piece)
+        assert match is not None  # the pattern takes any text
+        parts.append(Part(match[1], float(match[2]) if match[2] else 1.0))
+    return ParsedPrompt(loras, parts)
+
+
+def lora_tag(kind: str, arguments: str) -> LoraTag:
+    """A tag's positional fields (name, text, unet, rank) and named ones (te=, unet=, dyn=); named ones win."""
+    tag = f"<{kind}:{arguments}>"
+    if kind not in ("lora", "lyco"):
+        raise UserError(
+            f"the prompt's {tag} names a kind of network that Limner does not know; use <lora:name:strength>"
+        )
+    items = arguments.split(":")
+    named = dict(item.split("=") for item in items if item.count("=") == 1)
+    fields = [item for item in items if item.count("=") != 1]
+    try:
+        text = float(named.get("te", fields[1] if len(fields) > 1 else 1.0))
+        # the unet follows the text encoder, wherever that was said
+        unet = float(named.get("unet", fields[2] if len(fields) > 2 else text))
+        rank = named.get("dyn", fields[3] if len(fields) > 3 else None)
+        if not math.isfinite(text) or not math.isfinite(unet):
+            raise ValueError
+        return LoraTag(fields[0], text, unet, None if rank is None else int(rank))
+    except (ValueError, IndexError) as error:
+        raise UserError(f"cannot read the prompt's {tag}; write <lora:name:1> or <lora:name:0.8:0.6>") from error
+
+
+def emphasis(text: str) -> list[Fragment]:
+    """Fragments with their weights: `(x)` times 1.1, `[x]` divided by 1.1, `(x:1.3)`, nested ones multiplied."""
+    texts: list[str] = []
+    weights: list[float] = []
+    opened: dict[str, list[int]] = {"(": [], "[": []}
+
+    def scale(start: int, factor: float) -> None:
+        weights[start:] = [weight * factor for weight in weights[start:]]
+
+    def add(text: str, weight: float = 1.0) -> None:
+        texts.append(text)
+        weights.append(weight)
+
+    for match in EMPHASIS.finditer(text):
+        token = match[0]
+        if token[0] == "\\":
+            add(token[1:])
+        elif token in opened:
+            opened[token].append(len(texts))
+        elif match["weight"] and opened["("]:
+            scale(opened["("].pop(), _number(match["weight"], text))
+        elif token == ")" and opened["("]:
+            scale(opened["("].pop(), 1.1)
+        elif token == "]" and opened["["]:
+            scale(opened["["].pop(), 1 / 1.1)
+        else:
+            first, *rest = BREAK.split(token)
+            add(first)
+            for piece in rest:
+                add("BREAK", -1.0)
+                add(piece)
+    for bracket, factor in (("(", 1.1), ("[", 1 / 1.1)):
+        for start in opened[bracket]:
+            scale(start, factor)
+    return _merged(texts, weights)
+
+
+def _merged(texts: list[str], weights: list[float]) -> list[Fragment]:
+    """Neighbours of one weight as one fragment."""
+    merged: list[Fragment] = []
+    for text, weight in zip(texts, weights, strict=True):
+        if merged and merged[-1].weight == weight:
+            merged[-1] = Fragment(merged[-1].text + text, weight)
+        else:
+            merged.append(Fragment(text, weight))
+    return merged or [Fragment("")]
+
+
+def _number(digits: str, text: str) -> float:
+    try:
+        return float(digits)
+    except ValueError as error:
+        raise UserError(f"the prompt {text!r} has the emphasis {digits!r}, which is not a number") from error
+
+
+def chunks(text: str, tokenize: Callable[[str], list[int]], comma: int) -> list[Chunk]:
+    """The text's tokens in chunks, at least one; `comma` is the id of a comma's token."""
+    done: list[Chunk] = []
+    chunk = Chunk()
+    last_comma: int | None = None  # its place in the current chunk
+    for fragment in emphasis(text):
+        if fragment.is_break:
+            done.append(chunk)
+            chunk, last_comma = Chunk(), None
+            continue
+        for token in tokenize(fragment.text):
+            full = len(chunk.ids) == CHUNK
+            if token == comma:
+                last_comma = len(chunk.ids)
+            elif full and last_comma is not None and CHUNK - last_comma <= COMMA_REACH:
+                cut = last_comma + 1
+                done.append(Chunk(chunk.ids[:cut], chunk.weights[:cut]))
+                chunk, last_comma = Chunk(chunk.ids[cut:], chunk.weights[cut:]), None
+            if len(chunk.ids) == CHUNK:
+                done.append(chunk)
+                chunk, last_comma = Chunk(), None
+            chunk.ids.append(token)
+            chunk.weights.append(fragment.weight)
+    return [*done, chunk] if chunk.ids or not done else done
