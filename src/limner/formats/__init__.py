@@ -1,0 +1,81 @@
+"""Files that other programs open, written, verified and read back."""
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.base.model import BaseModel
+from limner.errors import UserError
+from limner.files import atomic_path
+from limner.formats.dotted import Dotted
+from limner.formats.header import SUFFIX, read_header
+from limner.formats.identify import kind
+from limner.formats.inspect import Summary, inspect
+from limner.formats.kohya import Kohya
+from limner.formats.metadata import Description
+from limner.formats.verify import ReaderReport, verify
+from limner.weights import Weights
+
+__all__ = [
+    "Description", "ReaderReport", "Saved", "Summary", "formats", "inspect", "load_weights", "save_weights", "verify",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A finished file and what each program makes of it (empty if nobody asked for verification)."""
+
+    path: Path
+    size_bytes: int
+    reports: list[ReaderReport]
+
+
+def formats() -> dict[str, Any]:
+    """Every format by name: those built in, and those that other packages register as `limner.formats`.
+
+    A format has `sniff(header) -> bool` and `load(path) -> Weights`; one that can write also has
+    `serialize(weights, name, dtype) -> bytes`.
+    """
+    found = {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
+    return found | {Kohya.name: Kohya, Dotted.name: Dotted}
+
+
+def save_weights(
+    weights: Weights,
+    path: Path,
+    format: str = Kohya.name,
+    dtype: torch.dtype = torch.float16,
+    model: BaseModel | None = None,
+) -> Saved:
+    """Write the weights as one file, whole or not at all; with a model, the file is verified before it takes its name.
+
+    Raises UserError for a path that cannot be written or does not end in .safetensors, for weights that the format
+    cannot hold, and for a file that any program would read wrongly (which is then not kept).
+    """
+    writers = {name: each for name, each in formats().items() if hasattr(each, "serialize")}
+    if format not in writers:
+        raise UserError(f"no format {format!r} to write {path} in; use {' or '.join(writers)}")
+    if path.suffix != SUFFIX:
+        raise UserError(f"{path} does not end in {SUFFIX}, by which other programs find it; use {path.stem}{SUFFIX}")
+    data = writers[format].serialize(weights, path.stem, dtype)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+            reports = [] if model is None else verify(temporary, model, weights, str(path))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
+    return Saved(path, len(data), reports)
+
+
+def load_weights(path: Path) -> Weights:
+    """Read a LoRA file of any known naming, told by its contents; UserError, with the reason, if it is none."""
+    header = read_header(path)
+    for format in formats().values():
+        if format.sniff(header):
+            return format.load(path)
+    raise UserError(
+        f"{path} is not a LoRA that Limner reads (it looks like: {kind(header)}); use a kohya or diffusers one"
+    )

@@ -1,0 +1,128 @@
+"""The metadata of a LoRA file: kohya's `ss_*`, the model spec's `modelspec.*`, and Limner's run card."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from limner.base.model import Family
+from limner.errors import UserError
+from limner.weights import Weights
+
+RUN_CARD = "limner.run_card"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file says about its making; whatever is None stays out of it.
+
+    Fields marked `ss` are written under kohya's name `ss_<that>`, which A1111 and kohya's tools show. `run_card` is
+    anything that JSON can hold. No field should carry a folder of the maker's machine.
+    """
+
+    title: str
+    keyword: str | None = None
+    about: str | None = None
+    resolution: tuple[int, int] | None = None  # pixels, width and height
+    prediction_type: str = "epsilon"
+    run_card: dict[str, Any] = field(default_factory=dict)
+    base_name: str | None = field(default=None, metadata={"ss": "sd_model_name"})
+    seed: int | None = field(default=None, metadata={"ss": "seed"})
+    steps: int | None = field(default=None, metadata={"ss": "steps"})
+    max_steps: int | None = field(default=None, metadata={"ss": "max_train_steps"})
+    epochs: int | None = field(default=None, metadata={"ss": "epoch"})
+    learning_rate: float | None = field(default=None, metadata={"ss": "learning_rate"})
+    unet_learning_rate: float | None = field(default=None, metadata={"ss": "unet_lr"})
+    text_learning_rate: float | None = field(default=None, metadata={"ss": "text_encoder_lr"})
+    optimizer: str | None = field(default=None, metadata={"ss": "optimizer"})
+    schedule: str | None = field(default=None, metadata={"ss": "lr_scheduler"})
+    warmup_steps: int | None = field(default=None, metadata={"ss": "lr_warmup_steps"})
+    batch_size: int | None = field(default=None, metadata={"ss": "total_batch_size"})
+    gradient_accumulation: int | None = field(default=None, metadata={"ss": "gradient_accumulation_steps"})
+    gradient_checkpointing: bool | None = field(default=None, metadata={"ss": "gradient_checkpointing"})
+    max_grad_norm: float | None = field(default=None, metadata={"ss": "max_grad_norm"})
+    min_snr_gamma: float | None = field(default=None, metadata={"ss": "min_snr_gamma"})
+    precision: str | None = field(default=None, metadata={"ss": "mixed_precision"})
+    clip_skip: int | None = field(default=None, metadata={"ss": "clip_skip"})
+    num_images: int | None = field(default=None, metadata={"ss": "num_train_images"})
+    num_class_images: int | None = field(default=None, metadata={"ss": "num_reg_images"})
+    started_at: float | None = field(default=None, metadata={"ss": "training_started_at"})  # Unix time, seconds
+    finished_at: float | None = field(default=None, metadata={"ss": "training_finished_at"})
+    tag_frequency: dict[str, dict[str, int]] | None = field(default=None, metadata={"ss": "tag_frequency"})
+
+    def metadata(self, family: Family) -> dict[str, str]:
+        """The entries for `Weights.metadata`; those that follow from the tensors are added when the file is written."""
+        entries = {
+            f"ss_{item.metadata['ss']}": _text(getattr(self, item.name))
+            for item in fields(self)
+            if "ss" in item.metadata and getattr(self, item.name) is not None
+        }
+        v_prediction = self.prediction_type == "v_prediction"
+        entries["ss_base_model_version"] = family.ss_base_model_version + ("_v" if v_prediction else "")
+        entries["modelspec.prediction_type"] = "v" if v_prediction else "epsilon"
+        entries["modelspec.title"] = self.title
+        if self.keyword is not None:
+            entries["modelspec.trigger_phrase"] = self.keyword
+        if self.about is not None:
+            entries["modelspec.description"] = self.about
+        if self.resolution is not None:
+            entries["ss_resolution"] = str(self.resolution)
+            entries["modelspec.resolution"] = "x".join(str(side) for side in self.resolution)
+        if self.finished_at is not None:
+            entries["modelspec.date"] = datetime.fromtimestamp(self.finished_at, UTC).isoformat(timespec="seconds")
+        if self.run_card:
+            entries[RUN_CARD] = json.dumps(self.run_card, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        return entries
+
+
+def complete(weights: Weights, family: Family, name: str) -> dict[str, str]:
+    """The weights' metadata with what every LoRA file must say, from its tensors and the stem it is saved under."""
+    derived = {
+        "ss_v2": "False",
+        "ss_base_model_version": family.ss_base_model_version,
+        "ss_output_name": name,
+        **_network(weights),
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{family.modelspec}/lora",
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": name,
+        "modelspec.resolution": f"{family.resolution}x{family.resolution}",
+        "format": "pt",
+    }
+    return derived | weights.metadata
+
+
+def run_card(metadata: dict[str, str]) -> dict[str, Any] | None:
+    """The run card of a file's metadata, or None if it has none that can be read."""
+    try:
+        card = json.loads(metadata.get(RUN_CARD, "null"))
+    except (ValueError, RecursionError):
+        return None
+    return card if isinstance(card, dict) else None
+
+
+def _network(weights: Weights) -> dict[str, str]:
+    """kohya's description of the network; "Dynamic" is its word where modules differ."""
+    dims: Counter[int] = Counter()
+    alphas: Counter[float] = Counter()
+    conv_dims: Counter[int] = Counter()
+    for module in weights.modules().values():
+        down = module["lora_down"]
+        dims[down.shape[0]] += 1
+        alphas[round(float(module["alpha"]), 6)] += 1
+        if down.ndim == 4 and down.shape[-1] > 1:
+            conv_dims[down.shape[0]] += 1
+    if not dims:
+        raise UserError("there is nothing to save: no layer was trained; choose some with layers")
+    arguments = {"conv_dim": str(next(iter(conv_dims)))} if len(conv_dims) == 1 else {}
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(next(iter(dims))) if len(dims) == 1 else "Dynamic",
+        "ss_network_alpha": str(next(iter(alphas))) if len(alphas) == 1 else "Dynamic",
+        "ss_network_args": json.dumps(arguments),
+    }
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
