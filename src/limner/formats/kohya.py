@@ -23,9 +23,10 @@ LEAVES = {"lora_down": "lora_down.weight", "lora_up": "lora_up.weight", "alpha":
 # writes dots as underscores, so that only this list tells where a path like `attn1_to_out_0` is to be cut.
 _PARTS = [
     "down_blocks", "mid_block", "up_blocks", "attentions", "resnets", "downsamplers", "upsamplers",
-    "transformer_blocks", "attn1", "attn2", "to_q", "to_k", "to_v", "to_out", "ff", "net", "proj", "proj_in", "proj_out", "conv", "conv1",
-    "conv2", "conv_in", "conv_out", "conv_shortcut", "time_emb_proj", "time_embedding", "linear_1", "linear_2",
-    "text_model", "encoder", "layers", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj", "mlp", "fc1", "fc2",
+    "transformer_blocks", "attn1", "attn2", "to_q", "to_k", "to_v", "to_out", "ff", "net", "proj", "proj_in",
+    "proj_out", "conv", "conv1", "conv2", "conv_in", "conv_out", "conv_shortcut", "time_emb_proj", "time_embedding",
+    "linear_1", "linear_2", "text_model", "encoder", "layers", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj",
+    "mlp", "fc1", "fc2",
 ]  # fmt: skip
 _PART = re.compile(rf"({'|'.join(sorted(_PARTS, key=len, reverse=True))}|\d+)(?:_|$)")
 

@@ -122,9 +122,9 @@ def _taken(tensors: Tensors, table: dict[str, str]) -> Reading:
 # The words in stable-diffusion.cpp's own names that hold an underscore; any other underscore it takes for a dot.
 _WORDS = [
     "self_attn", "out_proj", "q_proj", "k_proj", "v_proj", "to_k", "to_q", "to_v", "to_out", "text_model",
-    "down_blocks", "mid_block", "up_block", "proj_in", "proj_out", "transformer_blocks", "conv_in", "conv_out", "time_emb_proj",
-    "conv_shortcut", "time_embedding", "conv_norm_out", "input_blocks", "output_blocks", "middle_block",
-    "skip_connection", "emb_layers", "in_layers", "out_layers", "lora_down", "lora_up",
+    "down_blocks", "mid_block", "up_block", "proj_in", "proj_out", "transformer_blocks", "conv_in", "conv_out",
+    "time_emb_proj", "conv_shortcut", "time_embedding", "conv_norm_out", "input_blocks", "output_blocks",
+    "middle_block", "skip_connection", "emb_layers", "in_layers", "out_layers", "lora_down", "lora_up",
 ]  # fmt: skip
 
 
