@@ -1,0 +1,162 @@
+"""Latents and text states on disk, filed under a hash of everything that they depend on.
+
+An entry is one safetensors file, named by the SHA-256 of its recipe. Its header repeats the recipe and a digest of
+the tensor, so that a damaged, cut short or exchanged entry is noticed and computed again.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from limner.base import model as base_model
+from limner.base.model import BaseModel, Conditioning
+from limner.data import colour, crop, folder
+from limner.data.batch import Example
+from limner.data.crop import Crop, crops_for, pixels
+from limner.data.folder import Picture
+from limner.errors import UserError
+from limner.files import atomic_path
+
+
+def encode_examples(
+    model: BaseModel,
+    pictures: list[Picture],
+    captions: list[str],
+    resolution: int,
+    crops: int,
+    seed: int,
+    cache_dir: Path,
+    text: bool,
+    clip_skip: int = 1,
+    weight: float = 1.0,
+) -> list[Example]:
+    """One example for each crop of each picture: the centre and `crops` random ones (see crop.crops_for).
+
+    text: whether to encode the captions too; False where the text encoder is to be trained.
+    To be called before a method attaches to the model: entries are filed under the fingerprint of the model's files.
+    Raises UserError if the cache cannot be written or the base's autoencoder overflows.
+    """
+    return list(
+        iterate_examples(model, pictures, captions, resolution, crops, seed, cache_dir, text, clip_skip, weight)
+    )
+
+
+def iterate_examples(
+    model: BaseModel,
+    pictures: list[Picture],
+    captions: list[str],
+    resolution: int,
+    crops: int,
+    seed: int,
+    cache_dir: Path,
+    text: bool,
+    clip_skip: int = 1,
+    weight: float = 1.0,
+) -> Iterator[Example]:
+    """As encode_examples, one by one for a reader that shows progress; picture by picture, centre crops first."""
+    told: dict[str, Conditioning] = {}
+    for picture, caption in zip(pictures, captions, strict=True):
+        if text and caption not in told:
+            told[caption] = encode_caption(model, caption, cache_dir, clip_skip)
+        opened = functools.cache(picture.open)  # not before a crop is missing, and once for all of them
+        for view in crops_for(picture, resolution, crops, seed):
+            latents = _latents(model, picture, view, opened, cache_dir)
+            yield Example(latents, caption, told.get(caption), weight)
+
+
+def encode_caption(model: BaseModel, caption: str, cache_dir: Path, clip_skip: int = 1) -> Conditioning:
+    """The conditioning (batch of 1) of a caption, from the cache if it is there."""
+    recipe = _recipe(model, "text", caption=caption, clip_skip=clip_skip)
+
+    def compute() -> Tensor:
+        return model.encode_prompts([caption], clip_skip).hidden_states
+
+    return Conditioning(_cached(cache_dir, recipe, compute))
+
+
+def _latents(
+    model: BaseModel, picture: Picture, view: Crop, opened: Callable[[], Image.Image], cache_dir: Path
+) -> Tensor:
+    """Scaled latents (4, h/8, w/8) float32 of a crop: the posterior's mean.
+
+    One crop at a time, whatever else is missing: in a batch the last bits would depend on what the cache holds.
+    """
+    recipe = _recipe(model, "latents", picture=picture.sha256, box=list(view.box), size=[view.width, view.height])
+
+    def compute() -> Tensor:
+        latents = model.encode_images(pixels(opened(), view)[None])[0].float()
+        if not latents.isfinite().all():
+            raise UserError(
+                f"the base's autoencoder overflows in {str(model.dtype).removeprefix('torch.')} on {picture.path}; "
+                "use --precision bf16 or fp32"
+            )
+        return latents
+
+    return _cached(cache_dir, recipe, compute)
+
+
+def _recipe(model: BaseModel, kind: str, **inputs: str | int | list) -> str:
+    """All that an entry depends on, as JSON with sorted keys."""
+    common = {"base": model.fingerprint, "dtype": str(model.dtype), "device": model.device.type, "code": _code()}
+    return json.dumps({"kind": kind, **inputs, **common}, sort_keys=True)
+
+
+@functools.cache
+def _code() -> str:
+    """A hash of the code between file and tensor, ours by its text and the libraries' by their versions.
+
+    No version number to forget: an entry that older code wrote is never taken for today's.
+    """
+    digest = hashlib.sha256()
+    for module in (base_model, folder, colour, crop):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    for library in ("pillow", "torch", "diffusers", "transformers"):
+        digest.update(f"{library} {version(library)}".encode())
+    return digest.hexdigest()
+
+
+def _cached(cache_dir: Path, recipe: str, compute: Callable[[], Tensor]) -> Tensor:
+    """The tensor of a recipe: from its entry if that is sound, else computed and filed. Always on the CPU."""
+    path = cache_dir / f"{hashlib.sha256(recipe.encode()).hexdigest()}.safetensors"
+    found = _read(path, recipe)
+    if found is not None:
+        return found
+    with torch.no_grad():  # not inference_mode: autograd must be able to save these for a backward pass
+        tensor = compute().cpu().contiguous()
+    _write(path, recipe, tensor)
+    return tensor
+
+
+def _read(path: Path, recipe: str) -> Tensor | None:
+    try:
+        with safe_open(path, "pt") as entry:
+            stamp = (entry.metadata() or {}).get("entry")
+            tensor = entry.get_tensor("tensor").clone()  # off the file's memory map
+    except (SafetensorError, OSError, ValueError):
+        return None
+    return tensor if stamp == _stamp(recipe, tensor) else None
+
+
+def _write(path: Path, recipe: str, tensor: Tensor) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            save_file({"tensor": tensor}, temporary, {"entry": _stamp(recipe, tensor)})
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write to the cache {path.parent} ({error}); free some space or move it") from error
+
+
+def _stamp(recipe: str, tensor: Tensor) -> str:
+    """The recipe and the tensor's SHA-256 under one key: safetensors writes several in an order that varies."""
+    raw = tensor.contiguous().view(torch.uint8).numpy().tobytes()
+    digest = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype} ".encode() + raw).hexdigest()
+    return f"{digest} {recipe}"

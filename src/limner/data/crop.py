@@ -1,0 +1,94 @@
+"""Aspect-ratio buckets and the crops that fill them."""
+
+import math
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limner.data.folder import Picture
+from limner.errors import UserError
+
+SMALLEST_VIEW = 0.75  # of the centre crop's sides that a random crop shows at least
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A view of a picture: `box` (left, top, right, bottom) in source pixels, resampled to width x height."""
+
+    box: tuple[float, float, float, float]
+    width: int
+    height: int
+
+    @property
+    def enlargement(self) -> float:
+        """Target pixels per source pixel; above 1 the crop is blurred by upscaling."""
+        return self.width / (self.box[2] - self.box[0])
+
+
+def buckets(resolution: int) -> list[tuple[int, int]]:
+    """The (width, height) that training uses: sides in steps of 64 (16 up to resolution 256), area at most
+    resolution^2 and as near to it as the step allows, sides from half to double the resolution.
+
+    Raises UserError for a resolution that is no multiple of the step.
+    """
+    step = 16 if resolution <= 256 else 64
+    if resolution < 2 * step or resolution % step:
+        better = max(2, round(resolution / step)) * step
+        raise UserError(f"a resolution of {resolution} pixels is no multiple of {step}; take {better}")
+    shortest = math.ceil(resolution / 2 / step) * step
+    landscape = set()
+    for width in range(resolution, 2 * resolution + 1, step):
+        height = resolution**2 // width // step * step
+        if height >= shortest:
+            landscape.add((width, height))
+    return sorted(landscape | {(height, width) for width, height in landscape})
+
+
+def assign(width: int, height: int, choices: list[tuple[int, int]]) -> tuple[int, int]:
+    """The bucket whose aspect ratio is nearest to a picture's, by the ratio's logarithm; of equals the larger."""
+    aspect = math.log(width / height)
+    return min(
+        choices, key=lambda size: (round(abs(math.log(size[0] / size[1]) - aspect), 9), -size[0] * size[1], size)
+    )
+
+
+def crops_for(picture: Picture, resolution: int, random_crops: int, seed: int) -> list[Crop]:
+    """The centre crop, and up to `random_crops` further ones that the seed and the picture's bytes decide.
+
+    A random crop shows 75 to 100% of the centre crop's width, anywhere in the picture; it never enlarges more than
+    the centre crop does, so that a small picture yields fewer: equal crops are given once. Crop i is the same
+    however many are asked for.
+    """
+    width, height = assign(picture.width, picture.height, buckets(resolution))
+    scale = min(picture.width / width, picture.height / height)  # source pixels per target pixel
+    crops = [_place(picture, width, height, scale, 0.5, 0.5)]
+    for index in range(random_crops):
+        rng = random.Random(f"{seed} {picture.sha256} {index}")
+        smallest = min(1.0, max(SMALLEST_VIEW, 1 / scale))
+        view, across, down = rng.uniform(smallest, 1), rng.random(), rng.random()
+        crops.append(_place(picture, width, height, scale * view, across, down))
+    return list(dict.fromkeys(crops))
+
+
+def enlarged(pictures: list[Picture], resolution: int) -> list[tuple[Picture, float]]:
+    """The pictures that are smaller than their bucket, with the factor by which their centre crop is enlarged."""
+    factors = [(picture, crops_for(picture, resolution, 0, 0)[0].enlargement) for picture in pictures]
+    return [(picture, factor) for picture, factor in factors if factor > 1]
+
+
+def pixels(image: Image.Image, crop: Crop) -> Tensor:
+    """Float32 (3, height, width) in -1..1 of an RGB image's crop, by Lanczos."""
+    view = image.resize((crop.width, crop.height), Image.Resampling.LANCZOS, box=crop.box)
+    return torch.from_numpy(np.asarray(view, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
+
+
+def _place(picture: Picture, width: int, height: int, scale: float, across: float, down: float) -> Crop:
+    box_width, box_height = min(width * scale, picture.width), min(height * scale, picture.height)
+    left, top = (picture.width - box_width) * across, (picture.height - box_height) * down
+    # Rounding of the sums must not leave the picture: Pillow refuses such a box.
+    right, bottom = min(left + box_width, picture.width), min(top + box_height, picture.height)
+    return Crop((left, top, right, bottom), width, height)

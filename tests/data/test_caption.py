@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+from transformers import CLIPTokenizerFast
+
+from limner.base.pocket import FOLDER
+from limner.data.caption import caption_for, keyword_problem, proposals
+from limner.data.folder import Picture
+from limner.errors import UserError
+
+
+def picture(caption: str | None) -> Picture:
+    return Picture(Path("a.png"), "0" * 64, 64, 64, caption)
+
+
+@pytest.fixture(scope="module")
+def tokenize():
+    tokenizer = CLIPTokenizerFast.from_pretrained(FOLDER / "tokenizer")
+    return lambda text: tokenizer(text, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("a fox, zvq style", "a fox, zvq style"),
+        ("a fox in ZVQ style", "a fox in ZVQ style"),
+        ("a fox", "zvq, a fox"),
+        ("a zvqs fox", "zvq, a zvqs fox"),
+        (None, "zvq dog"),
+    ],
+)
+def test_own_caption_or_template(own: str | None, expected: str) -> None:
+    assert caption_for(picture(own), "zvq", "dog") == expected
+
+
+def test_templates() -> None:
+    assert caption_for(picture(None), "zvq", "dog", "a photo of {keyword} {class}") == "a photo of zvq dog"
+    assert caption_for(picture(None), "zvq", "", "a photo of {keyword} {class}, outdoors") == (
+        "a photo of zvq , outdoors"
+    )
+    assert caption_for(picture(None), "", "dog", "a photo of a {class}") == "a photo of a dog"
+    assert caption_for(picture(None), "zvq", "dog", "a photo of a {class}") == "zvq, a photo of a dog"
+    assert caption_for(picture(None), "{class}", "dog", "{keyword} {class}") == "{class} dog"
+    with pytest.raises(UserError, match=r"unknown \{klass\}"):
+        caption_for(picture(None), "zvq", "dog", "{keyword} {klass}")
+    with pytest.raises(UserError, match=r"unknown \{class.__init__\}"):
+        caption_for(picture(None), "zvq", "dog", "{keyword} {class.__init__}")
+
+
+@pytest.mark.parametrize("keyword", ["cat", "Dog", "emma", "my cat", "red_car", "a", "teapot"])
+def test_common_words_are_warned_of(keyword: str, tokenize) -> None:
+    problem = keyword_problem(keyword, tokenize)
+    assert problem is not None
+    assert repr(keyword) in problem
+    better = proposals(keyword, tokenize)
+    assert len(set(better)) == 3
+    assert all(repr(word) in problem and keyword_problem(word, tokenize) is None for word in better)
+    assert better == proposals(keyword, tokenize)
+
+
+@pytest.mark.parametrize("keyword", ["sks", "ohwx", "ohwx woman", "zvq style", "fxemoji", "limner"])
+def test_rare_keywords_pass(keyword: str, tokenize) -> None:
+    assert keyword_problem(keyword, tokenize) is None
+
+
+def test_syntax_and_empty_keywords_are_warned_of(tokenize) -> None:
+    assert "syntax" in (keyword_problem("zv(q", tokenize) or "")
+    assert "no letters" in (keyword_problem("", tokenize) or "")
