@@ -1,0 +1,112 @@
+"""What steers sampling: the prompt's conditioning at each call of the network, and its guided prediction.
+
+Composition by AND is composable diffusion (Liu et al. 2022, arXiv 2206.01714), as in the webui.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limner.base.model import BaseModel, Conditioning
+from limner.edits import entry_at, timeline
+from limner.prompt import Chunk, Part, chunks
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """States (1, tokens, dim), each good up to its last step; see `entry_at`."""
+
+    ends: list[int]
+    states: list[Tensor]
+
+    def at(self, call: int) -> Tensor:
+        return self.states[entry_at(self.ends, call)]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """The prompt's parts, each with its share of the guidance, and the negative prompt."""
+
+    parts: list[tuple[Timeline, float]]
+    negative: Timeline
+    cfg_scale: float
+
+    def predict(self, model: BaseModel, latents: Tensor, timestep: Tensor, call: int) -> Tensor:
+        """uncond + sum_i w_i * cfg * (cond_i - uncond), float32, for latents (batch, 4, h, w) at one timestep.
+
+        A single part of guidance 1 is its own prediction, so that the negative prompt need not be computed.
+        """
+        scales = [weight * self.cfg_scale for _, weight in self.parts]
+        states = _equal_length([part.at(call) for part, _ in self.parts])
+        if scales == [1.0]:
+            return _predict(model, latents, timestep, states)[0]
+        negative = self.negative.at(call)
+        if negative.shape[1] == states[0].shape[1]:
+            base, *parts = _predict(model, latents, timestep, [negative, *states])
+        else:
+            (base,) = _predict(model, latents, timestep, [negative])
+            parts = _predict(model, latents, timestep, states)
+        guided = base
+        for part, scale in zip(parts, scales, strict=True):
+            guided = guided + scale * (part - base)
+        return guided
+
+
+def _predict(model: BaseModel, latents: Tensor, timestep: Tensor, states: list[Tensor]) -> list[Tensor]:
+    """The network's output for the same latents under each conditioning, in one call."""
+    batch = len(latents)
+    told = torch.cat([state.expand(batch, -1, -1) for state in states])
+    repeated = latents.to(model.dtype).repeat(len(states), 1, 1, 1)
+    predicted = model.predict(repeated, timestep.expand(len(repeated)), Conditioning(told))
+    return list(predicted.float().split(batch))
+
+
+def _equal_length(states: list[Tensor]) -> list[Tensor]:
+    """Parts of an AND as long as the longest, the last vector repeated, as the webui does."""
+    longest = max(state.shape[1] for state in states)
+    return [torch.cat([s, s[:, -1:].expand(-1, longest - s.shape[1], -1)], dim=1) for s in states]
+
+
+def encode(
+    model: BaseModel, parts: list[Part], negative: str, cfg_scale: float, steps: int, clip_skip: int = 1
+) -> Guidance:
+    """Encode a prompt's parts and the negative prompt for `steps` steps; AND has no meaning in a negative prompt."""
+    return Guidance(
+        parts=[(encode_timeline(model, part.text, steps, clip_skip), part.weight) for part in parts],
+        negative=encode_timeline(model, negative, steps, clip_skip),
+        cfg_scale=cfg_scale,
+    )
+
+
+def encode_timeline(model: BaseModel, text: str, steps: int, clip_skip: int = 1) -> Timeline:
+    """Each text that the timed edits yield, all of one length in chunks of 77 states, the shorter ones padded."""
+    entries = timeline(text, steps)
+    texts = list(dict.fromkeys(said for _, said in entries))
+    comma = model.tokenizer.get_vocab()[",</w>"]
+    rows = [chunks(said, model.tokenize, comma) for said in texts]
+    length = max(len(row) for row in rows)
+    rows = [row + [Chunk()] * (length - len(row)) for row in rows]
+    counts = torch.tensor([sum(said == other for _, other in entries) for said in texts], dtype=torch.float32)
+    columns = [_encode_column(model, [row[at] for row in rows], counts, clip_skip) for at in range(length)]
+    states = dict(zip(texts, torch.cat(columns, dim=1).split(1), strict=True))
+    return Timeline([end for end, _ in entries], [states[said] for _, said in entries])
+
+
+def _encode_column(model: BaseModel, column: list[Chunk], counts: Tensor, clip_skip: int) -> Tensor:
+    """States (texts, 77, dim) of one chunk of each text, with emphasis.
+
+    Emphasis is the webui's "Original": states times weights, then all scaled so that their mean is what it was. The
+    mean runs over the whole timeline, in which text i stands `counts[i]` times.
+    """
+    tokens = torch.tensor([model.chunk(chunk.ids)[0] for chunk in column])
+    states = model.encode_tokens(tokens, clip_skip)
+    weights = torch.ones(tokens.shape)
+    for row, chunk in zip(weights, column, strict=True):
+        row[1 : len(chunk.weights) + 1] = torch.tensor(chunk.weights)
+    if bool((weights == 1).all()):
+        return states
+    scaled = states.float() * weights[..., None].to(states.device)
+    counts = counts.to(states.device)
+    before, after = ((tensor.float().mean((1, 2)) * counts).sum() for tensor in (states, scaled))
+    return (scaled * (before / after)).to(states.dtype)
