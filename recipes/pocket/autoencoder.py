@@ -12,7 +12,7 @@ from recipes.pocket.training import MasterAdamW, compile_blocks, fit
 
 FOLDER = BUILD / "autoencoder"
 SCALING_FACTOR = 0.18215  # Stable Diffusion 1's; readers of single files take it for granted
-STEPS, BATCH, CROP, LR = 4000, 16, 64, 6e-4
+STEPS, BATCH, CROP, LR = 3000, 16, 64, 6e-4
 LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
 
 
