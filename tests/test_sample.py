@@ -121,13 +121,27 @@ def test_clip_skip_takes_an_earlier_layer_and_the_final_norm(base: BaseModel) ->
 
 
 @torch.no_grad()
-def test_emphasis_scales_its_tokens_and_restores_the_mean(base: BaseModel) -> None:
-    plain = encode_timeline(base, "a cat, a dog", 20).at(0)
-    strong = encode_timeline(base, "a (cat:1.5), a dog", 20).at(0)
-    torch.testing.assert_close(strong.mean(), plain.mean())
-    ratio = strong / plain
-    torch.testing.assert_close(ratio[0, 2] / ratio[0, 1], torch.full_like(ratio[0, 2], 1.5))  # cat against a
-    torch.testing.assert_close(ratio[0, 0], ratio[0, 76])
+@pytest.mark.parametrize("bias", [0.3, 0.0])
+def test_emphasis_scales_its_tokens_and_restores_the_mean(tiny_base: BaseModel, bias: float) -> None:
+    tiny_base.networks["text_encoder"].final_layer_norm.bias.fill_(bias)  # as it is, the tiny base has a mean of 0
+    plain = encode_timeline(tiny_base, "a cat, a dog", 20).at(0)
+    strong = encode_timeline(tiny_base, "a (cat:1.5), a dog", 20).at(0)
+    expected = plain.clone()
+    expected[:, 2] *= 1.5  # place 0 is the start mark, 1 is "a"
+    scale = plain.mean() / expected.mean() if bias else 1.0
+    torch.testing.assert_close(strong, expected * scale)
+
+
+@torch.no_grad()
+def test_the_mean_is_restored_over_all_texts_of_a_timeline(tiny_base: BaseModel) -> None:
+    tiny_base.networks["text_encoder"].final_layer_norm.bias.fill_(0.3)
+    cat, dog = (encode_timeline(tiny_base, text, 10).at(0) for text in ("a cat", "a dog"))
+    emphasised = cat.clone()
+    emphasised[:, 2] *= 1.5
+    edited = encode_timeline(tiny_base, "a [(cat:1.5):dog:3]", 10)
+    scale = (cat.mean() + dog.mean()) / (emphasised.mean() + dog.mean())
+    torch.testing.assert_close(edited.at(0), emphasised * scale)
+    torch.testing.assert_close(edited.at(9), dog * scale)
 
 
 @torch.no_grad()

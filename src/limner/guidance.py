@@ -12,6 +12,10 @@ from limner.base.model import BaseModel, Conditioning
 from limner.edits import entry_at, timeline
 from limner.prompt import Chunk, Part, chunks
 
+NO_MEAN = (
+    1e-4  # share of the mean size below which the mean is rounding noise, and restoring it would be a division by 0
+)
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -108,5 +112,7 @@ def _encode_column(model: BaseModel, column: list[Chunk], counts: Tensor, clip_s
         return states
     scaled = states.float() * weights[..., None].to(states.device)
     counts = counts.to(states.device)
-    before, after = ((tensor.float().mean((1, 2)) * counts).sum() for tensor in (states, scaled))
-    return (scaled * (before / after)).to(states.dtype)
+    before, after = ((tensor.float().mean((1, 2)) * counts).sum() / counts.sum() for tensor in (states, scaled))
+    if min(abs(before), abs(after)) > NO_MEAN * scaled.abs().mean():
+        scaled = scaled * (before / after)
+    return scaled.to(states.dtype)

@@ -1,0 +1,219 @@
+"""From a request to pictures: what `limner generate`, previews, evaluation and the HTTP API all call."""
+
+import importlib.metadata
+import math
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limner.base.model import BaseModel
+from limner.errors import UserError
+from limner.formats import load_weights
+from limner.guidance import encode
+from limner.infotext import format_infotext
+from limner.loras import LoraFolder, short_hash
+from limner.methods.method import methods
+from limner.prompt import LoraTag, Part, parse_prompt
+from limner.sample import AUTOMATIC, SAMPLERS, draw_noise, find_sampler, make_scheduler, sample
+from limner.weights import Weights
+
+MIN_SIDE, MAX_SIDE = 64, 4096  # pixels
+MAX_STEPS = 1000
+RANDOM_SEED = -1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw. Image i of `count` has seed + i, and -1 is any seed. Sizes in pixels, None for the base's own."""
+
+    prompt: str
+    negative_prompt: str = ""
+    steps: int = 20
+    sampler: str = "DPM++ 2M"
+    schedule: str = AUTOMATIC
+    cfg_scale: float = 7.0
+    width: int | None = None
+    height: int | None = None
+    seed: int = RANDOM_SEED
+    count: int = 1
+    batch_size: int = 1
+    clip_skip: int = 1
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One picture, the seed that made it, and its `parameters` text."""
+
+    image: Image.Image
+    seed: int
+    infotext: str
+
+
+@dataclass(frozen=True)
+class UsedLora:
+    """A prompt's tag, what is in its file, cut to the rank that the tag asks for, and the webui's hash of the file."""
+
+    tag: LoraTag
+    weights: Weights
+    hash: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that was found to be possible, with everything in it made definite."""
+
+    request: Request
+    parts: list[Part]
+    loras: list[UsedLora]
+    sampler: str
+    schedule: str | None
+    width: int
+    height: int
+
+
+def generate(model: BaseModel, request: Request, loras: LoraFolder | None = None) -> Iterator[Generated]:
+    """Draw the pictures, batch by batch; everything that can be wrong with the request is found before the first.
+
+    Between two pictures the model is as it was: LoRAs of the prompt are in it only while a batch is computed. torch's
+    global random state is neither read nor changed, nor are gradients recorded, so a training run can call this.
+    Raises UserError.
+    """
+    plan = make_plan(model, request, loras or LoraFolder())
+    return _batches(model, plan)
+
+
+def make_plan(model: BaseModel, request: Request, loras: LoraFolder) -> Plan:
+    """Check a request against the model and the LoRAs there are, and read those. Raises UserError."""
+    sampler, schedule = find_sampler(request.sampler, request.schedule)
+    width = model.resolution if request.width is None else request.width
+    height = model.resolution if request.height is None else request.height
+    _check_numbers(model, request, sampler, width, height)
+    prompt = parse_prompt(request.prompt)
+    seed = secrets.randbelow(2**32) if request.seed == RANDOM_SEED else request.seed
+    return Plan(
+        request=replace(request, seed=seed),
+        parts=prompt.parts,
+        loras=[use_lora(model, tag, loras.find(tag.name)) for tag in prompt.loras],
+        sampler=sampler,
+        schedule=schedule,
+        width=width,
+        height=height,
+    )
+
+
+def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int, height: int) -> None:
+    for name, pixels in (("width", width), ("height", height)):
+        if not MIN_SIDE <= pixels <= MAX_SIDE or pixels % model.factor:
+            raise UserError(
+                f"{name} {pixels} will not do: it must be a multiple of {model.factor} from {MIN_SIDE} to {MAX_SIDE}"
+            )
+    text_config: Any = model.networks["text_encoder"].config
+    bounds = {
+        "steps": (request.steps, 1, SAMPLERS[sampler].max_steps or MAX_STEPS),
+        "seed": (request.seed, RANDOM_SEED, 2**63 - request.count),
+        "count": (request.count, 1, 10_000),
+        "batch_size": (request.batch_size, 1, 10_000),
+        "clip_skip": (request.clip_skip, 1, text_config.num_hidden_layers),
+    }
+    for name, (value, low, high) in bounds.items():
+        if not low <= value <= high:
+            raise UserError(f"{name} {value} will not do: with this base and sampler it must be from {low} to {high}")
+    if not math.isfinite(request.cfg_scale):
+        raise UserError(f"cfg_scale {request.cfg_scale} will not do: it must be a number, as in 7")
+
+
+def use_lora(model: BaseModel, tag: LoraTag, path: Path) -> UsedLora:
+    """Read the file that a tag means. Raises UserError if it is of another family than the model."""
+    weights = load_weights(path)
+    if weights.family != model.family.name:
+        raise UserError(
+            f"{path} was made for {weights.family}, not for {model.family.title} as {model.name} is; use another base"
+        )
+    if tag.rank is not None:
+        weights = _cut(weights, tag.rank)
+    return UsedLora(tag, weights, short_hash(path))
+
+
+def _cut(weights: Weights, rank: int) -> Weights:
+    """The first `rank` rows and columns of each LoRA pair, at the strength per rank that the whole has."""
+    tensors = dict(weights.tensors)
+    for name, leaves in weights.modules().items():
+        down, up = leaves["lora_down"], leaves["lora_up"]
+        whole = down.shape[0]
+        kept = min(max(rank, 1), whole)
+        tensors[f"{name}.lora_down"], tensors[f"{name}.lora_up"] = down[:kept], up[:, :kept]
+        tensors[f"{name}.alpha"] = leaves.get("alpha", torch.tensor(float(whole))) * (kept / whole)
+    return replace(weights, tensors=tensors)
+
+
+def _batches(model: BaseModel, plan: Plan) -> Iterator[Generated]:
+    first, count = plan.request.seed, plan.request.count
+    seeds = list(range(first, first + count))
+    for start in range(0, count, plan.request.batch_size):
+        batch = seeds[start : start + plan.request.batch_size]
+        for seed, image in zip(batch, _draw(model, plan, batch), strict=True):
+            yield Generated(image, seed, _infotext(model, plan, seed))
+
+
+@torch.no_grad()
+def _draw(model: BaseModel, plan: Plan, seeds: list[int]) -> list[Image.Image]:
+    """The pictures of one batch."""
+    request = plan.request
+    calls = request.steps * SAMPLERS[plan.sampler].calls_per_step
+    noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor)
+    scheduler = make_scheduler(model, plan.sampler, plan.schedule)
+    with applied(model, plan.loras):
+        guidance = encode(
+            model, plan.parts, request.negative_prompt, request.cfg_scale, calls, clip_skip=request.clip_skip
+        )
+        latents = sample(model, guidance, scheduler, request.steps, noise, generators)
+        pixels = model.decode(latents).float()
+    if not bool(torch.isfinite(pixels).all()):
+        raise UserError(
+            "the picture holds values that are no numbers; use --precision fp32 or weaker LoRAs and emphasis"
+        )
+    return [to_image(one) for one in pixels]
+
+
+@contextmanager
+def applied(model: BaseModel, loras: list[UsedLora]) -> Iterator[None]:
+    """The LoRAs in the model, added up, and the model as it was afterwards, whatever happens."""
+    ways = {method.kind: method for method in methods().values()}
+    with ExitStack() as undo:
+        for used in loras:
+            apply = ways[used.weights.kind].apply
+            undo.callback(apply(model, used.weights, used.tag.unet_strength, used.tag.text_strength))
+        yield
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """An RGB picture of pixels (3, h, w) in -1..1; values beyond are clipped."""
+    levels = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
+def _infotext(model: BaseModel, plan: Plan, seed: int) -> str:
+    request = plan.request
+    hashes = {used.tag.name.replace(",", ""): used.hash for used in plan.loras}
+    settings = {
+        "Steps": request.steps,
+        "Sampler": plan.sampler,
+        "Schedule type": plan.schedule,
+        "CFG scale": f"{request.cfg_scale:g}",
+        "Seed": seed,
+        "Size": f"{plan.width}x{plan.height}",
+        "Model hash": model.fingerprint[:10],
+        "Model": Path(model.name).name,
+        "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
+        "RNG": "CPU",
+        "Lora hashes": ", ".join(f"{name}: {digits}" for name, digits in hashes.items()) or None,
+        "Version": f"limner {importlib.metadata.version('limner')}",
+    }
+    return format_infotext(request.prompt, request.negative_prompt, settings)
