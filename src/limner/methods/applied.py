@@ -47,7 +47,7 @@ def apply(
         down, up = leaves["lora_down"], leaves["lora_up"]
         alpha = float(leaves["alpha"]) if "alpha" in leaves else float(down.shape[0])
         if not hasattr(module, _NOTE):
-            setattr(module, _NOTE, _Applied(module.weight.detach().clone()))
+            setattr(module, _NOTE, _Applied(weight_of(module).clone()))
         getattr(module, _NOTE).parts[number] = (down, up, strength * alpha / down.shape[0])
         touched.append(module)
         _update(module)
@@ -109,14 +109,21 @@ def network_root(model: BaseModel, network: str) -> nn.Module | None:
     return text_core(root) if root is not None and network.startswith("text_encoder") else root
 
 
+def weight_of(module: nn.Module) -> Tensor:
+    """A layer's weight, to read or to write in place."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
+
+
 def _update(module: nn.Module) -> None:
     """Write a module's weight anew; when no part is left, forget that there were some."""
     note: _Applied = getattr(module, _NOTE)
     if note.parts:
-        write_sum(module.weight, note.original, note.parts.values())
+        write_sum(weight_of(module), note.original, note.parts.values())
         return
     with torch.no_grad():
-        module.weight.copy_(note.original)
+        weight_of(module).copy_(note.original)
     delattr(module, _NOTE)
 
 

@@ -60,8 +60,10 @@ class LoRA(Method):
 
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
         self._family = model.family.name
-        random = generator(seed)
         chosen = dict(targets(model, self.config.layers, self.config.text_encoder))
+        if any("forward" in module.__dict__ for module in chosen.values()):
+            raise UserError("two methods would train the same layers; use one of them")
+        random = generator(seed)
         self.adapters = {
             name: Adapter(module, self.config.rank, self.config.alpha / self.config.rank, random)
             for name, module in chosen.items()
@@ -138,7 +140,7 @@ class Adapter:
     """
 
     def __init__(self, layer: nn.Module, rank: int, scale: float, random: torch.Generator) -> None:
-        weight: Tensor = layer.weight  # type: ignore[assignment]
+        weight = applied.weight_of(layer)
         bound = 1 / math.sqrt(weight[0].numel())  # sd-scripts' initial values: Kaiming's uniform with a = sqrt(5)
         down = torch.empty(rank, *weight.shape[1:]).uniform_(-bound, bound, generator=random)
         up = torch.zeros(weight.shape[0], rank, *[1] * (weight.dim() - 2))
@@ -146,21 +148,21 @@ class Adapter:
         self.scale = scale
         self.down = nn.Parameter(down.to(weight.device))
         self.up = nn.Parameter(up.to(weight.device))
-        self._original = weight.detach().clone()
+        self._original = weight.clone()
         self._plain_forward = layer.forward
         self.refresh()
-        layer.forward = self.forward  # type: ignore[method-assign]
+        layer.forward = self.forward
 
     @torch.no_grad()
     def refresh(self) -> None:
-        applied.write_sum(self.layer.weight, self._original, [(self.down, self.up, self.scale)])
+        applied.write_sum(applied.weight_of(self.layer), self._original, [(self.down, self.up, self.scale)])
         self._down = self.down.to(self._original.dtype)
         self._up = (self.up * self.scale).to(self._original.dtype)
 
     @torch.no_grad()
     def detach(self) -> None:
         self.layer.__dict__.pop("forward", None)
-        self.layer.weight.copy_(self._original)
+        applied.weight_of(self.layer).copy_(self._original)
 
     def forward(self, inputs: Tensor) -> Tensor:
         if not torch.is_grad_enabled():

@@ -1,0 +1,58 @@
+"""What happens in a run, in the order in which it happens: the loop yields these, everything else reads them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Step:
+    """An optimizer step is done. step: counted from 1. lr: the first group's. seconds: without the readers'."""
+
+    step: int
+    loss: float
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The run can go on from here, whatever happens."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture of the state after a step."""
+
+    step: int
+    prompt: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of the state after a step."""
+
+    step: int
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something the user should know, though it stops nothing."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The run is over. reason: a sentence."""
+
+    step: int
+    reason: str
+
+
+Event = Step | Saved | Preview | Measured | Warned | Done
