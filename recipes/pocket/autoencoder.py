@@ -1,5 +1,7 @@
 """The factor-8 autoencoder: trained on crops of composed icons, then scaled so that Stable Diffusion 1's factor fits."""
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,8 @@ from recipes.pocket.training import MasterAdamW, compile_blocks, fit
 
 FOLDER = BUILD / "autoencoder"
 SCALING_FACTOR = 0.18215  # Stable Diffusion 1's; readers of single files take it for granted
-STEPS, BATCH, CROP, LR = 3000, 16, 64, 6e-4
+# Cheap crops first; then whole pictures, without which colours shift: the norms see other statistics there.
+PHASES = {"autoencoder": (3000, 16, 64, 6e-4), "autoencoder-whole": (600, 6, SIZE, 4e-4)}
 LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
 
 
@@ -33,7 +36,7 @@ def new_autoencoder() -> AutoencoderKL:
     return vae
 
 
-def random_crops(pixels: np.ndarray, rng: np.random.Generator, count: int, crop: int = CROP) -> torch.Tensor:
+def random_crops(pixels: np.ndarray, rng: np.random.Generator, count: int, crop: int) -> torch.Tensor:
     """Crops of icons, half of them shrunk, on random plain colours: (count, 3, crop, crop) in -1..1."""
     chosen = pixels[rng.integers(len(pixels), size=count)]
     crops = np.empty((count, crop, crop, 3), np.float32)
@@ -66,19 +69,18 @@ def train() -> AutoencoderKL:
     vae = new_autoencoder().to(torch.bfloat16, memory_format=torch.channels_last)
     optimizer = MasterAdamW(vae.parameters(), weight_decay=1e-4, ema_decay=0.998)
     pixels = np.stack(list(load_icons().values()))
-
     compile_blocks(vae.encoder, vae.decoder)
 
-    def loss_of_crops(x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def loss_of(rng: np.random.Generator, batch: int, crop: int) -> tuple[torch.Tensor, int]:
+        x = random_crops(pixels, rng, batch, crop).to(torch.bfloat16, memory_format=torch.channels_last)
         posterior = vae.encode(x).latent_dist
-        latents = posterior.mean + posterior.std * noise
-        return reconstruction_loss(x, vae.decode(latents).sample) + 1e-6 * posterior.kl().float().mean()
+        latents = posterior.mean + posterior.std * torch.randn_like(posterior.mean)
+        return reconstruction_loss(x, vae.decode(latents).sample) + 1e-6 * posterior.kl().float().mean(), batch
 
-    def loss_of(rng: np.random.Generator) -> tuple[torch.Tensor, int]:
-        x = random_crops(pixels, rng, BATCH).to(torch.bfloat16, memory_format=torch.channels_last)
-        return loss_of_crops(x, torch.randn(BATCH, 4, CROP // 8, CROP // 8, dtype=torch.bfloat16)), BATCH
-
-    fit("autoencoder", FOLDER, loss_of, optimizer, STEPS, LR)
+    for name, (steps, batch, crop, lr) in PHASES.items():
+        draw = partial(loss_of, batch=batch, crop=crop)
+        fit(name, FOLDER, draw, optimizer, steps, lr, decay_share=0.3 if crop < SIZE else 0.8)
+        optimizer.start_from_average()
     optimizer.use_average()
     return vae.float().eval()
 

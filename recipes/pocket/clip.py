@@ -14,7 +14,7 @@ from recipes.pocket.training import MasterAdamW, fit
 
 FOLDER = BUILD / "clip"
 WIDTH, VIEW = 192, 64  # hidden size of both sides; pixels that the image side sees
-STEPS, BATCH, LR = 900, 192, 1e-3
+STEPS, BATCH, LR = 500, 192, 1e-3
 TOKENS = 32  # the longest caption here is shorter; padding behind the end mark changes nothing before it
 
 

@@ -52,6 +52,12 @@ class MasterAdamW:
         """Put the averaged weights into the model, for evaluation and export."""
         self._write(self.average)
 
+    @torch.no_grad()
+    def start_from_average(self) -> None:
+        """Go on from the averaged weights, as a next phase of training does."""
+        torch._foreach_copy_(self.masters, self.average)
+        self.use_masters()
+
     def use_masters(self) -> None:
         self._write(self.masters)
 

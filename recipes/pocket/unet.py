@@ -18,7 +18,7 @@ from recipes.pocket.training import MasterAdamW, compile_blocks, fit
 
 FOLDER = BUILD / "unet"
 SCENES = 60_000
-STEPS, BATCH, LR = 12_000, 64, 1e-3
+STEPS, BATCH, LR = 8_000, 64, 8e-4
 CAPTION_DROPOUT = 0.1
 SNR_CAP = 5.0  # min-SNR weighting, arXiv 2303.09556
 
