@@ -1,18 +1,29 @@
-"""Settings: each declared once, as a typed field with a default and one sentence; an unknown one is an error."""
+"""Settings: each declared once, as a typed field with a default and one sentence; an unknown one is an error.
+
+Command-line options, TOML files, run.toml and the pages of docs/ come from these classes. A class of a command is
+made of sections; a section's `title` heads its options in the help.
+"""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from limner.errors import UserError
+
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+MOST_NAMED = 10  # settings that an error lists
+Words = Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
 class Settings(BaseModel):
     """Base of every class of settings: immutable, validated, and strict about names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+    title: ClassVar[str] = "Settings"
 
     @classmethod
     def read(cls, values: Mapping[str, Any], origin: str) -> Self:
@@ -23,18 +34,232 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            path = ".".join(str(part) for part in first["loc"]) or "these settings"
+            first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+            path = ".".join(str(part) for part in first["loc"])
+            reason = first["msg"].removeprefix("Value error, ")
             if first["type"] == "extra_forbidden":
                 raise UserError(f"{origin}: unknown setting {path!r}{_instead(cls, first['loc'])}") from error
-            reason = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "missing":
+                raise UserError(f"{origin}: {path} is missing; give --{path} (see --help)") from error
+            if not path:
+                raise UserError(f"{origin}: {reason}") from error
             raise UserError(f"{origin}: {path} = {first['input']!r} will not do: {reason}") from error
+
+
+class Machine(Settings):
+    """Where and how exactly to compute."""
+
+    title: ClassVar[str] = "Every command"
+
+    device: str = Field("auto", description="cpu, cuda, mps or xpu; auto takes the best one present.")
+    precision: Precision = Field(
+        "auto", description="Number format of the network; auto takes what the device is fast in."
+    )
+
+
+class Seed(Settings):
+    title: ClassVar[str] = Machine.title
+
+    seed: int = Field(0, ge=0, lt=2**63, description="Decides everything random: the same seed gives the same result.")
+
+
+class Models(Settings):
+    """What there is to start from."""
+
+    title: ClassVar[str] = "Models"
+
+    base: str = Field(
+        "pocket", description="Base model: pocket, a folder in diffusers' layout, or a hub id in the cache."
+    )
+    models: Path = Field(
+        default_factory=lambda: Path(os.environ.get("LIMNER_MODELS") or "models"),
+        description="Folder of models as the webui has it, LoRAs in its subfolder Lora; $LIMNER_MODELS, else models.",
+    )
+
+
+class Pictures(Settings):
+    """What to learn."""
+
+    title: ClassVar[str] = "What to learn"
+
+    images: Path = Field(description="Folder of pictures; a .txt beside a picture is its caption.")
+    keyword: Words = Field(
+        min_length=1, max_length=100, description="The word that will stand for the subject in prompts."
+    )
+    class_word: Words = Field(
+        "", alias="class", description="What the subject is, in a word or two, as in dog or style."
+    )
+    template: str = Field("{keyword} {class}", description="Caption of a picture that has none beside it.")
+    crops: int | None = Field(None, ge=0, le=100, description="Random crops of a picture, beside the centre one.")
+    resolution: int | None = Field(None, ge=32, le=4096, description="Pixels along a square picture's side.")
+
+
+class Learning(Settings):
+    """How to learn it."""
+
+    title: ClassVar[str] = "How to learn it"
+
+    method: str = Field(
+        "lora", description="What is trained; its own settings are a table of its name, as in --set lora.rank=8."
+    )
+    steps: int | None = Field(None, ge=1, le=1_000_000, description="Optimizer steps.")
+    batch_size: int | None = Field(None, ge=1, le=1024, description="Pictures in a batch.")
+    optimizer: Literal["adamw", "prodigy"] = Field("adamw", description="Prodigy finds its own learning rate.")
+    learning_rate: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Size of the steps at their largest."
+    )
+    schedule: Literal["constant", "cosine", "linear"] = Field("cosine", description="How the learning rate goes down.")
+    warmup_steps: int | None = Field(None, ge=0, description="Steps in which the learning rate rises from nothing.")
+    caption_dropout: float = Field(0.05, ge=0, lt=1, description="Share of captions left empty, which guidance needs.")
+    min_snr_gamma: float = Field(
+        5.0, ge=0, allow_inf_nan=False, description="Bound on the weight of easy timesteps; 0 for none."
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")
+    clip_skip: int = Field(
+        1, ge=1, le=12, description="Which of the text encoder's last layers to use, counted from the end."
+    )
+    gradient_accumulation: int = Field(1, ge=1, le=1024, description="Batches in an optimizer step.")
+    gradient_checkpointing: bool = Field(False, description="Take less memory and more time.")
+
+
+class Output(Settings):
+    """What to write."""
+
+    title: ClassVar[str] = "What to write"
+
+    out: Path | None = Field(
+        None, description="The file to write, .safetensors; by default MODELS/Lora/KEYWORD.safetensors."
+    )
+    overwrite: bool = Field(False, description="Replace the file if it is there already.")
+    file_precision: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="Number format of the file.")
+    run: Path | None = Field(
+        None, description="Folder of the run's log, state and previews; by default runs/KEYWORD-TIME."
+    )
+    save_every: int = Field(50, ge=1, description="Steps between saved states, from which limner resume goes on.")
+    previews: int | None = Field(None, ge=0, le=1000, description="Number of preview pictures over the run.")
+    preview_prompt: str | None = Field(None, description="What they show; by default the keyword and the class.")
+    cache: Path = Field(
+        default_factory=lambda: cache_folder(),
+        description="Folder of encoded pictures and captions; $LIMNER_CACHE, else the user's own cache.",
+    )
+
+
+class TrainSettings(Pictures, Learning, Models, Output, Seed, Machine):
+    """Settings of `limner train`, and of run.toml, beside the method's own."""
+
+    @model_validator(mode="after")
+    def _no_conflicts(self) -> Self:
+        if self.optimizer == "prodigy" and self.learning_rate is not None and self.learning_rate < 0.1:
+            raise ValueError(
+                f"the optimizer prodigy finds its own learning rate, and learning_rate = {self.learning_rate:g} would "
+                "stop it; leave learning_rate out, or use the optimizer adamw"
+            )
+        if self.steps is not None and self.warmup_steps is not None and self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps = {self.warmup_steps} leaves nothing of steps = {self.steps}; make it smaller"
+            )
+        if self.preview_prompt is not None and self.previews == 0:
+            raise ValueError("there is a preview_prompt, but previews = 0; leave one of them out")
+        return self
+
+
+class ResumeSettings(Machine):
+    """Settings of `limner resume`."""
+
+    title: ClassVar[str] = "The run"
+
+    run: Path = Field(description="The folder of the run.")
+    overwrite: bool = Field(False, description="Replace the finished file even if another run wrote it.")
+
+
+class Drawing(Settings):
+    """What to draw. Picture i of `count` has seed + i."""
+
+    title: ClassVar[str] = "What to draw"
+
+    prompt: str = Field(description="In the webui's grammar, with <lora:name:weight> for each LoRA.")
+    negative_prompt: str = Field("", description="What the pictures should not show.")
+    steps: int = Field(20, description="Steps of the sampler.")
+    sampler: str = Field("DPM++ 2M", description="By the webui's name, as in Euler a, DPM++ 2M, DDIM, UniPC.")
+    schedule: str = Field(
+        "Automatic", description="Spacing of the steps: Automatic, Karras, Exponential, Uniform, SGM Uniform."
+    )
+    cfg_scale: float = Field(7.0, description="How closely to follow the prompt.")
+    width: int | None = Field(None, description="Pixels; the base's own size by default.")
+    height: int | None = Field(None, description="Pixels; the base's own size by default.")
+    seed: int = Field(-1, description="Of the first picture; -1 takes a new one each time.")
+    count: int = Field(1, description="How many pictures.")
+    batch_size: int = Field(1, description="How many at once; it changes the speed, not the pictures.")
+    clip_skip: int = Field(1, description="Which of the text encoder's last layers to use, counted from the end.")
+
+
+class GenerateSettings(Drawing, Models, Machine):
+    """Settings of `limner generate`."""
+
+    title: ClassVar[str] = "What to draw"
+
+    lora: tuple[Path, ...] = Field((), description="More LoRA files or folders for the prompt's tags; may be repeated.")
+    out: Path = Field(Path("pictures"), description="Folder for the pictures, or the name of a .png file.")
+
+
+class CheckSettings(Seed, Machine):
+    """Settings of `limner check`."""
+
+    title: ClassVar[str] = "Pictures"
+
+    images: Path = Field(description="Folder of pictures.")
+    resolution: int = Field(
+        512, ge=32, le=4096, description="Pixels at which you will train: smaller pictures are named."
+    )
+
+
+class InspectSettings(Seed, Machine):
+    """Settings of `limner inspect`."""
+
+    title: ClassVar[str] = "Files"
+
+    file: Path = Field(description="A .safetensors file.")
+    other: Path | None = Field(None, description="A second one: how do they differ?")
+
+
+class DemoSettings(Seed, Machine):
+    """Settings of `limner demo`."""
+
+    title: ClassVar[str] = "The demo"
+
+    out: Path = Field(Path("limner-demo"), description="Folder for the pictures, the LoRA and the run.")
+    steps: int | None = Field(None, ge=1, description="Optimizer steps.")
+
+
+def read_training(values: Mapping[str, Any], origin: str) -> tuple[TrainSettings, dict[str, Any]]:
+    """The settings of a training and its method's own table, of what a TOML file or the command line holds.
+
+    The table is not checked: only the method knows what may stand in it. Raises UserError.
+    """
+    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+    settings = TrainSettings.read({name: value for name, value in values.items() if name not in tables}, origin)
+    for name in tables.keys() - {settings.method}:
+        near = nearest(name, [settings.method])
+        meant = f"did you mean [{near}]?" if near else f"the method's is [{settings.method}]"
+        raise UserError(f"{origin}: unknown table [{name}]; {meant}")
+    return settings, tables.get(settings.method, {})
+
+
+def cache_folder() -> Path:
+    import platformdirs  # here, for the command line's help need not wait for it
+
+    return Path(os.environ.get("LIMNER_CACHE") or platformdirs.user_cache_path("limner"))
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
     """The option that a misspelt name most likely meant, or None if none is like it."""
     found = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
     return found[0] if found else None
+
+
+def names(settings: type[BaseModel]) -> list[str]:
+    """The names under which a class's fields are written outside of Python."""
+    return [field.alias or name for name, field in settings.model_fields.items()]
 
 
 def _instead(settings: type[BaseModel], location: tuple[int | str, ...]) -> str:
@@ -44,5 +269,7 @@ def _instead(settings: type[BaseModel], location: tuple[int | str, ...]) -> str:
         if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             return "; remove it"
         settings = field.annotation
-    near = nearest(str(location[-1]), settings.model_fields)
-    return f"; did you mean {near!r}?" if near else f"; there are {', '.join(settings.model_fields)}"
+    near = nearest(str(location[-1]), names(settings))
+    if near:
+        return f"; did you mean {near!r}?"
+    return f"; there are {', '.join(names(settings))}" if len(settings.model_fields) <= MOST_NAMED else "; see --help"

@@ -5,6 +5,31 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A setting that was left open has been decided. reason: completes "because ..."."""
+
+    name: str
+    value: object
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """So many of the run's crops are encoded."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """The loop begins; the run's folder has all that is needed to go on after a stop."""
+
+    folder: Path
+    steps: int
+
+
+@dataclass(frozen=True)
 class Step:
     """An optimizer step is done. step: counted from 1. lr: the first group's. seconds: without the readers'."""
 
@@ -48,6 +73,15 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Exported:
+    """The file is written, and verified for each of the readers."""
+
+    path: Path
+    size_bytes: int
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Done:
     """The run is over. reason: a sentence."""
 
@@ -55,4 +89,4 @@ class Done:
     reason: str
 
 
-Event = Step | Saved | Preview | Measured | Warned | Done
+Event = Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Exported | Done

@@ -1,0 +1,107 @@
+"""What every registered method keeps to: a new one is tested here without a line of test."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from training import run, same, snapshot
+
+from limner.base.model import BaseModel, Conditioning
+from limner.base.open import open_base
+from limner.config import Settings
+from limner.device import generator
+from limner.errors import UserError
+from limner.formats import load_weights, save_weights
+from limner.methods.method import Method, find_method, methods
+from limner.train import Plan
+
+pytestmark = pytest.mark.parametrize("name", sorted(methods()))
+
+
+def predict(model: BaseModel) -> torch.Tensor:
+    """The model's answer to fixed noise."""
+    latents = torch.randn(2, 4, 8, 8, generator=generator(1)).to(model.dtype)
+    conditioning = Conditioning(torch.randn(2, 77, 32, generator=generator(2)).to(model.dtype))
+    with torch.no_grad():
+        return model.predict(latents, torch.tensor([100, 800]), conditioning)
+
+
+def trained(name: str, model: BaseModel) -> Method:
+    method = find_method(name)(find_method(name).Config())
+    run(model, Plan(steps=2, learning_rate=1e-2, schedule="constant"), [method])
+    return method
+
+
+def test_it_declares_its_settings(name: str) -> None:
+    method = methods()[name]
+    assert issubclass(method, Method)
+    assert issubclass(method.Config, Settings)
+    assert all(field.description for field in method.Config.model_fields.values())
+    with pytest.raises(UserError):
+        method.Config.read({"no_such_setting": 1}, "test")
+
+
+def test_before_the_first_step_the_base_answers_as_ever_and_after_detaching_it_is_as_ever(
+    name: str, tiny_base: BaseModel
+) -> None:
+    before, answer = snapshot(tiny_base), predict(tiny_base)
+    method = find_method(name)(find_method(name).Config())
+    groups = method.attach(tiny_base)
+    assert groups
+    assert all(p.dtype == torch.float32 and p.requires_grad for group in groups for p in group.parameters)
+    torch.testing.assert_close(predict(tiny_base), answer, rtol=1e-5, atol=1e-6)
+    method.detach()
+    method.detach()
+    assert same(snapshot(tiny_base), before)
+    assert torch.equal(predict(tiny_base), answer)
+
+
+def test_a_step_moves_its_own_parameters_only(name: str, tiny_base: BaseModel) -> None:
+    before = snapshot(tiny_base)
+    parameters = {id(p) for network in tiny_base.networks.values() for p in network.parameters()}
+    method = find_method(name)(find_method(name).Config())
+    start = {n: t.clone() for n, t in _attached_state(method, tiny_base).items()}
+    run(tiny_base, Plan(steps=1, learning_rate=1e-2), [method])
+    assert not same(start, {n: t.detach() for n, t in method.state().items()})
+    assert same(snapshot(tiny_base), before)
+    assert parameters == {id(p) for network in tiny_base.networks.values() for p in network.parameters()}
+    assert all(p.grad is None for network in tiny_base.networks.values() for p in network.parameters())
+
+
+def _attached_state(method: Method, model: BaseModel) -> dict[str, torch.Tensor]:
+    method.attach(model)
+    method.detach()
+    return method.state()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_exported_and_imported_it_gives_the_same_answer(
+    name: str, tiny_folder: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    model = open_base(tiny_folder, torch.device("cpu"), dtype)
+    before, plain = snapshot(model), predict(model)
+    method = trained(name, model)
+    restored = find_method(name)(find_method(name).Config())
+    restored.attach(model, seed=5)
+    restored.load_state(method.state())
+    while_training = predict(model)
+    restored.detach()
+    save_weights(method.weights(), tmp_path / "it.safetensors", dtype=torch.float32)
+    undo = find_method(name).apply(model, load_weights(tmp_path / "it.safetensors"))
+    assert torch.equal(predict(model), while_training)
+    assert not torch.equal(while_training, plain)
+    undo()
+    assert same(snapshot(model), before)
+
+
+def test_the_same_seed_learns_the_same(name: str, tiny_base: BaseModel) -> None:
+    assert same(trained(name, tiny_base).weights().tensors, trained(name, tiny_base).weights().tensors)
+    assert find_method(name).kind == trained(name, tiny_base).weights().kind
+
+
+def test_state_of_other_settings_is_refused(name: str, tiny_base: BaseModel) -> None:
+    method = find_method(name)(find_method(name).Config())
+    method.attach(tiny_base)
+    with pytest.raises(UserError):
+        method.load_state({"nothing": torch.zeros(1)})
+    method.detach()
