@@ -1,0 +1,1 @@
+"""Is it good: figures with their floor and ceiling, by an evaluator that took no part in training."""
