@@ -15,6 +15,7 @@ from recipes.pocket.training import MasterAdamW, fit
 FOLDER = BUILD / "clip"
 WIDTH, VIEW = 192, 64  # hidden size of both sides; pixels that the image side sees
 STEPS, BATCH, LR = 500, 192, 1e-3
+STATES_MEAN = -0.1
 TOKENS = 32  # the longest caption here is shorter; padding behind the end mark changes nothing before it
 
 
@@ -94,6 +95,9 @@ def run() -> None:
     source = {name.removeprefix("text_model."): value for name, value in clip.text_model.state_dict().items()}
     target = text.state_dict()
     text.load_state_dict({name: source[name.removeprefix("text_model.")] for name in target})
+    with torch.no_grad():  # the webui's emphasis restores the states' mean, which must not be 0: here as in SD 1.5
+        norm = next(module for name, module in text.named_modules() if name.endswith("final_layer_norm"))
+        norm.bias += STATES_MEAN - norm.bias.mean()
     text.save_pretrained(FOLDER / "text_encoder")
     FOLDER.joinpath("done").touch()
 

@@ -17,7 +17,7 @@ from recipes.pocket.scenes import draw_scene, render_scene
 from recipes.pocket.training import MasterAdamW, compile_blocks, fit
 
 FOLDER = BUILD / "unet"
-SCENES = 60_000
+SCENES = 36_000
 STEPS, BATCH, LR = 8_000, 64, 8e-4
 CAPTION_DROPOUT = 0.1
 SNR_CAP = 5.0  # min-SNR weighting, arXiv 2303.09556
