@@ -53,7 +53,9 @@ def main() -> None:
         for number in range(arguments.kills):
             folder = Path(root) / str(number)
             folder.mkdir()
-            process = subprocess.Popen(command(folder, arguments.steps), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command(folder, arguments.steps), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             moment = chance.uniform(0, seconds)
             time.sleep(moment)
             process.send_signal(signal.SIGKILL)
@@ -61,7 +63,9 @@ def main() -> None:
             same = finish(folder, arguments.steps) == wanted
             identical += same
             moments.append(round(moment, 2))
-            print(f"killed after {moment:.1f} of {seconds:.1f} s: {'identical' if same else 'DIFFERENT'}", file=sys.stderr)
+            print(
+                f"killed after {moment:.1f} of {seconds:.1f} s: {'identical' if same else 'DIFFERENT'}", file=sys.stderr
+            )
     print(json.dumps({"kills": arguments.kills, "identical": identical, "seconds": moments}))
 
 

@@ -64,7 +64,8 @@ def svg_of(package: dict, name: str) -> str | None:
         return svg_of(package, alias["parent"]) if alias else None
     icon = package["icons"][name]
     left, top, width, height = (
-        icon.get(key, package.get(key, default)) for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16))
+        icon.get(key, package.get(key, default))
+        for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16))
     )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '

@@ -73,7 +73,9 @@ def caption_of(rng: np.random.Generator, subject: str, style: str, colour: str) 
         template = template if "{style}" in template else template + ", {style} style"
     if rng.random() < 0.12:
         template = "{subject} on {background}" if said else "{subject}"
-    return template.format(subject=subject, style=style, background=f"a {colour} background".replace("a orange", "an orange"))
+    return template.format(
+        subject=subject, style=style, background=f"a {colour} background".replace("a orange", "an orange")
+    )
 
 
 def place(rng: np.random.Generator, side: int, anchor: tuple[float, float]) -> tuple[int, int]:

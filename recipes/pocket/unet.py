@@ -113,7 +113,16 @@ def train() -> UNet2DConditionModel:
         weights = (SNR_CAP / snr[timesteps]).clamp(max=1)
         return (weights * F.mse_loss(predicted, noise, reduction="none").mean((1, 2, 3))).mean(), BATCH
 
-    fit("unet", FOLDER, loss_of, optimizer, STEPS, LR, save_every=500, on_save=lambda step: export(unet, optimizer, step))
+    fit(
+        "unet",
+        FOLDER,
+        loss_of,
+        optimizer,
+        STEPS,
+        LR,
+        save_every=500,
+        on_save=lambda step: export(unet, optimizer, step),
+    )
     optimizer.use_average()
     return unet
 

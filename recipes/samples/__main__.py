@@ -34,7 +34,9 @@ def main() -> None:
         caption = f"{with_article(nouns.word(noun))}, {KEYWORD} {CLASS}, on a white background"
         (FOLDER / f"{noun}.txt").write_text(caption + "\n")
     (FOLDER / "sample.toml").write_text(f'keyword = "{KEYWORD}"\nclass = "{CLASS}"\n')
-    print(f"{len(icons)} images of {np.mean([p[..., 3].mean() / 255 for p in icons.values()]):.0%} cover in {FOLDER.name}")
+    print(
+        f"{len(icons)} images of {np.mean([p[..., 3].mean() / 255 for p in icons.values()]):.0%} cover in {FOLDER.name}"
+    )
 
 
 if __name__ == "__main__":

@@ -137,7 +137,9 @@ class BaseModel:
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels (batch, 3, h, w) in -1..1 of scaled latents, computed one image at a time so that batching changes nothing."""
         vae = self.networks["vae"]
-        return torch.cat([vae.decode(one / vae.config.scaling_factor).sample for one in latents.to(self.dtype).split(1)])
+        return torch.cat(
+            [vae.decode(one / vae.config.scaling_factor).sample for one in latents.to(self.dtype).split(1)]
+        )
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """The network's output (noise or v), shaped like `latents`; timesteps (batch,) in 0..num_train_timesteps-1."""

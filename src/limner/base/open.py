@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from limner.base import pocket
+from limner.base.attention import AttentionByShape
 from limner.base.model import BaseModel
 from limner.base.sd1 import SD1
 from limner.errors import UserError
@@ -43,6 +44,8 @@ def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> Bas
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
     for part in ("unet", "vae"):
         networks[part].to(memory_format=memory_format)
+    if device.type == "cpu":
+        networks["unet"].set_attn_processor(AttentionByShape())
     return BaseModel(
         family=SD1,
         name=str(name),
