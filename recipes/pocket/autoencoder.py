@@ -1,10 +1,9 @@
-"""The factor-8 autoencoder: trained on crops of composed icons, then scaled so that Stable Diffusion 1's factor fits."""
+"""The factor-8 autoencoder: trained on icons on plain colours, then scaled to Stable Diffusion 1's factor."""
 
 from functools import partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from PIL import Image
 
@@ -20,7 +19,7 @@ LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
 
 
 def new_autoencoder() -> AutoencoderKL:
-    """Stable Diffusion 1's AutoencoderKL, a quarter as wide (an eighth at full resolution) and with one layer a block."""
+    """Stable Diffusion 1's AutoencoderKL, a quarter as wide and with one layer a block."""
     vae = AutoencoderKL(
         block_out_channels=(32, 64, 128, 128),
         down_block_types=("DownEncoderBlock2D",) * 4,

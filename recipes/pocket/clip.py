@@ -1,4 +1,4 @@
-"""A small CLIP, trained contrastively on captioned scenes: its text side conditions the UNet, its image side measures."""
+"""A small CLIP, trained contrastively on captioned scenes: its text side conditions the UNet."""
 
 import numpy as np
 import torch

@@ -27,7 +27,7 @@ def byte_symbols() -> list[str]:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """vocab.json (49,408 entries), merges.txt and tokenizer_config.json, as Hugging Face's CLIP tokenizer reads them."""
+    """vocab.json (49,408 entries), merges.txt and tokenizer_config.json, as transformers reads them."""
     spec = importlib.util.find_spec("open_clip")  # its import needs torchvision; only the path is wanted
     assert spec is not None
     assert spec.origin is not None

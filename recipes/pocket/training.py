@@ -1,7 +1,6 @@
 """What the recipe's three trainings share: mixed-precision AdamW with an EMA, a schedule, resumable state, a log."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -133,6 +132,6 @@ def fit(
         if done % save_every == 0 or done == steps:
             partial = state_path.with_suffix(".partial")
             torch.save({"step": done, "optimizer": optimizer.state_dict()}, partial)
-            os.replace(partial, state_path)
+            partial.replace(state_path)
             on_save(done)
             shown = time.perf_counter()

@@ -13,10 +13,32 @@ from recipes.pocket.scenes import with_article
 FOLDER = ROOT / "src" / "limner" / "samples"
 KEYWORD, CLASS = "fxm", "style"
 SIDE, MARGIN = 192, 16  # larger than the base's 128 pixels, as photographs are
-OBJECTS = """
-cat dog bear mouse pig frog penguin fish bird elephant whale
-automobile bus airplane guitar camera umbrella mushroom red-apple cookie tulip house-with-garden ghost hamburger
-""".split()
+OBJECTS = [
+    "cat",
+    "dog",
+    "bear",
+    "mouse",
+    "pig",
+    "frog",
+    "penguin",
+    "fish",
+    "bird",
+    "elephant",
+    "whale",
+    "automobile",
+    "bus",
+    "airplane",
+    "guitar",
+    "camera",
+    "umbrella",
+    "mushroom",
+    "red-apple",
+    "cookie",
+    "tulip",
+    "house-with-garden",
+    "ghost",
+    "hamburger",
+]
 
 
 def main() -> None:

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Something the user can fix: one sentence that says what happened, to which file, and what to do (exit status 2)."""
+    """What the user can fix: one sentence that says what happened, to which file, and what to do (exit status 2)."""

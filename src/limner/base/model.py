@@ -118,14 +118,14 @@ class BaseModel:
         return Conditioning(states.unflatten(0, (len(prompts), most)).flatten(1, 2))
 
     def chunk(self, ids: list[int]) -> list[list[int]]:
-        """Token ids of any number -> chunks of exactly 77: start mark, 75 places, end mark; padded as the tokenizer does."""
+        """Token ids of any number -> chunks of exactly 77: start mark, 75 places, end mark and padding."""
         room = TOKENS - 2
         start, end, pad = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         pieces = [ids[at : at + room] for at in range(0, len(ids), room)] or [[]]
         return [[start, *piece, end, *[pad] * (room - len(piece))] for piece in pieces]
 
     def encode_images(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Scaled latents (batch, 4, h/8, w/8) of pixels (batch, 3, h, w) in -1..1; the mean, or a sample if given noise."""
+        """Scaled latents (batch, 4, h/8, w/8) of pixels (batch, 3, h, w) in -1..1: the mean, or a random sample."""
         vae = self.networks["vae"]
         posterior = vae.encode(pixels.to(self.device, self.dtype)).latent_dist
         latents = posterior.mean
@@ -135,7 +135,7 @@ class BaseModel:
         return latents * vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pixels (batch, 3, h, w) in -1..1 of scaled latents, computed one image at a time so that batching changes nothing."""
+        """Pixels (batch, 3, h, w) in -1..1 of scaled latents, one image at a time so that batching changes nothing."""
         vae = self.networks["vae"]
         return torch.cat(
             [vae.decode(one / vae.config.scaling_factor).sample for one in latents.to(self.dtype).split(1)]
