@@ -6,15 +6,26 @@ made of sections; a section's `title` heads its options in the help.
 
 import difflib
 import os
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from limner.errors import UserError
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
+
+
+def _expand(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("there is no such user") from error
+
+
+FilePath = Annotated[Path, AfterValidator(_expand)]
 MOST_NAMED = 10  # settings that an error lists
 Words = Annotated[str, StringConstraints(strip_whitespace=True)]
 
@@ -71,7 +82,7 @@ class Models(Settings):
     base: str = Field(
         "pocket", description="Base model: pocket, a folder in diffusers' layout, or a hub id in the cache."
     )
-    models: Path = Field(
+    models: FilePath = Field(
         default_factory=lambda: Path(os.environ.get("LIMNER_MODELS") or "models"),
         description="Folder of models as the webui has it, LoRAs in its subfolder Lora; $LIMNER_MODELS, else models.",
     )
@@ -82,7 +93,7 @@ class Pictures(Settings):
 
     title: ClassVar[str] = "What to learn"
 
-    images: Path = Field(description="Folder of pictures; a .txt beside a picture is its caption.")
+    images: FilePath = Field(description="Folder of pictures; a .txt beside a picture is its caption.")
     keyword: Words = Field(
         min_length=1, max_length=100, description="The word that will stand for the subject in prompts."
     )
@@ -127,18 +138,18 @@ class Output(Settings):
 
     title: ClassVar[str] = "What to write"
 
-    out: Path | None = Field(
+    out: FilePath | None = Field(
         None, description="The file to write, .safetensors; by default MODELS/Lora/KEYWORD.safetensors."
     )
     overwrite: bool = Field(False, description="Replace the file if it is there already.")
     file_precision: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="Number format of the file.")
-    run: Path | None = Field(
+    run: FilePath | None = Field(
         None, description="Folder of the run's log, state and previews; by default runs/KEYWORD-TIME."
     )
     save_every: int = Field(50, ge=1, description="Steps between saved states, from which limner resume goes on.")
     previews: int | None = Field(None, ge=0, le=1000, description="Number of preview pictures over the run.")
     preview_prompt: str | None = Field(None, description="What they show; by default the keyword and the class.")
-    cache: Path = Field(
+    cache: FilePath = Field(
         default_factory=lambda: cache_folder(),
         description="Folder of encoded pictures and captions; $LIMNER_CACHE, else the user's own cache.",
     )
@@ -168,7 +179,7 @@ class ResumeSettings(Machine):
 
     title: ClassVar[str] = "The run"
 
-    run: Path = Field(description="The folder of the run.")
+    run: FilePath = Field(description="The folder of the run.")
     overwrite: bool = Field(False, description="Replace the finished file even if another run wrote it.")
 
 
@@ -198,8 +209,10 @@ class GenerateSettings(Drawing, Models, Machine):
 
     title: ClassVar[str] = "What to draw"
 
-    lora: tuple[Path, ...] = Field((), description="More LoRA files or folders for the prompt's tags; may be repeated.")
-    out: Path = Field(Path("pictures"), description="Folder for the pictures, or the name of a .png file.")
+    lora: tuple[FilePath, ...] = Field(
+        (), description="More LoRA files or folders for the prompt's tags; may be repeated."
+    )
+    out: FilePath = Field(Path("pictures"), description="Folder for the pictures, or the name of a .png file.")
 
 
 class CheckSettings(Seed, Machine):
@@ -207,7 +220,7 @@ class CheckSettings(Seed, Machine):
 
     title: ClassVar[str] = "Pictures"
 
-    images: Path = Field(description="Folder of pictures.")
+    images: FilePath = Field(description="Folder of pictures.")
     resolution: int = Field(
         512, ge=32, le=4096, description="Pixels at which you will train: smaller pictures are named."
     )
@@ -218,8 +231,8 @@ class InspectSettings(Seed, Machine):
 
     title: ClassVar[str] = "Files"
 
-    file: Path = Field(description="A .safetensors file.")
-    other: Path | None = Field(None, description="A second one: how do they differ?")
+    file: FilePath = Field(description="A .safetensors file.")
+    other: FilePath | None = Field(None, description="A second one: how do they differ?")
 
 
 class DemoSettings(Seed, Machine):
@@ -227,8 +240,18 @@ class DemoSettings(Seed, Machine):
 
     title: ClassVar[str] = "The demo"
 
-    out: Path = Field(Path("limner-demo"), description="Folder for the pictures, the LoRA and the run.")
+    out: FilePath = Field(Path("limner-demo"), description="Folder for the pictures, the LoRA and the run.")
     steps: int | None = Field(None, ge=1, description="Optimizer steps.")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's contents. Raises UserError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a TOML file ({error}); correct it there") from error
 
 
 def read_training(values: Mapping[str, Any], origin: str) -> tuple[TrainSettings, dict[str, Any]]:

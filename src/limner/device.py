@@ -1,14 +1,13 @@
 """Where and in which precision to compute, seeds, and memory."""
 
-import resource
 import sys
-from typing import Literal
 
+import psutil
 import torch
 
+from limner.config import Precision
 from limner.errors import UserError
 
-Precision = Literal["auto", "bf16", "fp16", "fp32"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -46,5 +45,9 @@ def generator(seed: int) -> torch.Generator:
 
 def peak_memory_bytes() -> int:
     """Peak resident memory of this process, in bytes."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not there on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

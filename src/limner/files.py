@@ -33,6 +33,29 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_writable(target: Path) -> None:
+    """Raise UserError unless `target` can be written: found out by trying, since permissions do not tell all.
+
+    Nothing stays behind, so that hours of work can be begun, or not, in the knowledge that their result has a place.
+    """
+    if target.is_dir():
+        raise UserError(f"cannot write {target}: it is a folder; give the name of a file")
+    made: list[Path] = []
+    try:
+        for folder in reversed([target.parent, *target.parent.parents]):
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        handle, name = tempfile.mkstemp(dir=target.parent)
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; choose another place with --out") from error
+    finally:
+        for folder in reversed(made):
+            folder.rmdir()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,7 +50,9 @@ class Plan:
     min_snr_gamma: float | None = 5.0
 
 
-def train(model: BaseModel, batches: BatchSource, methods: Sequence[Method], plan: Plan) -> Iterator[Event]:
+def train(
+    model: BaseModel, batches: BatchSource, methods: Sequence[Method], plan: Plan
+) -> Generator[Event, None, None]:
     """Attach the methods, train to `plan.steps`, detach; goes on from the state in `plan.state_dir` if there is one.
 
     Everything random is a function of the seed and the step, and the global generators are not touched: a resumed run

@@ -1,0 +1,46 @@
+"""Limner as a library: what the command line does, as functions."""
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from limner import run
+from limner.base.model import BaseModel
+from limner.base.open import open_base
+from limner.config import Drawing, Precision, read_training
+from limner.device import choose_device, choose_dtype
+from limner.events import Event
+from limner.formats import inspect
+from limner.generate import Generated, Request
+from limner.generate import generate as _generate
+from limner.run.job import lora_folder
+
+__all__ = ["generate", "inspect", "load", "train"]
+
+ORIGIN = "the arguments"
+
+
+def load(base: str | Path = "pocket", device: str = "auto", precision: Precision = "auto") -> BaseModel:
+    """A base model: "pocket", a folder in diffusers' layout, or a hub id in the cache. Raises UserError."""
+    chosen = choose_device(device)
+    return open_base(base, chosen, choose_dtype(precision, chosen))
+
+
+def train(images: str | Path, keyword: str, **settings: Any) -> Generator[Event, None, None]:
+    """Learn a subject from a folder of pictures and write it as a LoRA file; the last events name the file.
+
+    settings: those of `limner train`, by the same names (`class_word` for --class), and a dict of the method's own
+    under the method's name, as in lora={"rank": 8}. Unlike the command line it does not start before it is iterated.
+    Raises UserError.
+    """
+    read, table = read_training({"images": images, "keyword": keyword} | settings, ORIGIN)
+    return run.train(read, table, ORIGIN)
+
+
+def generate(
+    model: BaseModel, prompt: str, models: str | Path = "models", lora: tuple[str | Path, ...] = (), **settings: Any
+) -> Iterator[Generated]:
+    """Make pictures; settings: those of `limner generate` by the same names. Raises UserError."""
+    drawing = Drawing.read({"prompt": prompt} | settings, ORIGIN)
+    request = Request(**drawing.model_dump())
+    return _generate(model, request, lora_folder(Path(models), *map(Path, lora)))

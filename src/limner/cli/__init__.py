@@ -1,0 +1,66 @@
+"""The command `limner`: one thin function for each verb, in verbs.py; this is what surrounds them."""
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import CycloptsError
+
+from limner.cli.app import Interrupted, app
+from limner.cli.output import complain
+from limner.errors import UserError
+
+__all__ = ["app", "main"]
+
+DONE, BUG, FIXABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit status.
+
+    0 done; 2 the user can fix it, said in one sentence on stderr; 130 interrupted, with the state saved; 1 a bug.
+    With --json the last line of stdout is one JSON object, whatever happens.
+    """
+    from limner.cli import verbs  # noqa: F401 (registers the commands)
+
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    status, answer = _run(arguments)
+    if "--json" in arguments and answer is not None:
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
+    return status
+
+
+def _run(arguments: list[str]) -> tuple[int, dict | None]:
+    try:
+        return DONE, app(arguments)
+    except UserError as error:
+        message = str(error)
+    except CycloptsError as error:
+        message = " ".join(str(error).split())
+    except Interrupted as stop:
+        complain(str(stop))
+        return INTERRUPTED, {"interrupted": str(stop)} | stop.facts
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED, {"interrupted": "before there was anything to save"}
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        advice = _advice(error)
+        if advice is None:
+            traceback.print_exc()
+            complain("this is a bug in Limner: please report it, with the lines above")
+            return BUG, {"error": f"{type(error).__name__}: {error}"}
+        message = advice
+    complain(message)
+    return FIXABLE, {"error": message}
+
+
+def _advice(error: Exception) -> str | None:
+    """What a person can do about an error of the machine, or None if it is the program's."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "there is not enough memory; lower --batch-size or --resolution, or say --gradient-checkpointing"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}; correct that and try again"
+    return None

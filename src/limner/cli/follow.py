@@ -1,0 +1,83 @@
+"""A training's events as a person follows them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from limner.cli.output import Bar, Output, megabytes
+from limner.events import Chosen, Done, Event, Exported, Measured, Prepared, Preview, Saved, Started, Step, Warned
+
+SMOOTHING = 0.95  # of the loss that is shown: single ones jump
+
+
+@dataclass
+class Followed:
+    """What a run came to, as far as it got."""
+
+    run: Path | None = None
+    step: int = 0
+    steps: int = 0
+    saved_step: int = 0
+    loss: float | None = None
+    seconds: float = 0.0
+    chosen: dict[str, object] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    previews: list[Path] = field(default_factory=list)
+    measured: dict[str, float] = field(default_factory=dict)
+    exported: Exported | None = None
+
+
+def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
+    """Show the events as they come, and keep in `result` what they say."""
+    bar: Bar | None = None
+    try:
+        for event in events:
+            if isinstance(event, Prepared):
+                bar = bar or Bar(output, "encoding pictures", event.total)
+                bar.at(event.done)
+                continue
+            if bar is not None and bar.what != "step":
+                bar.close()
+                bar = None
+            if isinstance(event, Step):
+                bar = bar or Bar(output, "step", result.steps or event.step)
+                _count(event, result)
+                bar.at(event.step, f"loss {result.loss:.4f}")
+            else:
+                _tell(event, output, result)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _count(step: Step, result: Followed) -> None:
+    result.step = step.step
+    result.seconds += step.seconds
+    result.loss = step.loss if result.loss is None else SMOOTHING * result.loss + (1 - SMOOTHING) * step.loss
+
+
+def _tell(event: Event, output: Output, result: Followed) -> None:
+    match event:
+        case Chosen(name, value, reason):
+            result.chosen[name] = value
+            output.say(f"{name} = {value}: {reason}")
+        case Started(folder, steps):
+            result.run, result.steps = folder, steps
+            output.say(f"run folder: {folder}")
+        case Warned(message):
+            result.warnings.append(message)
+            output.warn(message)
+        case Saved(step):
+            result.saved_step = step
+        case Preview(_, _, path):
+            result.previews.append(path)
+            output.say(f"preview: {path}")
+        case Measured(_, name, value):
+            result.measured[name] = value
+        case Exported(path, size, readers):
+            result.exported = event
+            output.say(f"{path.name}: {megabytes(size)}, verified for {', '.join(readers)}")
+        case Done(_, reason):
+            output.say(reason)
+        case _:
+            pass

@@ -1,0 +1,97 @@
+"""From classes of settings to command-line options, and from options and TOML files back to settings."""
+
+import inspect
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+from cyclopts import Group, Parameter
+from pydantic.fields import FieldInfo
+
+from limner.config import Learning, Machine, Models, Output, Pictures, Settings, read_toml
+from limner.errors import UserError
+
+
+def parameters(settings: type[Settings], positional: tuple[str, ...]) -> list[inspect.Parameter]:
+    """The signature from which cyclopts makes a command's options: one optional parameter for each field.
+
+    None stands for "not given", so that what is given can be laid over a TOML file; defaults are the fields' own.
+    """
+    first = [_parameter(settings, name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in positional]
+    rest = [name for name in settings.model_fields if name not in positional]
+    rest.sort(key=lambda name: _title(settings, name) == Machine.title)
+    return first + [_parameter(settings, name, inspect.Parameter.KEYWORD_ONLY) for name in rest]
+
+
+def _parameter(settings: type[Settings], name: str, kind: Any) -> inspect.Parameter:
+    field = settings.model_fields[name]
+    option = Parameter(
+        name="--" + (field.alias or name).replace("_", "-"),
+        help=field.description,
+        group=group(_title(settings, name)),
+        show_default=_shown_default(field),
+        required=False,
+        negative="",  # a switch that a file turned on is turned off by --set name=false
+    )
+    annotation = Annotated[Optional[field.annotation], option]  # type: ignore[name-defined]  # noqa: UP045
+    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+
+
+def group(title: str) -> Group:
+    """The part of a command's help with this heading, in the order of a person's questions."""
+    order = [each.title for each in (Pictures, Learning, Models, Output)]
+    return Group(title, sort_key=9 if title == Machine.title else order.index(title) if title in order else 0)
+
+
+def _title(settings: type[Settings], name: str) -> str:
+    """The heading of the section that declares a field."""
+    classes = [each for each in reversed(settings.__mro__) if issubclass(each, Settings)]
+    return next(each.title for each in classes if name in each.model_fields)
+
+
+def _shown_default(field: FieldInfo) -> str | bool:
+    if field.is_required():
+        return "required"
+    if field.default_factory is not None or field.default in (None, "", (), False):
+        return False
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+
+
+def read_settings(
+    settings: type[Settings], given: Mapping[str, Any], config: Path | None, assignments: tuple[str, ...]
+) -> tuple[dict[str, Any], str]:
+    """The values of a TOML file, the options, and `a.b=v` assignments, later ones first; and where they came from.
+
+    Raises UserError for a file that cannot be read, an assignment without "=", or what is given in two ways.
+    """
+    values = {} if config is None else read_toml(config)
+    aliases = {name: field.alias or name for name, field in settings.model_fields.items()}
+    given = {aliases.get(name, name): value for name, value in given.items()}
+    for text in assignments:
+        path, value = _assignment(text)
+        if path[0] in given:
+            raise UserError(f"{path[0]} is given twice, by --{path[0].replace('_', '-')} and by --set; leave one out")
+        _put(values, path, value)
+    return values | given, "the command line" if config is None else f"{config} and the command line"
+
+
+def _assignment(text: str) -> tuple[list[str], Any]:
+    """("a.b", "v") of "a.b=v"; the value is read as TOML, and as plain text if it is none."""
+    name, equals, value = text.partition("=")
+    path = [part.strip().replace("-", "_") for part in name.split(".")]
+    if not equals or not all(path):
+        raise UserError(f"--set {text} will not do: write it as name=value or table.name=value, as in lora.rank=8")
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path, value
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set values["a"]["b"], making the tables on the way."""
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise UserError(f"{part} is a setting, not a table; write --set {part}=VALUE")
+    values[path[-1]] = value

@@ -1,0 +1,91 @@
+"""Pictures on the command line: made by `generate`, looked at by `check`."""
+
+import re
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from limner.cli.output import Output, duration
+from limner.config import CheckSettings, Drawing, GenerateSettings
+from limner.data.crop import enlarged
+from limner.data.folder import load_folder
+
+NAMED = re.compile(r"(\d{5})-\d+\.png")  # 00012-1234.png: number and seed, as the webui names them
+
+
+def draw(settings: GenerateSettings, output: Output) -> dict:
+    """Make the pictures of a request and save each with its `parameters`."""
+    from limner.base.open import open_base
+    from limner.device import choose_device, choose_dtype, peak_memory_bytes
+    from limner.files import require_writable
+    from limner.generate import Request
+    from limner.generate import generate as generated
+    from limner.infotext import save_png
+    from limner.run.job import lora_folder
+
+    first = _first_number(settings.out)
+    require_writable(_path(settings, first, 0))
+    loras = lora_folder(settings.models, *settings.lora)
+    device = choose_device(settings.device)
+    model = open_base(settings.base, device, choose_dtype(settings.precision, device))
+    request = Request(**{name: getattr(settings, name) for name in Drawing.model_fields})
+    began = time.monotonic()
+    pictures: list[dict[str, str | int]] = []
+    with output.progress("picture", settings.count) as bar:
+        for picture in generated(model, request, loras):
+            path = _path(settings, first + len(pictures), picture.seed)
+            save_png(picture.image, picture.infotext, path)
+            pictures.append({"file": str(path), "seed": picture.seed, "parameters": picture.infotext})
+            bar.at(len(pictures))
+    for made in pictures:
+        output.result(str(made["file"]))
+    output.say(f"done in {duration(time.monotonic() - began)}")
+    seconds = round(time.monotonic() - began, 3)
+    return {"pictures": pictures, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
+
+
+def _first_number(out: Path) -> int:
+    """The number after those of the pictures that the folder holds."""
+    if out.suffix.lower() == ".png" or not out.is_dir():
+        return 1
+    return 1 + max((int(match[1]) for path in out.iterdir() if (match := NAMED.fullmatch(path.name))), default=0)
+
+
+def _path(settings: GenerateSettings, number: int, seed: int) -> Path:
+    """Where a picture goes: into the folder, or, if `out` is a .png, there, numbered if there are several."""
+    out = settings.out
+    if out.suffix.lower() != ".png":
+        return out / f"{number:05d}-{seed}.png"
+    return out if settings.count == 1 else out.with_stem(f"{out.stem}-{number}")
+
+
+def examine(settings: CheckSettings, output: Output) -> dict:
+    """Show a folder's pictures, those left out, those that are there twice, and those that are small."""
+    folder = load_folder(settings.images)
+    copies = defaultdict(list)
+    for picture in folder.pictures:
+        copies[picture.sha256].append(picture.path.name)
+    twice = [names for names in copies.values() if len(names) > 1]
+    small = {picture.path.name: round(by, 2) for picture, by in enlarged(folder.pictures, settings.resolution)}
+    rows = []
+    for picture in folder.pictures:
+        others = [name for name in copies[picture.sha256] if name != picture.path.name]
+        notes = [f"same as {', '.join(others)}"] if others else []
+        notes += [f"must be enlarged {small[picture.path.name]:g} times"] if picture.path.name in small else []
+        rows.append((picture.path.name, f"{picture.width}x{picture.height}", picture.caption or "", "; ".join(notes)))
+    rows += [(skipped.path.name, "", "", f"left out: it {skipped.reason}") for skipped in folder.skipped]
+    output.table(("file", "size", "caption", "note"), rows)
+    usable = len(copies)
+    output.result(f"{usable} usable picture{'s' if usable != 1 else ''} in {settings.images}")
+    if small:
+        output.result(f"smaller than {settings.resolution} pixels: {len(small)}; larger ones teach more detail")
+    return {
+        "folder": str(settings.images),
+        "pictures": [
+            {"file": p.path.name, "width": p.width, "height": p.height, "sha256": p.sha256, "caption": p.caption}
+            for p in folder.pictures
+        ],
+        "skipped": [{"file": skipped.path.name, "reason": skipped.reason} for skipped in folder.skipped],
+        "duplicates": twice,
+        "enlarged": small,
+    }

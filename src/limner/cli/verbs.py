@@ -1,0 +1,131 @@
+"""The verbs: each reads its settings, calls the library, tells what happens, and returns what --json prints."""
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from limner.cli.app import Interrupted, verb
+from limner.cli.follow import Followed, follow
+from limner.cli.options import group
+from limner.cli.output import Output, duration, megabytes
+from limner.config import (
+    CheckSettings,
+    DemoSettings,
+    GenerateSettings,
+    InspectSettings,
+    Learning,
+    ResumeSettings,
+    TrainSettings,
+    read_training,
+)
+from limner.events import Event
+
+DryRun = Annotated[
+    bool,
+    Parameter(help="Do one step and one verified save, and predict time and memory.", negative="", show_default=False),
+]
+Rank = Annotated[int | None, Parameter(help="Short for --set METHOD.rank=N.", group=group(Learning.title))]
+
+
+@verb(TrainSettings, "images", configurable=True)
+def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRun = False, rank: Rank = None) -> dict:
+    """Learn a subject or style from a folder of pictures, and write it as a LoRA file."""
+    if rank is not None:
+        values.setdefault(str(values.get("method", Learning.model_fields["method"].default)), {})["rank"] = rank
+    settings, table = read_training(values, origin)
+    from limner import run
+
+    if dry_run:
+        return _predict(run.dry_run(settings, table, origin), output)
+    return _train(run.train(settings, table, origin), output)
+
+
+@verb(ResumeSettings, "run")
+def resume(settings: ResumeSettings, output: Output) -> dict:
+    """Go on with a training that was stopped, from the state that was saved last."""
+    from limner import run
+
+    return _train(run.resume(settings), output)
+
+
+def _train(events: Generator[Event, None, None], output: Output) -> dict:
+    """Follow a training to its end; an interrupt saves the state and names the command that goes on."""
+    from limner.device import peak_memory_bytes
+
+    result = Followed()
+    began = time.monotonic()
+    try:
+        with closing(events):
+            follow(events, output, result)
+    except KeyboardInterrupt:
+        if result.run is None:
+            raise
+        command = f"limner resume {result.run}"
+        when = f"after step {result.step}, the state is saved" if result.step else "before the first step"
+        message = f"interrupted {when}; go on with: {command}"
+        raise Interrupted(message, run=str(result.run), step=result.step, resume=command) from None
+    assert result.exported is not None
+    path = result.exported.path
+    output.say(f"done in {duration(time.monotonic() - began)}; use it in prompts as <lora:{path.stem}:1>")
+    output.result(str(path))
+    return {
+        "file": str(path),
+        "size_bytes": result.exported.size_bytes,
+        "readers": list(result.exported.readers),
+        "run": str(result.run),
+        "steps": result.steps,
+        "loss": result.loss,
+        "step_seconds": round(result.seconds, 3),
+        "seconds": round(time.monotonic() - began, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "chosen": result.chosen,
+        "previews": [str(preview) for preview in result.previews],
+        "warnings": result.warnings,
+    }
+
+
+def _predict(events: Generator[Event, None, None], output: Output) -> dict:
+    result = Followed()
+    with closing(events):
+        follow(events, output, result)
+    measured = result.measured
+    output.result(
+        f"the whole run would take about {duration(measured['seconds'])} and {megabytes(measured['memory_bytes'])} of "
+        f"memory, for a file of {megabytes(measured['file_bytes'])}"
+    )
+    return {"predicted": measured, "chosen": result.chosen, "warnings": result.warnings}
+
+
+@verb(GenerateSettings, "prompt")
+def generate(settings: GenerateSettings, output: Output) -> dict:
+    """Make pictures from a prompt in the webui's grammar, as in "a fox, zvq style <lora:zvq:0.8>"."""
+    from limner.cli.pictures import draw
+
+    return draw(settings, output)
+
+
+@verb(CheckSettings, "images")
+def check(settings: CheckSettings, output: Output) -> dict:
+    """Look at a folder of pictures: what can be used, what cannot and why, what is there twice."""
+    from limner.cli.pictures import examine
+
+    return examine(settings, output)
+
+
+@verb(InspectSettings, "file", "other", rename="inspect")
+def inspect_(settings: InspectSettings, output: Output) -> dict:
+    """Say what a file is: kind, family, rank, keyword, training record, hashes; or how two files differ."""
+    from limner.cli.facts import compare, show
+
+    return show(settings.file, output) if settings.other is None else compare(settings.file, settings.other, output)
+
+
+@verb(DemoSettings)
+def demo(settings: DemoSettings, output: Output) -> dict:
+    """Teach the built-in base a style from bundled pictures, and show what it learned on one sheet."""
+    from limner.cli.show import show_demo
+
+    return show_demo(settings, output)

@@ -1,0 +1,132 @@
+"""The demo: the pocket base learns a style from the bundled pictures, and a sheet shows what changed."""
+
+import time
+import tomllib
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from pydantic import Field
+
+from limner import run
+from limner.base.model import BaseModel
+from limner.base.open import open_base
+from limner.config import DemoSettings, Settings, TrainSettings, Words
+from limner.data.folder import load_folder
+from limner.device import choose_device, choose_dtype
+from limner.events import Event
+from limner.files import atomic_path
+from limner.generate import Request, generate
+from limner.infotext import save_png
+from limner.loras import LoraFolder
+from limner.sheet import Row, draw_sheet
+
+SAMPLES = Path(__file__).parent / "samples"
+SUBJECTS = ("a fox", "a rabbit", "a snail", "a strawberry", "a rocket", "a sailboat")  # none is among the samples
+SHOWN_SAMPLES = 6
+SEED = 7
+
+
+class Sample(Settings):
+    """sample.toml: what the bundled pictures teach."""
+
+    keyword: Words
+    class_word: Words = Field(alias="class")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row of the demo's pictures is done. what: "before", "after" or "without"."""
+
+    what: str
+    pictures: list[Image.Image]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The end of the demo. prompt: one to go on with. unchanged: whether multiplier 0 gave the base's pictures."""
+
+    path: Path
+    lora: Path
+    models: Path
+    prompt: str
+    unchanged: bool
+
+
+def run_demo(
+    settings: DemoSettings, samples: Path = SAMPLES, base: str = "pocket"
+) -> Generator[Event | Shown | Sheet, None, None]:
+    """Draw, train, export, draw again with `<lora:...>`, and put it all on a sheet. Raises UserError."""
+    sample = Sample.read(tomllib.loads((samples / "sample.toml").read_text(encoding="utf-8")), str(samples))
+    device = choose_device(settings.device)
+    model = open_base(base, device, choose_dtype(settings.precision, device))
+    models = settings.out / "models"
+    lora = models / "Lora" / f"{sample.keyword}.safetensors"
+    prompts = [f"{subject}, {sample.keyword} {sample.class_word}, on a white background" for subject in SUBJECTS]
+    before = yield from _draw("before", model, prompts, LoraFolder())
+    yield from run.train(_training(settings, sample, samples, base, lora), {})
+    files = LoraFolder(lora)
+    tag = f"<lora:{lora.stem}:1>"
+    after = yield from _draw("after", model, [f"{prompt} {tag}" for prompt in prompts], files, settings.out)
+    at_zero = [f"{prompt} <lora:{lora.stem}:0>" for prompt in prompts]
+    without = yield from _draw("without", model, at_zero, files)
+    unchanged = all(one.tobytes() == other.tobytes() for one, other in zip(before, without, strict=True))
+    path = settings.out / "sheet.png"
+    pictures = load_folder(samples).pictures
+    some = [picture.open() for picture in pictures[:: max(1, len(pictures) // SHOWN_SAMPLES)][:SHOWN_SAMPLES]]
+    rows = [
+        Row("Training pictures", f"{SHOWN_SAMPLES} of {len(pictures)}", some),
+        Row("Before", "the base alone", before, [prompt.split(",")[0] for prompt in prompts]),
+        Row("After", f"the same, with {tag}", after, [prompt.split(",")[0] for prompt in prompts]),
+    ]
+    notes = [
+        f"Prompts: {prompts[0]!r} and so on. Above and below each other: the same prompt and the same noise.",
+        _proof(unchanged, len(prompts), lora.stem),
+    ]
+    sheet = draw_sheet(f"Limner taught its built-in base a style: {sample.keyword!r}", rows, notes)
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG", optimize=True)
+    yield Sheet(path, lora, models, f"a lion, {sample.keyword} {sample.class_word} {tag}", unchanged)
+
+
+def _training(settings: DemoSettings, sample: Sample, samples: Path, base: str, lora: Path) -> TrainSettings:
+    """The demo's training: Limner's own choices, written into the demo's folder."""
+    values = {
+        "images": samples,
+        "keyword": sample.keyword,
+        "class": sample.class_word,
+        "base": base,
+        "out": lora,
+        "overwrite": True,
+        "run": run.new_folder(settings.out / "runs", lora.stem),
+        "cache": settings.out / "cache",
+        "previews": 0,
+        "steps": settings.steps,
+        "seed": settings.seed,
+        "device": settings.device,
+        "precision": settings.precision,
+    }
+    return TrainSettings.read({name: value for name, value in values.items() if value is not None}, "the demo")
+
+
+def _draw(
+    what: str, model: BaseModel, prompts: list[str], loras: LoraFolder, out: Path | None = None
+) -> Generator[Shown, None, list[Image.Image]]:
+    """A picture of each prompt, from the same noise; kept in the folder if there is one."""
+    began = time.perf_counter()
+    pictures = []
+    for index, prompt in enumerate(prompts, 1):
+        (made,) = generate(model, Request(prompt, seed=SEED), loras)
+        pictures.append(made.image)
+        if out is not None:
+            save_png(made.image, made.infotext, out / f"picture-{index}.png")
+    yield Shown(what, pictures, time.perf_counter() - began)
+    return pictures
+
+
+def _proof(unchanged: bool, count: int, name: str) -> str:
+    if unchanged:
+        return f"With <lora:{name}:0> all {count} pictures are those of the base, bit for bit."
+    return f"With <lora:{name}:0> the pictures are NOT those of the base: please report it."

@@ -1,0 +1,67 @@
+"""The run card: what a finished file says about its making, without folders, file names or captions of its maker."""
+
+from pathlib import Path
+from typing import Any
+
+from limner.formats import Description
+from limner.run.job import Job
+
+# Settings that say where things lie or how the run was watched; none of them changes what was learned.
+PRIVATE = {
+    "images", "base", "models", "out", "overwrite", "run", "cache", "save_every", "previews", "preview_prompt",
+    "template",
+}  # fmt: skip
+
+
+def describe(job: Job, loss: float | None) -> Description:
+    """The file's description. It holds no time of day, so that equal runs give equal files, byte for byte."""
+    settings = job.settings
+    assert settings.resolution is not None
+    return Description(
+        title=job.out.stem,
+        keyword=settings.keyword,
+        about=f"{settings.keyword}: {settings.class_word}" if settings.class_word else None,
+        resolution=(settings.resolution, settings.resolution),
+        prediction_type=job.model.prediction_type,
+        run_card=run_card(job, loss),
+        base_name=Path(settings.base).name,
+        seed=settings.seed,
+        steps=settings.steps,
+        max_steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        optimizer=settings.optimizer,
+        schedule=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        batch_size=settings.batch_size,
+        gradient_accumulation=settings.gradient_accumulation,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        max_grad_norm=settings.max_grad_norm,
+        min_snr_gamma=settings.min_snr_gamma or None,
+        precision=settings.precision,
+        clip_skip=settings.clip_skip,
+        num_images=len(job.pictures),
+    )
+
+
+def run_card(job: Job, loss: float | None) -> dict[str, Any]:
+    """Everything that another person needs to make the file again, given the pictures; `loss` as the log has it."""
+    return _origin(job) | {
+        "versions": job.record.versions,
+        "figures": {} if loss is None else {"loss": loss},
+    }
+
+
+def made_from(card: dict[str, Any] | None, job: Job) -> bool:
+    """Whether a file's card says that this very run made it."""
+    return card is not None and all(card.get(name) == value for name, value in _origin(job).items())
+
+
+def _origin(job: Job) -> dict[str, Any]:
+    """All that decides what a run learns."""
+    record = job.record
+    return {
+        "settings": job.settings.model_dump(mode="json", by_alias=True, exclude=PRIVATE, exclude_none=True),
+        job.settings.method: job.method.model_dump(mode="json", by_alias=True),
+        "base": {"name": Path(job.settings.base).name, "sha256": record.base},
+        "images_sha256": sorted(source.sha256 for source in record.sources),
+    }

@@ -1,0 +1,52 @@
+"""What a person left open, decided from the number of pictures and the size of the base; each with its reason."""
+
+from limner.config import TrainSettings
+from limner.events import Chosen
+from limner.optimize import OPTIMIZERS
+
+SMALL = 256  # pixels: up to here a base is small enough for large batches on any machine
+
+
+def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool) -> list[Chosen]:
+    """A value for each setting that is None, in an order in which each can rest on those before."""
+    resolution = settings.resolution or base_resolution
+    small = resolution <= SMALL
+    crops = settings.crops if settings.crops is not None else _crops(small, on_cpu)
+    batch = settings.batch_size or _batch_size(small, on_cpu, pictures * (1 + crops))
+    views = _views(small, pictures)
+    steps = settings.steps or max(1, round(views / (batch * settings.gradient_accumulation)))
+    patient = small or not on_cpu
+    name = settings.keyword if not settings.class_word else f"{settings.keyword} {settings.class_word}"
+    choices = [
+        Chosen("resolution", resolution, "it is the base's own"),
+        Chosen(
+            "crops",
+            crops,
+            "they are cheap to encode at this size" if crops > 1 else "encoding takes long on this machine",
+        ),
+        Chosen("batch_size", batch, f"pictures of {resolution} pixels are {'small' if small else 'large'}"),
+        Chosen("steps", steps, f"{pictures} pictures at this size want to be seen {views:,} times in all"),
+        Chosen(
+            "learning_rate", OPTIMIZERS[settings.optimizer].learning_rate, f"{settings.optimizer} does well with it"
+        ),
+        Chosen("warmup_steps", min(steps // 20, 100), "it is a twentieth of the steps, at most 100"),
+        Chosen(
+            "previews", 4 if patient else 1, f"one takes {'seconds' if patient else 'a minute or more'} on this machine"
+        ),
+        Chosen("preview_prompt", name, "it says keyword and class"),
+    ]
+    unused = {"preview_prompt"} if settings.previews == 0 else set()
+    return [each for each in choices if getattr(settings, each.name) is None and each.name not in unused]
+
+
+def _crops(small: bool, on_cpu: bool) -> int:
+    return 4 if small or not on_cpu else 1
+
+
+def _batch_size(small: bool, on_cpu: bool, examples: int) -> int:
+    return min(8 if small else 1 if on_cpu else 2, examples)
+
+
+def _views(small: bool, pictures: int) -> int:
+    """How many times pictures are shown in all: a hundred each, within bounds; small networks learn in more."""
+    return min(max(160 * pictures, 2400), 6400) if small else min(max(100 * pictures, 1000), 3000)

@@ -1,0 +1,140 @@
+"""The folder of a run: its settings, what it was made from, a line for each step, its state, its previews."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from filelock import FileLock, Timeout
+
+from limner.config import Settings, TrainSettings
+from limner.errors import UserError
+from limner.events import Chosen, Step
+from limner.files import write_text
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture that a run learns from."""
+
+    file: str
+    sha256: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run was made from: it goes on only with the same. versions: of Python and the libraries."""
+
+    base: str
+    sources: list[Source]
+    versions: dict[str, str]
+
+
+class RunFolder:
+    """run.toml, record.json, log.jsonl, state/ and previews/ in one folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings_file = path / "run.toml"
+        self.record_file = path / "record.json"
+        self.log_file = path / "log.jsonl"
+        self.state = path / "state"
+        self.previews = path / "previews"
+
+    def create(self, settings: TrainSettings, method: Settings, chosen: list[Chosen], record: Record) -> None:
+        """Write what a resumed run needs. Raises UserError if there is a run already or the folder cannot be made."""
+        if self.settings_file.exists():
+            raise UserError(
+                f"{self.path} holds a run already; use limner resume {self.path}, or another folder with --run"
+            )
+        write_text(self.record_file, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
+        write_text(self.settings_file, to_toml(settings, method, chosen))
+
+    def record(self) -> Record:
+        """What the run was made from. Raises UserError if this is no folder of a run."""
+        try:
+            held = json.loads(self.record_file.read_text(encoding="utf-8"))
+            return Record(held["base"], [Source(**source) for source in held["sources"]], held["versions"])
+        except FileNotFoundError as error:
+            raise UserError(f"{self.path} is not the folder of a run; give the one that limner train named") from error
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{self.record_file} is damaged; start the run anew with limner train --config") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out. Raises UserError if one is in."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise UserError(f"another limner is at work in {self.path}; wait for it, or stop it") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+class Log:
+    """log.jsonl: a line for each step. A resumed run takes back the lines after the state it goes on from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = _whole_lines(path)
+        self._is_begun = False
+
+    def append(self, step: Step) -> None:
+        line = {"step": step.step, "loss": step.loss, "lr": step.lr, "seconds": round(step.seconds, 4)}
+        if not self._is_begun:
+            self.lines = [each for each in self.lines if each["step"] < step.step]
+            write_text(self.path, "".join(json.dumps(each) + "\n" for each in self.lines))
+            self._is_begun = True
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        self.lines.append(line)
+
+    def final_loss(self) -> float | None:
+        """Mean loss of the last tenth of the steps."""
+        last = [line["loss"] for line in self.lines[-max(1, len(self.lines) // 10) :]]
+        return sum(last) / len(last) if last else None
+
+    @property
+    def seconds(self) -> float:
+        """Time that the steps took."""
+        return sum(line["seconds"] for line in self.lines)
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The log's lines up to the first that is not whole, which a process left that died while it wrote."""
+    lines: list[dict[str, Any]] = []
+    if not path.exists():
+        return lines
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+def to_toml(settings: TrainSettings, method: Settings, chosen: list[Chosen]) -> str:
+    """run.toml: every setting, and beside those that were left open the reason of their choice."""
+    reasons = {each.name: each.reason for each in chosen}
+    document = tomlkit.document()
+    _fill(document, settings.model_dump(mode="json", by_alias=True, exclude_none=True), reasons)
+    table = tomlkit.table()
+    _fill(table, method.model_dump(mode="json", by_alias=True, exclude_none=True), {})
+    document[settings.method] = table
+    return tomlkit.dumps(document)
+
+
+def _fill(table: Any, values: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        item = tomlkit.item(value)
+        if name in reasons:
+            item.comment(reasons[name])
+        table.add(name, item)

@@ -1,0 +1,211 @@
+"""From settings to everything that a training needs: what can be wrong is found here, the cheap things first."""
+
+import platform
+import re
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from limner.base import pocket
+from limner.base.model import BaseModel
+from limner.base.open import find_folder, open_base
+from limner.config import Settings, TrainSettings
+from limner.data.batch import Batches, Example
+from limner.data.cache import encode_caption, iterate_examples
+from limner.data.caption import caption_for, keyword_problem
+from limner.data.crop import buckets, crops_for, enlarged
+from limner.data.folder import ImageFolder, Picture, load_folder
+from limner.device import choose_device, choose_dtype
+from limner.errors import UserError
+from limner.events import Chosen, Event, Prepared, Warned
+from limner.files import require_writable
+from limner.generate import Request, make_plan
+from limner.loras import LoraFolder
+from limner.methods.method import Method, find_method
+from limner.run.derive import derive
+from limner.run.folder import Record, Source
+from limner.train import Plan
+
+ENLARGED_TOO_FAR = 1.5  # times; beyond this a person sees the blur
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training with nothing left open. `chosen`: what was, and why."""
+
+    settings: TrainSettings
+    method: Settings
+    model: BaseModel
+    pictures: list[Picture]
+    captions: list[str]
+    chosen: list[Chosen]
+
+    @property
+    def out(self) -> Path:
+        assert self.settings.out is not None
+        return self.settings.out
+
+    @property
+    def record(self) -> Record:
+        together = zip(self.pictures, self.captions, strict=True)
+        sources = [Source(picture.path.name, picture.sha256, caption) for picture, caption in together]
+        libraries = ("limner", "torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
+        versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
+        return Record(self.model.fingerprint, sources, versions)
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether captions are encoded as the run goes, because the encoder changes."""
+        return bool(getattr(self.method, "text_encoder", False))
+
+    @property
+    def num_examples(self) -> int:
+        return sum(len(crops_for(picture, *self._crops)) for picture in self.pictures)
+
+    @property
+    def _crops(self) -> tuple[int, int, int]:
+        assert self.settings.resolution is not None
+        assert self.settings.crops is not None
+        return self.settings.resolution, self.settings.crops, self.settings.seed
+
+    def encode(self) -> Generator[Prepared, None, Batches]:
+        """The batches of the run, from the cache as far as it goes."""
+        total = self.num_examples
+        examples: list[Example] = []
+        for example in self.examples(self.pictures, self.captions):
+            examples.append(example)
+            yield Prepared(len(examples), total)
+        return self.batches(examples)
+
+    def examples(self, pictures: list[Picture], captions: list[str]) -> Iterator[Example]:
+        settings, text = self.settings, not self.trains_text
+        cache = settings.cache / "examples"
+        return iterate_examples(
+            self.model, pictures, captions, *self._crops, cache_dir=cache, text=text, clip_skip=settings.clip_skip
+        )
+
+    def batches(self, examples: list[Example]) -> Batches:
+        settings = self.settings
+        assert settings.batch_size is not None
+        empty = None
+        if settings.caption_dropout and not self.trains_text:
+            empty = encode_caption(self.model, "", settings.cache / "examples", settings.clip_skip)
+        return Batches(examples, settings.batch_size, settings.seed, settings.caption_dropout, empty)
+
+    def new_method(self) -> Method:
+        return find_method(self.settings.method)(self.method)
+
+    def plan(self, state_dir: Path | None) -> Plan:
+        """The settings as the loop takes them."""
+        settings = self.settings
+        assert settings.steps is not None
+        assert settings.warmup_steps is not None
+        return Plan(
+            steps=settings.steps,
+            state_dir=state_dir,
+            save_every=settings.save_every,
+            seed=settings.seed,
+            optimizer=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            schedule=settings.schedule,
+            warmup_steps=settings.warmup_steps,
+            gradient_accumulation=settings.gradient_accumulation,
+            gradient_checkpointing=settings.gradient_checkpointing,
+            max_grad_norm=settings.max_grad_norm,
+            min_snr_gamma=settings.min_snr_gamma or None,
+        )
+
+    def preview(self, steps: int = 20) -> Request:
+        """The request of the preview pictures."""
+        settings = self.settings
+        return Request(settings.preview_prompt or "", steps=steps, seed=settings.seed, clip_skip=settings.clip_skip)
+
+    def loras(self) -> LoraFolder:
+        """What the tags of a preview's prompt can name."""
+        return lora_folder(self.settings.models)
+
+
+def prepare(settings: TrainSettings, table: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
+    """Check everything, load pictures and base, and decide what was left open. Raises UserError."""
+    method = find_method(settings.method).Config.read(table, f"{origin}: [{settings.method}]")
+    settings = settings.model_copy(update={"out": settings.out or default_out(settings)})
+    check_out(settings)
+    if settings.resolution is not None:
+        buckets(settings.resolution)
+    caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
+    find_folder(settings.base)
+    device = choose_device(settings.device)
+    folder = load_folder(settings.images)
+    for skipped in folder.skipped:
+        yield Warned(f"{skipped.path} {skipped.reason}; it is left out")
+    model = open_base(settings.base, device, choose_dtype(settings.precision, device))
+    problem = keyword_problem(settings.keyword, model.tokenize)
+    if problem:
+        yield Warned(problem)
+    chosen = derive(settings, len(folder.pictures), model.resolution, device.type == "cpu")
+    settings = _decided(settings, chosen, model)
+    job = assemble(settings, method, model, folder, chosen)
+    yield from _small_pictures(job)
+    yield from chosen
+    return job
+
+
+def assemble(
+    settings: TrainSettings, method: Settings, model: BaseModel, folder: ImageFolder, chosen: list[Chosen]
+) -> Job:
+    """The job of decided settings, its preview found to be possible. Raises UserError."""
+    captions = [
+        caption_for(picture, settings.keyword, settings.class_word, settings.template) for picture in folder.pictures
+    ]
+    job = Job(settings, method, model, folder.pictures, captions, chosen)
+    make_plan(model, job.preview(), job.loras())
+    return job
+
+
+def default_out(settings: TrainSettings) -> Path:
+    """MODELS/Lora/KEYWORD.safetensors, the keyword without what file names cannot hold."""
+    stem = re.sub(r"[^\w.-]+", "_", settings.keyword).strip("._") or "lora"
+    return settings.models / "Lora" / f"{stem}.safetensors"
+
+
+def check_out(settings: TrainSettings) -> None:
+    """Raise UserError unless the file to write has a place, before hours are spent on it."""
+    out = settings.out or default_out(settings)
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out} does not end in .safetensors, by which other programs find it; correct --out")
+    if out.exists() and not settings.overwrite:
+        raise UserError(f"{out} is there already; give another file with --out, or say --overwrite")
+    require_writable(out)
+
+
+def lora_folder(models: Path, *more: Path) -> LoraFolder:
+    """The LoRAs of a models folder, as far as there is one, and others."""
+    own = models / "Lora"
+    return LoraFolder(*([own] if own.is_dir() else []), *more)
+
+
+def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) -> TrainSettings:
+    """The settings with what was chosen, on the device and in the precision that the model has, with whole paths."""
+    precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
+    base = Path(settings.base).expanduser()  # or a hub id, which looks like a path too
+    assert settings.out is not None
+    paths = {"images": settings.images, "out": settings.out, "models": settings.models, "cache": settings.cache}
+    values = {each.name: each.value for each in chosen}
+    values |= {name: path.absolute() for name, path in paths.items()}
+    values |= {"device": str(model.device), "precision": precision}
+    values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.is_dir() else {}
+    return TrainSettings.read(settings.model_dump(by_alias=True) | values, "the settings that were left open")
+
+
+def _small_pictures(job: Job) -> Iterator[Warned]:
+    assert job.settings.resolution is not None
+    blurred = [(p, by) for p, by in enlarged(job.pictures, job.settings.resolution) if by > ENLARGED_TOO_FAR]
+    if blurred:
+        picture, by = max(blurred, key=lambda pair: pair[1])
+        others = f" and {len(blurred) - 1} more" if len(blurred) > 1 else ""
+        yield Warned(
+            f"{picture.path.name} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} times, "
+            "and will be learned as blurred; take larger pictures if you have them"
+        )

@@ -1,0 +1,138 @@
+"""One training from pictures to a verified file, and on again after any stop, as a stream of events."""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from limner.base.open import open_base
+from limner.config import ResumeSettings, TrainSettings, read_toml, read_training
+from limner.data.batch import Batches
+from limner.data.folder import load_folder
+from limner.device import DTYPES, choose_device
+from limner.errors import UserError
+from limner.events import Done, Event, Exported, Preview, Started, Step, Warned
+from limner.formats import inspect, save_weights
+from limner.generate import generate
+from limner.infotext import save_png
+from limner.methods.method import Method, find_method
+from limner.run.card import describe, made_from
+from limner.run.folder import Log, Record, RunFolder
+from limner.run.job import Job, assemble, check_out, prepare
+from limner.train import train as loop
+
+
+def train(settings: TrainSettings, table: Mapping[str, Any], origin: str = "settings") -> Generator[Event, None, None]:
+    """Train and export; `table` holds the method's own settings.
+
+    Closing the generator, or an interrupt, saves the state once the loop has begun. Raises UserError.
+    """
+    job = yield from prepare(settings, table, origin)
+    folder = RunFolder((settings.run or new_folder(Path("runs"), job.out.stem)).absolute())
+    with folder.locked():
+        folder.create(job.settings, job.method, job.chosen, job.record)
+        yield from _work(job, folder)
+
+
+def new_folder(runs: Path, name: str) -> Path:
+    """The folder of a run that begins now."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 (a name for people, in their own time)
+    return runs / f"{name}-{stamp}"
+
+
+def resume(request: ResumeSettings) -> Generator[Event, None, None]:
+    """Go on with a run from the state saved last, with the settings of its run.toml. Raises UserError."""
+    folder = RunFolder(request.run.absolute())
+    before = folder.record()
+    settings, table = read_training(read_toml(folder.settings_file), str(folder.settings_file))
+    changes = {name: getattr(request, name) for name in ("device", "precision") if getattr(request, name) != "auto"}
+    settings = settings.model_copy(update=changes)
+    method = find_method(settings.method).Config.read(table, f"{folder.settings_file}: [{settings.method}]")
+    if settings.precision == "auto":
+        raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
+    device = choose_device(settings.device)
+    pictures = load_folder(settings.images)
+    model = open_base(settings.base, device, DTYPES[settings.precision])
+    job = assemble(settings, method, model, pictures, [])
+    yield from _compare(job, folder, before)
+    out = job.out
+    if out.exists() and not (settings.overwrite or request.overwrite or _is_own(out, job)):
+        raise UserError(f"{out} was written by something else since; move it away, or say --overwrite")
+    check_out(settings.model_copy(update={"overwrite": True}))
+    with folder.locked():
+        yield from _work(job, folder)
+
+
+def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
+    """From the encoded pictures to the exported file."""
+    assert job.settings.steps is not None
+    yield Started(folder.path, job.settings.steps)
+    batches = yield from job.encode()
+    method = job.new_method()
+    log = Log(folder.log_file)
+    with closing(_learn(job, folder, method, batches, log)) as events:
+        done = yield from events
+    weights = method.weights()
+    weights.metadata |= describe(job, log.final_loss()).metadata(job.model.family)
+    dtype = DTYPES[job.settings.file_precision]
+    saved = save_weights(weights, job.out, dtype=dtype, model=job.model)
+    yield Exported(saved.path, saved.size_bytes, tuple(report.reader for report in saved.reports))
+    yield done
+
+
+def _learn(job: Job, folder: RunFolder, method: Method, batches: Batches, log: Log) -> Generator[Event, None, Done]:
+    """The loop's events, logged, with previews between them."""
+    plan = job.plan(folder.state)
+    count = job.settings.previews or 0
+    at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
+    with closing(loop(job.model, batches, [method], plan)) as events:
+        for event in events:
+            if isinstance(event, Done):
+                return event
+            if isinstance(event, Step):
+                log.append(event)
+            yield event
+            if isinstance(event, Step) and event.step in at:
+                yield _preview(job, folder, event.step)
+    raise AssertionError("the loop ended without saying so")
+
+
+def _preview(job: Job, folder: RunFolder, step: int) -> Preview | Warned:
+    request = job.preview()
+    try:
+        for picture in generate(job.model, request, job.loras()):
+            path = folder.previews / f"{step:06d}.png"
+            save_png(picture.image, picture.infotext, path)
+            return Preview(step, request.prompt, path)
+    except UserError as problem:
+        return Warned(f"no preview at step {step}: {problem}")
+    raise AssertionError("a request yields a picture")
+
+
+def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
+    """Raise UserError unless the run can go on as it began; a changed library is only warned of."""
+    now = job.record
+    if before.base != now.base:
+        raise UserError(f"the base {job.settings.base} has changed since the run began; start a new run")
+    was = {source.file: source for source in before.sources}
+    changed = {source.file for source in now.sources if was.pop(source.file, None) != source} | was.keys()
+    if changed:
+        others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UserError(
+            f"{job.settings.images / min(changed)}{others} changed since the run began; put the old files back, "
+            f"or start a new run with --config {folder.settings_file}"
+        )
+    for name, version in before.versions.items():
+        if now.versions.get(name) != version:
+            yield Warned(
+                f"{name} was {version} when the run began and is {now.versions.get(name)}; last bits may differ"
+            )
+
+
+def _is_own(out: Path, job: Job) -> bool:
+    """Whether the file that is there already came from this run, stopped after it was written."""
+    try:
+        return made_from(inspect(out).run_card, job)
+    except UserError:
+        return False
