@@ -1,6 +1,7 @@
 """A small classifier of style and object, trained on real renders only, so that it can judge what the base draws."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ class Classifier(nn.Module):
     def __init__(self, styles: int, objects: int) -> None:
         super().__init__()
         blocks: list[nn.Module] = [nn.Conv2d(3, WIDTHS[0], 5, 2, 2), nn.GroupNorm(8, WIDTHS[0]), nn.SiLU()]
-        for inputs, width in zip(WIDTHS, WIDTHS[1:], strict=False):
+        for inputs, width in pairwise(WIDTHS):
             blocks += [nn.Conv2d(inputs, width, 3, 2, 1), nn.GroupNorm(8, width), nn.SiLU(), Residual(width)]
         self.body = nn.Sequential(*blocks)
         self.style = nn.Linear(WIDTHS[-1], styles)
@@ -63,13 +64,14 @@ def distort(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     corner = image.getpixel((0, 0))
     if rng.random() < 0.5:
         turn = float(rng.normal() * 5)
-        image = image.rotate(turn, Image.Resampling.BILINEAR, fillcolor=corner)  # type: ignore[arg-type]
+        image = image.rotate(turn, Image.Resampling.BILINEAR, fillcolor=corner)
     if rng.random() < 0.5:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.random() * 1.6)))
     noisy = np.asarray(image, np.float32)
     if rng.random() < 0.5:
-        noisy = noisy + rng.normal(size=noisy.shape) * 8 * rng.random() + rng.normal(size=3) * 6
-    return np.clip(noisy, 0, 255).astype(np.float32)
+        grain, tint = (rng.standard_normal(shape, dtype=np.float32) for shape in (noisy.shape, 3))
+        noisy = noisy + grain * np.float32(8 * rng.random()) + tint * 6
+    return np.clip(noisy, 0, 255)
 
 
 def to_input(pictures: Sequence[np.ndarray]) -> Tensor:
@@ -80,14 +82,14 @@ def to_input(pictures: Sequence[np.ndarray]) -> Tensor:
 def train(steps: int = STEPS, folder: Path = FOLDER) -> Classifier:
     torch.manual_seed(0)
     icons, nouns = load_icons(), read_nouns()
-    network = Classifier(len(STYLES), len(nouns.learned)).to(torch.bfloat16, memory_format=torch.channels_last)
+    network = Classifier(len(STYLES), len(nouns.learned)).to(torch.bfloat16)  # GroupNorm is slow in channels_last
     optimizer = MasterAdamW(network.parameters(), weight_decay=0.02, ema_decay=0.998)
     styles, objects = list(STYLES), {noun: index for index, noun in enumerate(nouns.learned)}
 
     def loss_of(rng: np.random.Generator) -> tuple[Tensor, int]:
         scenes = [single(rng, nouns) for _ in range(BATCH)]
         pixels = to_input([distort(rng, render_scene(scene, icons)) for scene in scenes])
-        style, name = network(pixels.to(torch.bfloat16, memory_format=torch.channels_last))
+        style, name = network(pixels.to(torch.bfloat16))
         style_target = torch.tensor([styles.index(scene.style) for scene in scenes])
         name_target = torch.tensor([objects[scene.objects[0].noun] for scene in scenes])
         style_loss = functional.cross_entropy(style.float(), style_target, label_smoothing=0.05)
