@@ -8,14 +8,16 @@ from limner import run
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.config import Drawing, Precision, read_training
+from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
+from limner.evaluate.report import Protocol, Report, evaluate_lora
 from limner.events import Event
 from limner.formats import inspect
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
 from limner.run.job import lora_folder
 
-__all__ = ["generate", "inspect", "load", "train"]
+__all__ = ["evaluate", "generate", "inspect", "load", "train"]
 
 ORIGIN = "the arguments"
 
@@ -44,3 +46,10 @@ def generate(
     drawing = Drawing.read({"prompt": prompt} | settings, ORIGIN)
     request = Request(**drawing.model_dump())
     return _generate(model, request, lora_folder(Path(models), *map(Path, lora)))
+
+
+def evaluate(model: BaseModel, file: str | Path, images: str | Path, prompts: tuple[str, ...]) -> Report:
+    """A LoRA file's figures against a folder of real pictures, for prompts that hold its keyword. Raises UserError."""
+    card = inspect(Path(file)).run_card or {}
+    references = load_folder(Path(images)).pictures
+    return evaluate_lora(model, Path(file), references, Protocol(prompts), card.get("images_sha256") or ())

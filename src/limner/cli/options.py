@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
-from limner.config import Learning, Machine, Models, Output, Pictures, Settings, read_toml
+from limner.config import Base, Learning, Machine, Output, Pictures, Settings, read_toml
 from limner.errors import UserError
 
 
@@ -18,10 +18,14 @@ def parameters(settings: type[Settings], positional: tuple[str, ...]) -> list[in
 
     None stands for "not given", so that what is given can be laid over a TOML file; defaults are the fields' own.
     """
-    first = [_parameter(settings, name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in positional]
-    rest = [name for name in settings.model_fields if name not in positional]
-    rest.sort(key=lambda name: _title(settings, name) == Machine.title)
-    return first + [_parameter(settings, name, inspect.Parameter.KEYWORD_ONLY) for name in rest]
+    ordered = [*positional, *(name for name in ordered_fields(settings) if name not in positional)]
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [_parameter(settings, name, kinds[name not in positional]) for name in ordered]
+
+
+def ordered_fields(settings: type[Settings]) -> list[str]:
+    """A class's fields in the order of their sections in the help."""
+    return sorted(settings.model_fields, key=lambda name: group(_title(settings, name)).sort_key)
 
 
 def _parameter(settings: type[Settings], name: str, kind: Any) -> inspect.Parameter:
@@ -30,7 +34,7 @@ def _parameter(settings: type[Settings], name: str, kind: Any) -> inspect.Parame
         name="--" + (field.alias or name).replace("_", "-"),
         help=field.description,
         group=group(_title(settings, name)),
-        show_default=_shown_default(field),
+        show_default=shown_default(field),
         required=False,
         negative="",  # a switch that a file turned on is turned off by --set name=false
     )
@@ -40,7 +44,7 @@ def _parameter(settings: type[Settings], name: str, kind: Any) -> inspect.Parame
 
 def group(title: str) -> Group:
     """The part of a command's help with this heading, in the order of a person's questions."""
-    order = [each.title for each in (Pictures, Learning, Models, Output)]
+    order = [each.title for each in (Pictures, Learning, Base, Output)]
     return Group(title, sort_key=9 if title == Machine.title else order.index(title) if title in order else 0)
 
 
@@ -50,10 +54,16 @@ def _title(settings: type[Settings], name: str) -> str:
     return next(each.title for each in classes if name in each.model_fields)
 
 
-def _shown_default(field: FieldInfo) -> str | bool:
+def shown_default(field: FieldInfo) -> str | bool:
+    """What help and docs say of a field's default; False where there is nothing to say."""
     if field.is_required():
         return "required"
-    if field.default_factory is not None or field.default in (None, "", (), False):
+    if (
+        field.default_factory is not None
+        or field.default is None
+        or field.default is False
+        or field.default in ("", ())
+    ):
         return False
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
 

@@ -14,6 +14,7 @@ from limner.cli.output import Output, duration, megabytes
 from limner.config import (
     CheckSettings,
     DemoSettings,
+    EvaluateSettings,
     GenerateSettings,
     InspectSettings,
     Learning,
@@ -113,6 +114,14 @@ def check(settings: CheckSettings, output: Output) -> dict:
     from limner.cli.pictures import examine
 
     return examine(settings, output)
+
+
+@verb(EvaluateSettings, "file")
+def evaluate(settings: EvaluateSettings, output: Output) -> dict:
+    """Measure a LoRA file: likeness and style against real pictures, what else it changed, copies."""
+    from limner.cli.judge import judge
+
+    return judge(settings, output)
 
 
 @verb(InspectSettings, "file", "other", rename="inspect")

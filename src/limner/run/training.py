@@ -46,6 +46,8 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
     folder = RunFolder(request.run.absolute())
     before = folder.record()
     settings, table = read_training(read_toml(folder.settings_file), str(folder.settings_file))
+    if request.seed not in (None, settings.seed):
+        raise UserError(f"the run began with --seed {settings.seed}, which cannot change; leave --seed out")
     changes = {name: getattr(request, name) for name in ("device", "precision") if getattr(request, name) != "auto"}
     settings = settings.model_copy(update=changes)
     method = find_method(settings.method).Config.read(table, f"{folder.settings_file}: [{settings.method}]")

@@ -1,60 +1,16 @@
-"""Settings: each declared once, as a typed field with a default and one sentence; an unknown one is an error.
+"""The settings of every command, in sections; a section's `title` heads its options in the help."""
 
-Command-line options, TOML files, run.toml and the pages of docs/ come from these classes. A class of a command is
-made of sections; a section's `title` heads its options in the help.
-"""
-
-import difflib
 import os
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from limner.config.settings import FilePath, Settings, Words, nearest
 from limner.errors import UserError
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
-
-
-def _expand(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError("there is no such user") from error
-
-
-FilePath = Annotated[Path, AfterValidator(_expand)]
-MOST_NAMED = 10  # settings that an error lists
-Words = Annotated[str, StringConstraints(strip_whitespace=True)]
-
-
-class Settings(BaseModel):
-    """Base of every class of settings: immutable, validated, and strict about names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
-    title: ClassVar[str] = "Settings"
-
-    @classmethod
-    def read(cls, values: Mapping[str, Any], origin: str) -> Self:
-        """Settings from plain values, as of a TOML table or the command line; `origin` names where they came from.
-
-        Raises UserError in one sentence that names the first wrong setting and, for a misspelt one, the nearest.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-            path = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
-                raise UserError(f"{origin}: unknown setting {path!r}{_instead(cls, first['loc'])}") from error
-            if first["type"] == "missing":
-                raise UserError(f"{origin}: {path} is missing; give --{path} (see --help)") from error
-            if not path:
-                raise UserError(f"{origin}: {reason}") from error
-            raise UserError(f"{origin}: {path} = {first['input']!r} will not do: {reason}") from error
 
 
 class Machine(Settings):
@@ -74,14 +30,17 @@ class Seed(Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="Decides everything random: the same seed gives the same result.")
 
 
-class Models(Settings):
-    """What there is to start from."""
-
+class Base(Settings):
     title: ClassVar[str] = "Models"
 
     base: str = Field(
         "pocket", description="Base model: pocket, a folder in diffusers' layout, or a hub id in the cache."
     )
+
+
+class Models(Base):
+    """What there is to start from."""
+
     models: FilePath = Field(
         default_factory=lambda: Path(os.environ.get("LIMNER_MODELS") or "models"),
         description="Folder of models as the webui has it, LoRAs in its subfolder Lora; $LIMNER_MODELS, else models.",
@@ -180,6 +139,7 @@ class ResumeSettings(Machine):
     title: ClassVar[str] = "The run"
 
     run: FilePath = Field(description="The folder of the run.")
+    seed: int | None = Field(None, description="The run's own; another one is refused.")
     overwrite: bool = Field(False, description="Replace the finished file even if another run wrote it.")
 
 
@@ -226,6 +186,21 @@ class CheckSettings(Seed, Machine):
     )
 
 
+class EvaluateSettings(Base, Machine):
+    """Settings of `limner evaluate`."""
+
+    title: ClassVar[str] = "What to judge"
+
+    file: FilePath = Field(description="The LoRA file.")
+    images: FilePath = Field(description="Folder of real pictures, best some that it was not trained on.")
+    prompt: tuple[str, ...] = Field((), description="What to draw, may be repeated; by default the pictures' captions.")
+    count: int = Field(3, ge=1, le=100, description="Pictures of a prompt.")
+    strength: float = Field(1.0, allow_inf_nan=False, description="Multiplier of the LoRA.")
+    steps: int = Field(20, ge=1, le=1000, description="Steps of the sampler.")
+    cfg_scale: float = Field(7.0, allow_inf_nan=False, description="How closely to follow the prompt.")
+    seed: int = Field(1, ge=0, lt=2**62, description="Of the first picture of each prompt.")
+
+
 class InspectSettings(Seed, Machine):
     """Settings of `limner inspect`."""
 
@@ -242,16 +217,6 @@ class DemoSettings(Seed, Machine):
 
     out: FilePath = Field(Path("limner-demo"), description="Folder for the pictures, the LoRA and the run.")
     steps: int | None = Field(None, ge=1, description="Optimizer steps.")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's contents. Raises UserError."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a TOML file ({error}); correct it there") from error
 
 
 def read_training(values: Mapping[str, Any], origin: str) -> tuple[TrainSettings, dict[str, Any]]:
@@ -272,27 +237,3 @@ def cache_folder() -> Path:
     import platformdirs  # here, for the command line's help need not wait for it
 
     return Path(os.environ.get("LIMNER_CACHE") or platformdirs.user_cache_path("limner"))
-
-
-def nearest(name: str, options: Iterable[str]) -> str | None:
-    """The option that a misspelt name most likely meant, or None if none is like it."""
-    found = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
-    return found[0] if found else None
-
-
-def names(settings: type[BaseModel]) -> list[str]:
-    """The names under which a class's fields are written outside of Python."""
-    return [field.alias or name for name, field in settings.model_fields.items()]
-
-
-def _instead(settings: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """'; did you mean ...?' for a misspelt name, looked up among the fields of the table it stands in."""
-    for part in location[:-1]:
-        field = settings.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return "; remove it"
-        settings = field.annotation
-    near = nearest(str(location[-1]), names(settings))
-    if near:
-        return f"; did you mean {near!r}?"
-    return f"; there are {', '.join(names(settings))}" if len(settings.model_fields) <= MOST_NAMED else "; see --help"

@@ -1,0 +1,36 @@
+# From a fresh clone: `make demo` shows what Limner does, `make test` runs its tests. Both make .venv first.
+
+VENV ?= .venv
+# The first Python of 3.11 or newer that runs; set PYTHON to choose another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+PIP = $(VENV)/bin/python -m pip
+
+.PHONY: demo test check install dev clean
+
+demo: install
+	$(VENV)/bin/limner demo
+
+test: dev
+	$(VENV)/bin/python -m pytest
+
+check: dev
+	VENV=$(VENV) scripts/check
+
+install: $(VENV)/.limner-installed
+dev: $(VENV)/.limner-dev
+
+$(VENV)/.limner-installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Limner needs Python 3.11 or newer; install it, or say make PYTHON=..."; exit 1; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing Limner into $(VENV); this takes a few minutes the first time"
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.limner-dev: $(VENV)/.limner-installed
+	$(PIP) install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) limner-demo

@@ -1,0 +1,60 @@
+"""Write docs/settings.md from the settings' own declarations; a test fails while the page is not up to date."""
+
+from pathlib import Path
+
+from limner.cli.options import ordered_fields, shown_default
+from limner.config import (
+    CheckSettings,
+    DemoSettings,
+    EvaluateSettings,
+    GenerateSettings,
+    InspectSettings,
+    ResumeSettings,
+    Settings,
+    TrainSettings,
+)
+from limner.methods.method import methods
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
+VERBS = {
+    "demo": DemoSettings,
+    "check": CheckSettings,
+    "train": TrainSettings,
+    "resume": ResumeSettings,
+    "generate": GenerateSettings,
+    "evaluate": EvaluateSettings,
+    "inspect": InspectSettings,
+}
+HEAD = """# Every setting
+
+Written by `scripts/write_docs.py` from the declarations in `src/limner/config/` and the methods; do not edit it here.
+
+On the command line a setting is an option, as in `--batch-size 4`; in a TOML file and for `--set` it is
+`batch_size = 4`. Every command also has `--json` (one JSON object as the last line of stdout) and `--quiet`; `train`
+has `--config`, `--set`, `--dry-run` and `--rank`. Exit status: 0 done, 2 you can fix it, 130 interrupted with the state
+saved, 1 a bug.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for verb, settings in VERBS.items():
+        parts.append(f"## limner {verb}\n\n{table(settings)}")
+    for name, method in sorted(methods().items()):
+        parts.append(f"## The table [{name}]\n\n{table(method.Config)}")
+    return "\n".join(parts)
+
+
+def table(settings: type[Settings]) -> str:
+    rows = ["| setting | default | |", "|---|---|---|"]
+    for name in ordered_fields(settings):
+        field = settings.model_fields[name]
+        default = shown_default(field) or ""
+        meaning = str(field.description).replace("|", "\\|")
+        rows.append(f"| `{field.alias or name}` | {default} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

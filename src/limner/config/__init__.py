@@ -1,0 +1,48 @@
+"""Settings: each declared once; command-line options, TOML files, run.toml and docs/settings.md come from them."""
+
+from limner.config.commands import (
+    Base,
+    CheckSettings,
+    DemoSettings,
+    Drawing,
+    EvaluateSettings,
+    GenerateSettings,
+    InspectSettings,
+    Learning,
+    Machine,
+    Models,
+    Output,
+    Pictures,
+    Precision,
+    ResumeSettings,
+    Seed,
+    TrainSettings,
+    read_training,
+)
+from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
+
+__all__ = [
+    "Base",
+    "CheckSettings",
+    "DemoSettings",
+    "Drawing",
+    "EvaluateSettings",
+    "FilePath",
+    "GenerateSettings",
+    "InspectSettings",
+    "Learning",
+    "Machine",
+    "Models",
+    "Output",
+    "Pictures",
+    "Precision",
+    "ResumeSettings",
+    "Seed",
+    "Settings",
+    "TrainSettings",
+    "Words",
+    "names",
+    "nearest",
+    "read_toml",
+    "read_training",
+]
