@@ -30,7 +30,8 @@ HELD_OUT_STYLE = ("fxemoji", "1.2.2")
 class Nouns:
     """The vocabulary of nouns.toml: icon names, and the words that captions use for them."""
 
-    learned: tuple[str, ...]
+    nouns: tuple[str, ...]  # that scenes show
+    learned: tuple[str, ...]  # those of them that the UNet is trained on
     held_out: tuple[str, ...]
     words: dict[str, str]
 
@@ -40,7 +41,9 @@ class Nouns:
 
 def read_nouns() -> Nouns:
     table = tomllib.loads((Path(__file__).parent / "nouns.toml").read_text())
-    return Nouns(tuple(table["learned"].split()), tuple(table["held_out"].split()), table["words"])
+    return Nouns(
+        tuple(table["nouns"].split()), tuple(table["learned"].split()), tuple(table["held_out"].split()), table["words"]
+    )
 
 
 def fetch(package: str, version: str) -> dict:
@@ -104,7 +107,7 @@ def load_icons() -> dict[str, np.ndarray]:
         icons: dict[str, np.ndarray] = {}
         for style, (package_name, version) in STYLES.items():
             package = fetch(package_name, version)
-            names = {*package["icons"], *(n for n in nouns.learned if n in package.get("aliases", {}))}
+            names = {*package["icons"], *(n for n in nouns.nouns if n in package.get("aliases", {}))}
             jobs = [(f"{style}/{n}", n) for n in sorted(names) if not is_held_out(n, nouns.held_out)]
             icons |= render(jobs, package)
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +128,6 @@ def load_held_out() -> dict[str, np.ndarray]:
         icons |= render([(f"{style}/{n}", n) for n in nouns.held_out], package)
     unseen = fetch(*HELD_OUT_STYLE)
     squeezed = {name.replace("-", ""): name for name in unseen["icons"]}
-    names = (*nouns.learned, *nouns.held_out)
+    names = (*nouns.nouns, *nouns.held_out)
     jobs = [(f"unseen/{n}", squeezed[n.replace("-", "")]) for n in names if n.replace("-", "") in squeezed]
     return icons | render(jobs, unseen)

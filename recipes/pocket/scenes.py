@@ -87,7 +87,7 @@ def place(rng: np.random.Generator, side: int, anchor: tuple[float, float]) -> t
 
 def compose_one(rng: np.random.Generator, nouns: Nouns) -> tuple[str, tuple[Placed, ...]]:
     """One object: mostly filling the picture, sometimes small and in a named place."""
-    noun = str(rng.choice(nouns.learned))
+    noun = str(rng.choice(nouns.nouns))
     mirrored = bool(rng.random() < 0.15)
     kind = rng.random()
     if kind < 0.72:
@@ -103,7 +103,7 @@ def compose_one(rng: np.random.Generator, nouns: Nouns) -> tuple[str, tuple[Plac
 
 def compose_two(rng: np.random.Generator, nouns: Nouns) -> tuple[str, tuple[Placed, ...]]:
     """Two objects side by side, the first named one on the left."""
-    left, right = (str(n) for n in rng.choice(nouns.learned, size=2, replace=False))
+    left, right = (str(n) for n in rng.choice(nouns.nouns, size=2, replace=False))
     side = int(rng.integers(54, 63))
     joint = str(rng.choice(["and", "next to", "to the left of"]))
     subject = f"{with_article(nouns.word(left))} {joint} {with_article(nouns.word(right))}"

@@ -17,8 +17,8 @@ from recipes.pocket.scenes import draw_scene, render_scene
 from recipes.pocket.training import MasterAdamW, compile_blocks, fit
 
 FOLDER = BUILD / "unet"
-SCENES = 36_000
-STEPS, BATCH, LR = 8_000, 64, 8e-4
+SCENES = 24_000
+STEPS, BATCH, LR = 5_000, 32, 6e-4
 CAPTION_DROPOUT = 0.1
 SNR_CAP = 5.0  # min-SNR weighting, arXiv 2303.09556
 
@@ -90,10 +90,13 @@ def train() -> UNet2DConditionModel:
     unet = new_unet().to(torch.bfloat16, memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # three plain products: the fused CPU kernel is slow at these sizes
     compile_blocks(unet)
-    optimizer = MasterAdamW(unet.parameters(), weight_decay=1e-3, ema_decay=0.9995)
-    latents = cached_latents()
+    optimizer = MasterAdamW(unet.parameters(), weight_decay=1e-3, ema_decay=0.999)
     nouns = read_nouns()
-    states, caption_of = text_states([*(draw_scene(0, i, nouns).caption for i in range(len(latents))), ""])
+    scenes = [draw_scene(0, index, nouns) for index in range(SCENES)]
+    known = [all(placed.noun in nouns.learned for placed in scene.objects) for scene in scenes]
+    latents = cached_latents()[torch.tensor(known)]
+    captions = [scene.caption for scene, is_known in zip(scenes, known, strict=True) if is_known]
+    states, caption_of = text_states([*captions, ""])
     empty = caption_of[-1]
     alphas = new_scheduler().alphas_cumprod
     signal, noise_level = alphas.sqrt(), (1 - alphas).sqrt()
