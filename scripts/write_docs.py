@@ -3,28 +3,11 @@
 from pathlib import Path
 
 from limner.cli.options import ordered_fields, shown_default
-from limner.config import (
-    CheckSettings,
-    DemoSettings,
-    EvaluateSettings,
-    GenerateSettings,
-    InspectSettings,
-    ResumeSettings,
-    Settings,
-    TrainSettings,
-)
+from limner.cli.verbs import SETTINGS
+from limner.config import Settings
 from limner.methods.method import methods
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
-VERBS = {
-    "demo": DemoSettings,
-    "check": CheckSettings,
-    "train": TrainSettings,
-    "resume": ResumeSettings,
-    "generate": GenerateSettings,
-    "evaluate": EvaluateSettings,
-    "inspect": InspectSettings,
-}
 HEAD = """# Every setting
 
 Written by `scripts/write_docs.py` from the declarations in `src/limner/config/` and the methods; do not edit it here.
@@ -39,7 +22,7 @@ saved, 1 a bug.
 def page() -> str:
     """The whole page."""
     parts = [HEAD]
-    for verb, settings in VERBS.items():
+    for verb, settings in SETTINGS.items():
         parts.append(f"## limner {verb}\n\n{table(settings)}")
     for name, method in sorted(methods().items()):
         parts.append(f"## The table [{name}]\n\n{table(method.Config)}")

@@ -1,7 +1,6 @@
 """The demo: the pocket base learns a style from the bundled pictures, and a sheet shows what changed."""
 
 import time
-import tomllib
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ from PIL import Image
 from pydantic import Field
 
 from limner import run
+from limner.base import pocket
 from limner.base.model import BaseModel
 from limner.base.open import open_base
-from limner.config import DemoSettings, Settings, TrainSettings, Words
+from limner.config import DemoSettings, Settings, TrainSettings, Words, read_toml
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
 from limner.events import Event
@@ -23,6 +23,7 @@ from limner.loras import LoraFolder
 from limner.sheet import Row, draw_sheet
 
 SAMPLES = Path(__file__).parent / "samples"
+BASE = pocket.NAME
 SUBJECTS = ("a fox", "a rabbit", "a snail", "a strawberry", "a rocket", "a sailboat")  # none is among the samples
 SHOWN_SAMPLES = 6
 SEED = 7
@@ -55,18 +56,16 @@ class Sheet:
     unchanged: bool
 
 
-def run_demo(
-    settings: DemoSettings, samples: Path = SAMPLES, base: str = "pocket"
-) -> Generator[Event | Shown | Sheet, None, None]:
+def run_demo(settings: DemoSettings) -> Generator[Event | Shown | Sheet, None, None]:
     """Draw, train, export, draw again with `<lora:...>`, and put it all on a sheet. Raises UserError."""
-    sample = Sample.read(tomllib.loads((samples / "sample.toml").read_text(encoding="utf-8")), str(samples))
+    sample = read_sample(SAMPLES)
     device = choose_device(settings.device)
-    model = open_base(base, device, choose_dtype(settings.precision, device))
+    model = open_base(BASE, device, choose_dtype(settings.precision, device))
     models = settings.out / "models"
     lora = models / "Lora" / f"{sample.keyword}.safetensors"
     prompts = [f"{subject}, {sample.keyword} {sample.class_word}, on a white background" for subject in SUBJECTS]
     before = yield from _draw("before", model, prompts, LoraFolder())
-    yield from run.train(_training(settings, sample, samples, base, lora), {})
+    yield from run.train(_training(settings, sample, lora), {})
     files = LoraFolder(lora)
     tag = f"<lora:{lora.stem}:1>"
     after = yield from _draw("after", model, [f"{prompt} {tag}" for prompt in prompts], files, settings.out)
@@ -74,7 +73,7 @@ def run_demo(
     without = yield from _draw("without", model, at_zero, files)
     unchanged = all(one.tobytes() == other.tobytes() for one, other in zip(before, without, strict=True))
     path = settings.out / "sheet.png"
-    pictures = load_folder(samples).pictures
+    pictures = load_folder(SAMPLES).pictures
     some = [picture.open() for picture in pictures[:: max(1, len(pictures) // SHOWN_SAMPLES)][:SHOWN_SAMPLES]]
     rows = [
         Row("Training pictures", f"{SHOWN_SAMPLES} of {len(pictures)}", some),
@@ -91,13 +90,19 @@ def run_demo(
     yield Sheet(path, lora, models, f"a lion, {sample.keyword} {sample.class_word} {tag}", unchanged)
 
 
-def _training(settings: DemoSettings, sample: Sample, samples: Path, base: str, lora: Path) -> TrainSettings:
+def read_sample(folder: Path) -> Sample:
+    """What a folder of sample pictures says of itself."""
+    path = folder / "sample.toml"
+    return Sample.read(read_toml(path), str(path))
+
+
+def _training(settings: DemoSettings, sample: Sample, lora: Path) -> TrainSettings:
     """The demo's training: Limner's own choices, written into the demo's folder."""
     values = {
-        "images": samples,
+        "images": SAMPLES,
         "keyword": sample.keyword,
         "class": sample.class_word,
-        "base": base,
+        "base": BASE,
         "out": lora,
         "overwrite": True,
         "run": run.new_folder(settings.out / "runs", lora.stem),

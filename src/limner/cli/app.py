@@ -52,6 +52,9 @@ CONFIGURABLE = [
 ]
 
 
+SETTINGS: dict[str, type[Settings]] = {}  # of every verb, in the order of the work
+
+
 def verb(
     settings: type[Settings], *positional: str, configurable: bool = False, rename: str | None = None
 ) -> Callable[[Callable[..., dict]], Callable[..., dict]]:
@@ -79,7 +82,9 @@ def verb(
 
         command.__signature__ = signature  # type: ignore[attr-defined]
         command.__doc__ = function.__doc__
-        app.command(command, name=rename or function.__name__)
+        name = rename or function.__name__
+        SETTINGS[name] = settings
+        app.command(command, name=name)
         return function
 
     return register

@@ -31,6 +31,8 @@ def show_demo(settings: DemoSettings, output: Output) -> dict:
     output.result("  limner train YOUR_PICTURES --keyword zqvx --class dog --base YOUR_BASE")
     return {
         "sheet": str(sheet.path),
+        "prompt": sheet.prompt,
+        "models": str(sheet.models),
         "file": str(sheet.lora),
         "size_bytes": result.exported.size_bytes,
         "unchanged_at_0": sheet.unchanged,

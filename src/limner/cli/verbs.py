@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from limner.cli.app import Interrupted, verb
+from limner.cli.app import SETTINGS, Interrupted, verb
 from limner.cli.follow import Followed, follow
 from limner.cli.options import group
 from limner.cli.output import Output, duration, megabytes
@@ -24,11 +24,29 @@ from limner.config import (
 )
 from limner.events import Event
 
+__all__ = ["SETTINGS"]
+
 DryRun = Annotated[
     bool,
     Parameter(help="Do one step and one verified save, and predict time and memory.", negative="", show_default=False),
 ]
 Rank = Annotated[int | None, Parameter(help="Short for --set METHOD.rank=N.", group=group(Learning.title))]
+
+
+@verb(DemoSettings)
+def demo(settings: DemoSettings, output: Output) -> dict:
+    """Teach the built-in base a style from bundled pictures, and show what it learned on one sheet."""
+    from limner.cli.show import show_demo
+
+    return show_demo(settings, output)
+
+
+@verb(CheckSettings, "images")
+def check(settings: CheckSettings, output: Output) -> dict:
+    """Look at a folder of pictures: what can be used, what cannot and why, what is there twice."""
+    from limner.cli.pictures import examine
+
+    return examine(settings, output)
 
 
 @verb(TrainSettings, "images", configurable=True)
@@ -108,14 +126,6 @@ def generate(settings: GenerateSettings, output: Output) -> dict:
     return draw(settings, output)
 
 
-@verb(CheckSettings, "images")
-def check(settings: CheckSettings, output: Output) -> dict:
-    """Look at a folder of pictures: what can be used, what cannot and why, what is there twice."""
-    from limner.cli.pictures import examine
-
-    return examine(settings, output)
-
-
 @verb(EvaluateSettings, "file")
 def evaluate(settings: EvaluateSettings, output: Output) -> dict:
     """Measure a LoRA file: likeness and style against real pictures, what else it changed, copies."""
@@ -130,11 +140,3 @@ def inspect_(settings: InspectSettings, output: Output) -> dict:
     from limner.cli.facts import compare, show
 
     return show(settings.file, output) if settings.other is None else compare(settings.file, settings.other, output)
-
-
-@verb(DemoSettings)
-def demo(settings: DemoSettings, output: Output) -> dict:
-    """Teach the built-in base a style from bundled pictures, and show what it learned on one sheet."""
-    from limner.cli.show import show_demo
-
-    return show_demo(settings, output)

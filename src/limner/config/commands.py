@@ -207,7 +207,7 @@ class InspectSettings(Seed, Machine):
     title: ClassVar[str] = "Files"
 
     file: FilePath = Field(description="A .safetensors file.")
-    other: FilePath | None = Field(None, description="A second one: how do they differ?")
+    other: FilePath | None = Field(None, description="A second file, to say how the two differ.")
 
 
 class DemoSettings(Seed, Machine):
