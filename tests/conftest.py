@@ -34,12 +34,21 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     text = CLIPTextModel(
         CLIPTextConfig(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, vocab_size=49408,
-            bos_token_id=49406, eos_token_id=49407,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            vocab_size=49408,
+            bos_token_id=49406,
+            eos_token_id=49407,
         )
     )
     scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
         steps_offset=1,
     )
     pipeline = StableDiffusionPipeline(

@@ -56,16 +56,17 @@ class Sheet:
     unchanged: bool
 
 
-def run_demo(settings: DemoSettings) -> Generator[Event | Shown | Sheet, None, None]:
+def run_demo(settings: DemoSettings, base: str | None = None) -> Generator[Event | Shown | Sheet, None, None]:
     """Draw, train, export, draw again with `<lora:...>`, and put it all on a sheet. Raises UserError."""
     sample = read_sample(SAMPLES)
+    base = base or BASE
     device = choose_device(settings.device)
-    model = open_base(BASE, device, choose_dtype(settings.precision, device))
+    model = open_base(base, device, choose_dtype(settings.precision, device))
     models = settings.out / "models"
     lora = models / "Lora" / f"{sample.keyword}.safetensors"
     prompts = [f"{subject}, {sample.keyword} {sample.class_word}, on a white background" for subject in SUBJECTS]
     before = yield from _draw("before", model, prompts, LoraFolder())
-    yield from run.train(_training(settings, sample, lora), {})
+    yield from run.train(_training(settings, sample, base, lora), {})
     files = LoraFolder(lora)
     tag = f"<lora:{lora.stem}:1>"
     after = yield from _draw("after", model, [f"{prompt} {tag}" for prompt in prompts], files, settings.out)
@@ -96,13 +97,13 @@ def read_sample(folder: Path) -> Sample:
     return Sample.read(read_toml(path), str(path))
 
 
-def _training(settings: DemoSettings, sample: Sample, lora: Path) -> TrainSettings:
+def _training(settings: DemoSettings, sample: Sample, base: str, lora: Path) -> TrainSettings:
     """The demo's training: Limner's own choices, written into the demo's folder."""
     values = {
         "images": SAMPLES,
         "keyword": sample.keyword,
         "class": sample.class_word,
-        "base": BASE,
+        "base": base,
         "out": lora,
         "overwrite": True,
         "run": run.new_folder(settings.out / "runs", lora.stem),

@@ -1,6 +1,7 @@
 """BaseModel: what every family of base models offers to training and to sampling alike."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ class BaseModel:
         self.family = family
         self.name = name
         self.fingerprint = fingerprint
-        self.networks = networks
+        self.networks: dict[str, Any] = networks  # modules, each with the methods of its own class
         self.tokenizer = tokenizer
         self.scheduler_config = scheduler_config
         self.alphas_cumprod = alphas_cumprod
@@ -146,6 +147,6 @@ class BaseModel:
         return self.networks["unet"](latents, timesteps, conditioning.hidden_states, return_dict=False)[0]
 
 
-def text_core(encoder: nn.Module) -> nn.Module:
+def text_core(encoder: nn.Module) -> Any:
     """The transformer inside a CLIP text model: transformers before 5.6 wrapped it once more, as `text_model`."""
     return getattr(encoder, "text_model", encoder)
