@@ -1,4 +1,4 @@
-"""`python bench/resume.py`: kill -9 short trainings at random moments, resume them, and compare the finished files.
+"""`python -m bench.resume`: kill -9 short trainings at random moments, resume them, and compare the finished files.
 
 Prints one JSON line: how many of the resumed runs gave the very bytes of a run that nobody disturbed.
 """

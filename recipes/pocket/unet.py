@@ -18,7 +18,7 @@ from recipes.pocket.training import MasterAdamW, compile_blocks, fit
 
 FOLDER = BUILD / "unet"
 SCENES = 24_000
-STEPS, BATCH, LR = 5_000, 32, 6e-4
+STEPS, BATCH, LR = 4_300, 32, 8e-4
 CAPTION_DROPOUT = 0.1
 SNR_CAP = 5.0  # min-SNR weighting, arXiv 2303.09556
 
