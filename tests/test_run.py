@@ -313,6 +313,27 @@ def test_settings_of_python_are_strict_too(values: dict[str, Any]) -> None:
     assert TrainSettings(images=Path("~"), keyword="k").images == Path.home()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora": {"rank": 2, "text_encoder": True}, "caption_dropout": 0.5},
+        {"lora": {"rank": 2, "layers": "all", "alpha": 2.0}, "optimizer": "prodigy", "precision": "bf16"},
+        {"gradient_accumulation": 2, "gradient_checkpointing": True, "min_snr_gamma": 0, "file_precision": "bf16"},
+        {"lora": {"rank": 2, "layers": "attention"}, "schedule": "linear", "clip_skip": 2, "warmup_steps": 1},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_ways_to_train(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    exported = only(list(begin(values, steps=2, **changes)), Exported)
+    summary = inspect(exported.path)
+    assert summary.run_card is not None
+    for name, value in changes.items():
+        if name != "lora" and name != "precision":
+            assert summary.run_card["settings"][name] == value
+    assert ("text_encoder" in summary.modules) == changes.get("lora", {}).get("text_encoder", False)
+    assert ("BF16" in summary.dtypes) == (changes.get("file_precision") == "bf16")
+
+
 def test_evaluate_and_inspect_a_trained_file(values: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*arguments(values), "--quiet"]) == 0
     assert main([*arguments(values | {"out": "other.safetensors", "seed": 4}), "--quiet"]) == 0

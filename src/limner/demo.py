@@ -37,11 +37,12 @@ class Sample(Settings):
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One row of the demo's pictures is done. what: "before", "after" or "without"."""
+class Drawn:
+    """So many pictures of a row are there, the last after `seconds`. what: "before", "after" or "without"."""
 
     what: str
-    pictures: list[Image.Image]
+    done: int
+    total: int
     seconds: float
 
 
@@ -56,7 +57,7 @@ class Sheet:
     unchanged: bool
 
 
-def run_demo(settings: DemoSettings, base: str | None = None) -> Generator[Event | Shown | Sheet, None, None]:
+def run_demo(settings: DemoSettings, base: str | None = None) -> Generator[Event | Drawn | Sheet, None, None]:
     """Draw, train, export, draw again with `<lora:...>`, and put it all on a sheet. Raises UserError."""
     sample = read_sample(SAMPLES)
     base = base or BASE
@@ -119,16 +120,16 @@ def _training(settings: DemoSettings, sample: Sample, base: str, lora: Path) -> 
 
 def _draw(
     what: str, model: BaseModel, prompts: list[str], loras: LoraFolder, out: Path | None = None
-) -> Generator[Shown, None, list[Image.Image]]:
+) -> Generator[Drawn, None, list[Image.Image]]:
     """A picture of each prompt, from the same noise; kept in the folder if there is one."""
-    began = time.perf_counter()
     pictures = []
     for index, prompt in enumerate(prompts, 1):
+        began = time.perf_counter()
         (made,) = generate(model, Request(prompt, seed=SEED), loras)
         pictures.append(made.image)
         if out is not None:
             save_png(made.image, made.infotext, out / f"picture-{index}.png")
-    yield Shown(what, pictures, time.perf_counter() - began)
+        yield Drawn(what, index, len(prompts), time.perf_counter() - began)
     return pictures
 
 

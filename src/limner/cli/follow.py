@@ -36,7 +36,7 @@ def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
                 bar = bar or Bar(output, "encoding pictures", event.total)
                 bar.at(event.done)
                 continue
-            if bar is not None and bar.what != "step":
+            if bar is not None and (bar.what != "step" or isinstance(event, Exported)):
                 bar.close()
                 bar = None
             if isinstance(event, Step):

@@ -21,11 +21,16 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     from limner.generate import Request
     from limner.generate import generate as generated
     from limner.infotext import save_png
+    from limner.prompt import parse_prompt
     from limner.run.job import lora_folder
+    from limner.sample import find_sampler
 
     first = _first_number(settings.out)
     require_writable(_path(settings, first, 0))
     loras = lora_folder(settings.models, *settings.lora)
+    find_sampler(settings.sampler, settings.schedule)
+    for tag in parse_prompt(settings.prompt).loras:  # what can be wrong is found before the base is loaded
+        loras.find(tag.name)
     device = choose_device(settings.device)
     model = open_base(settings.base, device, choose_dtype(settings.precision, device))
     request = Request(**{name: getattr(settings, name) for name in Drawing.model_fields})

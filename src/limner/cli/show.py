@@ -5,19 +5,20 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from limner.cli.follow import Followed, follow
-from limner.cli.output import Output, duration
+from limner.cli.output import Bar, Output, duration
 from limner.config import DemoSettings
-from limner.demo import Sheet, Shown, run_demo
+from limner.demo import Drawn, Sheet, run_demo
 from limner.device import peak_memory_bytes
 from limner.events import Event
 
-SAID = {"before": "drawn with the base alone", "after": "drawn with the LoRA", "without": "drawn with the LoRA at 0"}
+SAID = {"before": "drawing with the base alone", "after": "drawing with the LoRA", "without": "drawing with it at 0"}
 
 
 def show_demo(settings: DemoSettings, output: Output) -> dict:
     """Run the demo, tell what happens, and print what to do next."""
     result = Followed()
     began = time.monotonic()
+    output.say("the built-in base is about to learn a style from 24 pictures; it takes a few minutes")
     seen = _Seen(output)
     with closing(run_demo(settings)) as happenings:
         follow(seen.events(happenings), output, result)
@@ -52,11 +53,16 @@ class _Seen:
         self.sheet: Sheet | None = None
         self.drawing = 0.0
 
-    def events(self, happenings: Iterator[Event | Shown | Sheet]) -> Iterator[Event]:
+    def events(self, happenings: Iterator[Event | Drawn | Sheet]) -> Iterator[Event]:
+        bar: Bar | None = None
         for event in happenings:
-            if isinstance(event, Shown):
+            if isinstance(event, Drawn):
                 self.drawing += event.seconds
-                self.output.say(f"{len(event.pictures)} pictures {SAID[event.what]}, in {duration(event.seconds)}")
+                bar = bar or Bar(self.output, SAID[event.what], event.total)
+                bar.at(event.done)
+                if event.done == event.total:
+                    bar.close()
+                    bar = None
             elif isinstance(event, Sheet):
                 self.sheet = event
             else:
