@@ -51,10 +51,10 @@ class Residual(nn.Module):
 
 
 def single(rng: np.random.Generator, nouns: Nouns) -> Scene:
-    """A scene of one object."""
+    """A scene of one object, one of those that the base is said to know."""
     while True:
         scene = draw_scene(SEED, int(rng.integers(1 << 40)), nouns)
-        if len(scene.objects) == 1:
+        if len(scene.objects) == 1 and scene.objects[0].noun in nouns.learned:
             return scene
 
 
