@@ -23,6 +23,8 @@ dev: $(VENV)/.limner-dev
 $(VENV)/.limner-installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Limner needs Python 3.11 or newer; install it, or say make PYTHON=..."; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --version >/dev/null 2>&1 || { rm -rf $(VENV); \
+		echo "this Python cannot make environments; install its venv package (on Debian: python3-venv)"; exit 1; }
 	@echo "installing Limner into $(VENV); this takes a few minutes the first time"
 	$(PIP) install --quiet --upgrade "pip>=25.1"
 	$(PIP) install --quiet --constraint constraints.txt --editable .

@@ -95,6 +95,7 @@ MISTAKES = {
     "a place under a file": (["train", ".", "--keyword", "k", "--out", "a-file/x.safetensors"], "a-file/x.safetensors"),
     "a place that takes no files": (["train", ".", "--keyword", "k", "--out", "/proc/x/y.safetensors"], "/proc/x"),
     "a folder as the file": (["train", ".", "--keyword", "k", "--out", "a.safetensors"], "a.safetensors"),
+    "a run folder under a file": (["train", ".", "--keyword", "k", "--run", "a-file/run"], "--run"),
     "pictures to a place under a file": (["generate", "a cat", "--out", "a-file/pictures"], "a-file/pictures"),
 }
 

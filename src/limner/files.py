@@ -33,10 +33,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def require_writable(target: Path) -> None:
+def require_writable(target: Path, option: str = "--out") -> None:
     """Raise UserError unless `target` can be written: found out by trying, since permissions do not tell all.
 
-    Nothing stays behind, so that hours of work can be begun, or not, in the knowledge that their result has a place.
+    `option` is the one that names another place. Nothing stays behind.
     """
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder; give the name of a file")
@@ -50,7 +50,7 @@ def require_writable(target: Path) -> None:
         os.close(handle)
         Path(name).unlink()
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another place with --out") from error
+        raise UserError(f"cannot write {target}: {error.strerror}; choose another place with {option}") from error
     finally:
         for folder in reversed(made):
             folder.rmdir()

@@ -1,5 +1,6 @@
 """The command `limner`: one thin function for each verb, in verbs.py; this is what surrounds them."""
 
+import io
 import json
 import sys
 import traceback
@@ -24,10 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from limner.cli import verbs  # noqa: F401 (registers the commands)
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     status, answer = _run(arguments)
     if "--json" in arguments and answer is not None:
-        print(json.dumps(answer, ensure_ascii=False), flush=True)
+        print(json.dumps(answer), flush=True)  # in ASCII, which every terminal and pipe can take
     return status
 
 
@@ -44,8 +47,6 @@ def _run(arguments: list[str]) -> tuple[int, dict | None]:
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED, {"interrupted": "before there was anything to save"}
-    except BrokenPipeError:
-        raise
     except Exception as error:
         advice = _advice(error)
         if advice is None:

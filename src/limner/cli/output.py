@@ -1,9 +1,12 @@
 """What a person sees while a command works: a bar on a terminal, plain lines elsewhere, all of it on stderr."""
 
+import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -118,5 +121,10 @@ def _clean(text: str) -> str:
 
 
 def complain(message: str) -> None:
-    """One sentence on stderr, as it is."""
-    print(f"limner: {message}", file=sys.stderr)
+    """One line on stderr."""
+    print("limner: " + "".join(c if c.isprintable() else " " for c in message), file=sys.stderr)
+
+
+def quoted(path: Path | str) -> str:
+    """A path as one word of a command line."""
+    return subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from limner.cli.app import SETTINGS, Interrupted, verb
 from limner.cli.follow import Followed, follow
 from limner.cli.options import group
-from limner.cli.output import Output, duration, megabytes
+from limner.cli.output import Output, duration, megabytes, quoted
 from limner.config import (
     CheckSettings,
     DemoSettings,
@@ -82,7 +82,7 @@ def _train(events: Generator[Event, None, None], output: Output) -> dict:
     except KeyboardInterrupt:
         if result.run is None:
             raise
-        command = f"limner resume {result.run}"
+        command = f"limner resume {quoted(result.run)}"
         when = f"after step {result.step}, the state is saved" if result.step else "before the first step"
         message = f"interrupted {when}; go on with: {command}"
         raise Interrupted(message, run=str(result.run), step=result.step, resume=command) from None

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from limner.config import Settings, TrainSettings
 from limner.errors import UserError
 from limner.events import Chosen, Step
-from limner.files import write_text
+from limner.files import require_writable, write_text
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,18 @@ class RunFolder:
         self.previews = path / "previews"
 
     def create(self, settings: TrainSettings, method: Settings, chosen: list[Chosen], record: Record) -> None:
-        """Write what a resumed run needs. Raises UserError if there is a run already or the folder cannot be made."""
+        """Write what a resumed run needs. Raises UserError if there is a run already or it cannot be written."""
+        self.require_new()
+        write_text(self.record_file, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
+        write_text(self.settings_file, to_toml(settings, method, chosen))
+
+    def require_new(self) -> None:
+        """Raise UserError if there is a run already, or the folder cannot be written."""
         if self.settings_file.exists():
             raise UserError(
                 f"{self.path} holds a run already; use limner resume {self.path}, or another folder with --run"
             )
-        write_text(self.record_file, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
-        write_text(self.settings_file, to_toml(settings, method, chosen))
+        require_writable(self.settings_file, "--run")
 
     def record(self) -> Record:
         """What the run was made from. Raises UserError if this is no folder of a run."""

@@ -19,7 +19,7 @@ from limner.infotext import save_png
 from limner.methods.method import Method, find_method
 from limner.run.card import describe, made_from
 from limner.run.folder import Log, Record, RunFolder
-from limner.run.job import Job, assemble, check_out, prepare
+from limner.run.job import Job, assemble, check_out, default_out, prepare
 from limner.train import train as loop
 
 
@@ -28,8 +28,10 @@ def train(settings: TrainSettings, table: Mapping[str, Any], origin: str = "sett
 
     Closing the generator, or an interrupt, saves the state once the loop has begun. Raises UserError.
     """
+    out = settings.out or default_out(settings)
+    folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
+    folder.require_new()
     job = yield from prepare(settings, table, origin)
-    folder = RunFolder((settings.run or new_folder(Path("runs"), job.out.stem)).absolute())
     with folder.locked():
         folder.create(job.settings, job.method, job.chosen, job.record)
         yield from _work(job, folder)
