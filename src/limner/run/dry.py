@@ -45,7 +45,8 @@ def dry_run(
         for event in events:
             if not isinstance(event, Step):
                 break
-            yield event
+            if event.step == 1:
+                yield event  # the others only tell how long one takes
             seconds.append(event.seconds)
             if event.step == min(1 + TIMED, steps):
                 preview = _time_preview(job) if job.settings.previews else 0.0
