@@ -316,7 +316,7 @@ def test_settings_of_python_are_strict_too(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"lora": {"rank": 2, "text_encoder": True}, "caption_dropout": 0.5},
+        {"lora": {"rank": 2, "text_encoder": True}, "caption_dropout": 0.5, "clip_skip": 2},
         {"lora": {"rank": 2, "layers": "all", "alpha": 2.0}, "optimizer": "prodigy", "precision": "bf16"},
         {"gradient_accumulation": 2, "gradient_checkpointing": True, "min_snr_gamma": 0, "file_precision": "bf16"},
         {"lora": {"rank": 2, "layers": "attention"}, "schedule": "linear", "clip_skip": 2, "warmup_steps": 1},

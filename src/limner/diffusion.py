@@ -10,11 +10,17 @@ from limner.base.model import BaseModel
 from limner.data.batch import Batch
 
 
-def loss(model: BaseModel, batch: Batch, generator: torch.Generator, min_snr_gamma: float | None = 5.0) -> Tensor:
+def loss(
+    model: BaseModel,
+    batch: Batch,
+    generator: torch.Generator,
+    min_snr_gamma: float | None = 5.0,
+    clip_skip: int = 1,
+) -> Tensor:
     """Mean weighted squared error of the model's prediction, a float32 scalar.
 
     Timesteps and noise come from `generator`, a CPU one, so they are the same on every device. Captions are encoded
-    here, with gradients, if the batch brings no conditioning.
+    here, with gradients, from layer -clip_skip, if the batch brings no conditioning.
     """
     latents = batch.latents.float()
     timesteps = stratified_timesteps(len(latents), len(model.alphas_cumprod), generator)
@@ -22,7 +28,7 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, min_snr_gam
     signal = model.alphas_cumprod[timesteps]
     target = prediction_target(latents, noise, signal, model.prediction_type).to(model.device)
     noisy = add_noise(latents, noise, signal).to(model.device, model.dtype, memory_format=torch.channels_last)
-    conditioning = batch.conditioning or model.encode_prompts(batch.captions)
+    conditioning = batch.conditioning or model.encode_prompts(batch.captions, clip_skip)
     predicted = model.predict(noisy, timesteps.to(model.device), conditioning.to(model.device, model.dtype))
     errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
     weights = batch.weights * snr_weights(signal, model.prediction_type, min_snr_gamma)

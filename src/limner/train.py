@@ -48,6 +48,7 @@ class Plan:
     gradient_checkpointing: bool = False
     max_grad_norm: float = 1.0
     min_snr_gamma: float | None = 5.0
+    clip_skip: int = 1
 
 
 def train(
@@ -105,7 +106,7 @@ class _Run:
         for part in range(plan.gradient_accumulation):
             micro_step = self.step * plan.gradient_accumulation + part
             random = generator((plan.seed * 1_000_003 + micro_step) % 2**63)
-            loss = diffusion.loss(self.model, batches.at(micro_step), random, plan.min_snr_gamma)
+            loss = diffusion.loss(self.model, batches.at(micro_step), random, plan.min_snr_gamma, plan.clip_skip)
             loss = loss / plan.gradient_accumulation
             self.scaler.scale(loss).backward()
             total += loss.item()

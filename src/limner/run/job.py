@@ -115,6 +115,7 @@ class Job:
             gradient_checkpointing=settings.gradient_checkpointing,
             max_grad_norm=settings.max_grad_norm,
             min_snr_gamma=settings.min_snr_gamma or None,
+            clip_skip=settings.clip_skip,
         )
 
     def preview(self, steps: int = 20) -> Request:
