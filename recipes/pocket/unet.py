@@ -159,6 +159,10 @@ def save_pipeline(unet: UNet2DConditionModel, step: int) -> None:
     partial, target = BUILD / "pipeline.partial", BUILD / "pipeline"
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(partial)
+    # transformers opens a model in the type that its configuration names, diffusers in float32: without this, a
+    # pipeline opened without a type would mix both, and fail.
+    text_config = partial / "text_encoder" / "config.json"
+    text_config.write_text(text_config.read_text().replace('"float16"', '"float32"'))
     (partial / "recipe.json").write_text(json.dumps({"unet_steps": step, "batch": BATCH, "scenes": SCENES}))
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
