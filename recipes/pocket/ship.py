@@ -1,6 +1,7 @@
 """Put the finished pipeline into the package: half-precision weights in diffusers' layout, beside the tokenizer."""
 
 import hashlib
+import json
 import shutil
 
 from diffusers import StableDiffusionPipeline
@@ -28,6 +29,10 @@ def run() -> None:
     for part in PARTS:
         shutil.rmtree(SHIPPED / part, ignore_errors=True)
         shutil.copytree(PIPELINE / part, SHIPPED / part, copy_function=shutil.copyfile)
+    for config in SHIPPED.glob("*/config.json"):  # the folder that a part was read from is nobody's business
+        settings = json.loads(config.read_text())
+        settings.pop("_name_or_path", None)
+        config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     for name in ("model_index.json", "recipe.json"):
         shutil.copy(PIPELINE / name, SHIPPED / name)
     StableDiffusionPipeline.from_pretrained(SHIPPED)
