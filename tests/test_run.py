@@ -60,8 +60,8 @@ def values(tmp_path: Path, tiny_folder: Path, cache: Path) -> dict[str, Any]:
 
 
 def begin(values: dict[str, Any], **changes: Any) -> Any:
-    settings, table = read_training(values | changes, "test")
-    return run.train(settings, table)
+    settings, tables = read_training(values | changes, "test")
+    return run.train(settings, tables)
 
 
 def arguments(values: dict[str, Any]) -> list[str]:
@@ -97,8 +97,8 @@ def test_a_whole_run(values: dict[str, Any], tmp_path: Path) -> None:
         assert preview.info["parameters"].startswith("zqvx dog\nSteps: 20")
     text = (folder / "run.toml").read_text()
     assert "resolution = 64 # it is the base's own" in text
-    again, table = read_training(read_toml(folder / "run.toml"), "test")
-    assert (again.steps, again.keyword, table["rank"]) == (6, "zqvx", 2)
+    again, tables = read_training(read_toml(folder / "run.toml"), "test")
+    assert (again.steps, again.keyword, tables["lora"]["rank"]) == (6, "zqvx", 2)
 
 
 def test_the_card_says_how_but_not_where_or_of_what(values: dict[str, Any], tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_card_says_how_but_not_where_or_of_what(values: dict[str, Any], tmp_
     assert card is not None
     assert summary.keyword == "zqvx"
     assert card["settings"]["steps"] == 6
-    assert card["lora"] == {"rank": 2, "alpha": 1.0, "layers": "attention+mlp", "text_encoder": False}
+    assert card["methods"]["lora"] == {"rank": 2, "alpha": 1.0, "layers": "attention+mlp", "text_encoder": False}
     assert len(card["images_sha256"]) == 2
     assert card["versions"]["torch"] == version("torch")
     assert card["figures"]["loss"] > 0
@@ -210,7 +210,7 @@ def test_a_finished_file_is_not_replaced_unasked(values: dict[str, Any], tmp_pat
 def test_a_dry_run_predicts_and_leaves_nothing(
     values: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings, table = read_training(values | {"previews": 1}, "test")
+    settings, tables = read_training(values | {"previews": 1}, "test")
     events = list(run.dry_run(settings, table))
     measured = {event.name: event.value for event in events if isinstance(event, Measured)}
     assert not (tmp_path / "models").exists()

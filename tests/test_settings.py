@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from limner.cli import app, verbs
 from limner.config import Drawing, TrainSettings, names, read_training
+from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.generate import Request
 from limner.methods.lora import LoRAConfig
@@ -74,9 +75,9 @@ def test_the_command_line_and_toml_mean_the_same(values: dict[str, Any], monkeyp
     options = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
     app(["train", "--dry-run", *(name if value is True else f"{name}={value}" for name, value in options.items())])
     assert given == [expected]
-    again, table = read_training(tomllib.loads(to_toml(expected, LoRAConfig(rank=3), [])), "test")
+    again, tables = read_training(tomllib.loads(to_toml(expected, {"lora": LoRAConfig(rank=3)}, [])), "test")
     assert again == expected
-    assert LoRAConfig.read(table, "test") == LoRAConfig(rank=3)
+    assert LoRAConfig.read(tables["lora"], "test") == LoRAConfig(rank=3)
 
 
 @settings(max_examples=50, deadline=None)
@@ -93,10 +94,11 @@ def test_settings_reach_the_loop(values: dict[str, Any], pictures: int, resoluti
     decided = {each.name: each.value for each in derive(chosen, pictures, resolution, on_cpu)}
     assert not decided.keys() & {name for name in values if values[name] is not None}
     full = chosen.model_copy(update=decided)
-    plan = Job(full, LoRAConfig(), None, [], [], []).plan(Path("state"))  # type: ignore[arg-type]
-    for name in {field.name for field in dataclasses.fields(Plan)} & TrainSettings.model_fields.keys():
-        expected = getattr(full, name)
-        assert getattr(plan, name) == (expected or None if name == "min_snr_gamma" else expected)
+    plan = Job(full, {"lora": LoRAConfig()}, None, [], [], []).plan(Path("state"))  # type: ignore[arg-type]
+    for part in (plan, plan.objective):
+        for name in {field.name for field in dataclasses.fields(part)} & TrainSettings.model_fields.keys():
+            expected = getattr(full, name)
+            assert getattr(part, name) == (expected or None if name == "min_snr_gamma" else expected)
     assert plan.warmup_steps < plan.steps or chosen.warmup_steps is not None
 
 
@@ -108,8 +110,10 @@ def test_what_is_declared_here_and_there_agrees() -> None:
     assert set(get_args(fields["schedule"].annotation)) == SCHEDULES.keys()
     plan = Plan(steps=1)
     for name in ("save_every", "seed", "optimizer", "schedule", "gradient_accumulation", "gradient_checkpointing",
-                 "max_grad_norm", "min_snr_gamma"):  # fmt: skip
+                 "max_grad_norm"):  # fmt: skip
         assert fields[name].default == getattr(plan, name)
+    for field in dataclasses.fields(Objective):
+        assert fields[field.name].default == getattr(plan.objective, field.name)
 
 
 def test_every_setting_has_a_sentence() -> None:

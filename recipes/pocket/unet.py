@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,14 +14,26 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from recipes.pocket import BUILD, SHIPPED, SIZE, autoencoder, clip
 from recipes.pocket.icons import load_icons, read_nouns
-from recipes.pocket.scenes import draw_scene, render_scene
-from recipes.pocket.training import MasterAdamW, compile_blocks, fit
+from recipes.pocket.scenes import Scene, draw_scene, render_scene
+from recipes.pocket.training import MasterAdamW, MasterMuon, compile_blocks, fit
 
 FOLDER = BUILD / "unet"
-SCENES = 24_000
-STEPS, BATCH, LR = 4_300, 32, 8e-4
+LR = 8e-4
 CAPTION_DROPOUT = 0.1
 SNR_CAP = 5.0  # min-SNR weighting, arXiv 2303.09556
+
+
+@dataclass(frozen=True)
+class Phase:
+    """steps of `batch` pictures, from those of the first `scenes` scenes that show only learned nouns."""
+
+    steps: int
+    batch: int
+    scenes: int
+
+
+FIRST = Phase(4_300, 32, 24_000)
+SECOND = Phase(4_000, 64, 80_000)
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -46,29 +59,42 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
+def known_scenes(count: int) -> list[Scene]:
+    """Those of the first `count` scenes that show only what the UNet is to learn."""
+    nouns = read_nouns()
+    scenes = (draw_scene(0, index, nouns) for index in range(count))
+    return [scene for scene in scenes if all(placed.noun in nouns.learned for placed in scene.objects)]
+
+
 @torch.no_grad()
-def cached_latents() -> torch.Tensor:
-    """Scaled latents of every scene, float16 (SCENES, 4, 16, 16); encoded once, the file kept in the build folder."""
+def cached_latents(scenes: list[Scene]) -> torch.Tensor:
+    """Scaled latents of the scenes, float16 (n, 4, 16, 16); encoded once, kept in the build folder, extended there."""
     path = FOLDER / "latents.npy"
-    if not path.exists():
-        vae = AutoencoderKL.from_pretrained(autoencoder.FOLDER / "vae").to(torch.bfloat16)
-        encode = vae.encoder.to(memory_format=torch.channels_last)
-        compile_blocks(encode)
-        icons, nouns = load_icons(), read_nouns()
-        latents = np.empty((SCENES, 4, SIZE // 8, SIZE // 8), np.float16)
-        start = time.perf_counter()
-        for at in range(0, SCENES, 100):
-            pixels = np.stack([render_scene(draw_scene(0, i, nouns), icons) for i in range(at, at + 100)])
-            images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.bfloat16) / 127.5 - 1
-            posterior = vae.encode(images.to(memory_format=torch.channels_last)).latent_dist
-            latents[at : at + 100] = (posterior.mean.float() * vae.config.scaling_factor).numpy()
-            if at % 5000 == 0:
-                print(f"latents {at} of {SCENES}, {at / (time.perf_counter() - start):.0f} a second", flush=True)
+    known = np.load(path) if path.exists() else np.empty((0, 4, SIZE // 8, SIZE // 8), np.float16)
+    if len(known) < len(scenes):
+        known = np.concatenate([known, encode(scenes[len(known) :])])
         FOLDER.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
-        np.save(partial, latents)
+        np.save(partial, known)
         partial.rename(path)
-    return torch.from_numpy(np.load(path))
+    return torch.from_numpy(known[: len(scenes)])
+
+
+def encode(scenes: list[Scene]) -> np.ndarray:
+    vae = AutoencoderKL.from_pretrained(autoencoder.FOLDER / "vae").to(torch.bfloat16)
+    vae.encoder.to(memory_format=torch.channels_last)
+    compile_blocks(vae.encoder)
+    icons = load_icons()
+    latents = []
+    start = time.perf_counter()
+    for at in range(0, len(scenes), 100):
+        pixels = np.stack([render_scene(scene, icons) for scene in scenes[at : at + 100]])
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.bfloat16) / 127.5 - 1
+        posterior = vae.encode(images.to(memory_format=torch.channels_last)).latent_dist
+        latents.append((posterior.mean.float() * vae.config.scaling_factor).half().numpy())
+        if at % 2000 == 0:
+            print(f"latents {at} of {len(scenes)}, {at / (time.perf_counter() - start):.0f} a second", flush=True)
+    return np.concatenate(latents)
 
 
 @torch.no_grad()
@@ -86,27 +112,35 @@ def text_states(captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train() -> UNet2DConditionModel:
+    """Two phases: AdamW while the picture is coarse, then Muon, on more scenes and larger batches."""
     torch.manual_seed(0)
     unet = new_unet().to(torch.bfloat16, memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # three plain products: the fused CPU kernel is slow at these sizes
     compile_blocks(unet)
-    optimizer = MasterAdamW(unet.parameters(), weight_decay=1e-3, ema_decay=0.999)
-    nouns = read_nouns()
-    scenes = [draw_scene(0, index, nouns) for index in range(SCENES)]
-    known = [all(placed.noun in nouns.learned for placed in scene.objects) for scene in scenes]
-    latents = cached_latents()[torch.tensor(known)]
-    captions = [scene.caption for scene, is_known in zip(scenes, known, strict=True) if is_known]
-    states, caption_of = text_states([*captions, ""])
+    first = MasterAdamW(unet.parameters(), weight_decay=1e-3, ema_decay=0.999)
+    learn("unet", unet, first, FIRST)
+    second = MasterMuon(unet.parameters(), weight_decay=0.01, ema_decay=0.999)
+    second.start_from(FOLDER / "unet.state.pt")
+    learn("unet-muon", unet, second, SECOND)
+    second.use_average()
+    return unet
+
+
+def learn(name: str, unet: UNet2DConditionModel, optimizer: MasterAdamW, phase: Phase) -> None:
+    scenes = known_scenes(phase.scenes)
+    latents = cached_latents(scenes)
+    states, caption_of = text_states([*(scene.caption for scene in scenes), ""])
     empty = caption_of[-1]
     alphas = new_scheduler().alphas_cumprod
     signal, noise_level = alphas.sqrt(), (1 - alphas).sqrt()
     snr = alphas / (1 - alphas)
+    batch = phase.batch
 
     def loss_of(rng: np.random.Generator) -> tuple[torch.Tensor, int]:
-        chosen = torch.from_numpy(rng.integers(len(latents), size=BATCH))
-        dropped = torch.from_numpy(rng.random(BATCH) < CAPTION_DROPOUT)
+        chosen = torch.from_numpy(rng.integers(len(latents), size=batch))
+        dropped = torch.from_numpy(rng.random(batch) < CAPTION_DROPOUT)
         text = states[torch.where(dropped, empty, caption_of[chosen])]
-        offsets = (torch.arange(BATCH) + torch.from_numpy(rng.random(BATCH))) / BATCH  # stratified: less variance
+        offsets = (torch.arange(batch) + torch.from_numpy(rng.random(batch))) / batch  # stratified: less variance
         timesteps = (offsets * len(alphas)).long()
         clean = latents[chosen].float()
         noise = torch.randn(clean.shape)
@@ -114,37 +148,36 @@ def train() -> UNet2DConditionModel:
         noisy = noisy.to(torch.bfloat16, memory_format=torch.channels_last)
         predicted = unet(noisy, timesteps, text).sample.float()
         weights = (SNR_CAP / snr[timesteps]).clamp(max=1)
-        return (weights * F.mse_loss(predicted, noise, reduction="none").mean((1, 2, 3))).mean(), BATCH
+        return (weights * F.mse_loss(predicted, noise, reduction="none").mean((1, 2, 3))).mean(), batch
 
+    done = {"phase": name, "batch": batch, "scenes": len(scenes)}
     fit(
-        "unet",
+        name,
         FOLDER,
         loss_of,
         optimizer,
-        STEPS,
+        phase.steps,
         LR,
-        save_every=500,
-        on_save=lambda step: export(unet, optimizer, step),
+        save_every=250,
+        on_save=lambda step: export(unet, optimizer, done | {"steps": step}),
     )
-    optimizer.use_average()
-    return unet
 
 
-def export(unet: UNet2DConditionModel, optimizer: MasterAdamW, step: int) -> None:
+def export(unet: UNet2DConditionModel, optimizer: MasterAdamW, done: dict) -> None:
     """Write the averaged weights so far as a whole diffusers pipeline in half precision, ready to ship."""
     optimizer.use_average()
     averaged = {name: value.clone() for name, value in zip(_names(unet), optimizer.average, strict=True)}
     optimizer.use_masters()
     plain = new_unet()
     plain.load_state_dict(averaged)
-    save_pipeline(plain, step)
+    save_pipeline(plain, done)
 
 
 def _names(unet: UNet2DConditionModel) -> list[str]:
     return [name.replace("_orig_mod.", "") for name, _ in unet.named_parameters()]
 
 
-def save_pipeline(unet: UNet2DConditionModel, step: int) -> None:
+def save_pipeline(unet: UNet2DConditionModel, done: dict) -> None:
     """The pipeline folder build/pocket/pipeline, replaced as a whole."""
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(autoencoder.FOLDER / "vae"),
@@ -163,7 +196,7 @@ def save_pipeline(unet: UNet2DConditionModel, step: int) -> None:
     # pipeline opened without a type would mix both, and fail.
     text_config = partial / "text_encoder" / "config.json"
     text_config.write_text(text_config.read_text().replace('"float16"', '"float32"'))
-    (partial / "recipe.json").write_text(json.dumps({"unet_steps": step, "batch": BATCH, "scenes": SCENES}))
+    (partial / "recipe.json").write_text(json.dumps(done))
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 

@@ -3,6 +3,8 @@
 Notation: a = alphas_cumprod[t], x0 the clean latents, n the noise; x_t = sqrt(a) x0 + sqrt(1 - a) n, SNR = a / (1 - a).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -10,28 +12,31 @@ from limner.base.model import BaseModel
 from limner.data.batch import Batch
 
 
-def loss(
-    model: BaseModel,
-    batch: Batch,
-    generator: torch.Generator,
-    min_snr_gamma: float | None = 5.0,
-    clip_skip: int = 1,
-) -> Tensor:
+@dataclass(frozen=True)
+class Objective:
+    """What a training minimises. min_snr_gamma: None weights all timesteps the same. clip_skip: as in encode_tokens."""
+
+    min_snr_gamma: float | None = 5.0
+    clip_skip: int = 1
+
+
+def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: Objective | None = None) -> Tensor:
     """Mean weighted squared error of the model's prediction, a float32 scalar.
 
     Timesteps and noise come from `generator`, a CPU one, so they are the same on every device. Captions are encoded
-    here, with gradients, from layer -clip_skip, if the batch brings no conditioning.
+    here, with gradients, if the batch brings no conditioning.
     """
+    objective = objective or Objective()
     latents = batch.latents.float()
     timesteps = stratified_timesteps(len(latents), len(model.alphas_cumprod), generator)
     noise = torch.randn(latents.shape, generator=generator)
     signal = model.alphas_cumprod[timesteps]
     target = prediction_target(latents, noise, signal, model.prediction_type).to(model.device)
     noisy = add_noise(latents, noise, signal).to(model.device, model.dtype, memory_format=torch.channels_last)
-    conditioning = batch.conditioning or model.encode_prompts(batch.captions, clip_skip)
+    conditioning = batch.conditioning or model.encode_prompts(batch.captions, objective.clip_skip)
     predicted = model.predict(noisy, timesteps.to(model.device), conditioning.to(model.device, model.dtype))
     errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
-    weights = batch.weights * snr_weights(signal, model.prediction_type, min_snr_gamma)
+    weights = batch.weights * snr_weights(signal, model.prediction_type, objective.min_snr_gamma)
     return (errors * weights.to(errors)).mean()
 
 

@@ -4,21 +4,22 @@ import io
 import math
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from limner import diffusion, optimize
+from limner import optimize
 from limner.base.model import BaseModel
 from limner.data.batch import Batch
 from limner.device import generator
+from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.events import Done, Event, Saved, Step
 from limner.files import atomic_path
-from limner.methods.method import Method
+from limner.methods.method import Method, loss_of
 
 
 class BatchSource(Protocol):
@@ -32,7 +33,7 @@ class Plan:
     """How to train. A step is an optimizer step of `gradient_accumulation` batches.
 
     learning_rate: None for the optimizer's own. max_grad_norm: gradients are scaled down to it.
-    min_snr_gamma: None weights all timesteps the same. save_every: steps between saved states, in `state_dir`;
+    objective: what the loss is made of. save_every: steps between saved states, in `state_dir`;
     without a folder nothing is saved.
     """
 
@@ -47,8 +48,7 @@ class Plan:
     gradient_accumulation: int = 1
     gradient_checkpointing: bool = False
     max_grad_norm: float = 1.0
-    min_snr_gamma: float | None = 5.0
-    clip_skip: int = 1
+    objective: Objective = field(default_factory=Objective)
 
 
 def train(
@@ -84,6 +84,7 @@ class _Run:
     def __init__(self, model: BaseModel, methods: Sequence[Method], plan: Plan) -> None:
         optimize.known(plan.schedule, optimize.SCHEDULES, "schedule")
         self.model, self.methods, self.plan = model, methods, plan
+        self.loss = loss_of(methods)
         self.step = self.saved_step = 0
         self.is_updating = False
         try:
@@ -106,7 +107,7 @@ class _Run:
         for part in range(plan.gradient_accumulation):
             micro_step = self.step * plan.gradient_accumulation + part
             random = generator((plan.seed * 1_000_003 + micro_step) % 2**63)
-            loss = diffusion.loss(self.model, batches.at(micro_step), random, plan.min_snr_gamma, plan.clip_skip)
+            loss = self.loss(self.model, batches.at(micro_step), random, plan.objective)
             loss = loss / plan.gradient_accumulation
             self.scaler.scale(loss).backward()
             total += loss.item()

@@ -8,6 +8,7 @@ import pytest
 from training import losses, run
 
 from limner.base.model import BaseModel
+from limner.diffusion import Objective
 from limner.methods.lora import LoRA, LoRAConfig
 from limner.train import Plan
 
@@ -41,7 +42,7 @@ EVERYWHERE = LoRAConfig(layers="all")
 PLANS = {
     "adamw": (Plan(steps=10, learning_rate=1e-2, warmup_steps=2, seed=1), LoRAConfig(rank=4)),
     "prodigy": (
-        Plan(steps=10, optimizer="prodigy", gradient_accumulation=2, min_snr_gamma=None),
+        Plan(steps=10, optimizer="prodigy", gradient_accumulation=2, objective=Objective(min_snr_gamma=None)),
         LoRAConfig(layers="all"),
     ),
 }

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from limner.config.settings import FilePath, Settings, Words, nearest
 from limner.errors import UserError
+
+# Names that people know for a method, or for methods trained together.
+METHOD_NAMES = {"dreambooth": "full", "pivotal": "embedding+lora"}
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
@@ -117,6 +120,11 @@ class Output(Settings):
 class TrainSettings(Pictures, Learning, Models, Output, Seed, Machine):
     """Settings of `limner train`, and of run.toml, beside the method's own."""
 
+    @field_validator("method")
+    @classmethod
+    def _by_its_parts(cls, method: str) -> str:
+        return METHOD_NAMES.get(method, method)
+
     @model_validator(mode="after")
     def _no_conflicts(self) -> Self:
         if self.optimizer == "prodigy" and self.learning_rate is not None and self.learning_rate < 0.1:
@@ -220,17 +228,18 @@ class DemoSettings(Seed, Machine):
 
 
 def read_training(values: Mapping[str, Any], origin: str) -> tuple[TrainSettings, dict[str, Any]]:
-    """The settings of a training and its method's own table, of what a TOML file or the command line holds.
+    """The settings of a training and its methods' own tables by name, of what a TOML file or the command line holds.
 
-    The table is not checked: only the method knows what may stand in it. Raises UserError.
+    The tables are not checked: only a method knows what may stand in its own. Raises UserError.
     """
     tables = {name: value for name, value in values.items() if isinstance(value, dict)}
     settings = TrainSettings.read({name: value for name, value in values.items() if name not in tables}, origin)
-    for name in tables.keys() - {settings.method}:
-        near = nearest(name, [settings.method])
-        meant = f"did you mean [{near}]?" if near else f"the method's is [{settings.method}]"
+    methods = settings.method.split("+")
+    for name in tables.keys() - set(methods):
+        near = nearest(name, methods)
+        meant = f"did you mean [{near}]?" if near else f"the method's is [{'], ['.join(methods)}]"
         raise UserError(f"{origin}: unknown table [{name}]; {meant}")
-    return settings, tables.get(settings.method, {})
+    return settings, tables
 
 
 def cache_folder() -> Path:

@@ -24,6 +24,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+DEFAULT_FORMATS = {"lora": Kohya.name}  # of each kind of weights
+
+
 @dataclass(frozen=True)
 class Saved:
     """A finished file and what each program makes of it (empty if nobody asked for verification)."""
@@ -46,16 +49,19 @@ def formats() -> dict[str, Any]:
 def save_weights(
     weights: Weights,
     path: Path,
-    format: str = Kohya.name,
+    format: str | None = None,
     dtype: torch.dtype = torch.float16,
     model: BaseModel | None = None,
 ) -> Saved:
     """Write the weights as one file, whole or not at all; with a model, the file is verified before it takes its name.
 
+    format: by name; None takes the one that programs expect of this kind of weights.
+
     Raises UserError for a path that cannot be written or does not end in .safetensors, for weights that the format
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
     """
     writers = {name: each for name, each in formats().items() if hasattr(each, "serialize")}
+    format = format or DEFAULT_FORMATS[weights.kind]
     if format not in writers:
         raise UserError(f"no format {format!r} to write {path} in; use {' or '.join(writers)}")
     if path.suffix != SUFFIX:

@@ -58,6 +58,10 @@ class LoRA(Method):
         self.adapters: dict[str, Adapter] = {}
         self._family = ""
 
+    @property
+    def trains_text(self) -> bool:
+        return self.config.text_encoder
+
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
         self._family = model.family.name
         chosen = dict(targets(model, self.config.layers, self.config.text_encoder))

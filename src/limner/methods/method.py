@@ -1,17 +1,23 @@
 """The seam between the loop and what is learned: a method freezes, adds, and says what to optimise."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from limner import diffusion
 from limner.base.model import BaseModel
 from limner.config import Settings, nearest
+from limner.data.batch import Batch
+from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.weights import Weights
+
+Loss = Callable[[BaseModel, Batch, torch.Generator, Objective | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,21 @@ class Method(ABC):
     @abstractmethod
     def __init__(self, config: Settings) -> None: ...
 
+    @property
+    def trains_text(self) -> bool:
+        """Whether captions' states change as it learns, so that they cannot be encoded beforehand."""
+        return False
+
     @abstractmethod
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
         """Patch the model, reversibly, and return what to optimise; `seed` decides the initial values."""
+
+    def loss(
+        self, model: BaseModel, batch: Batch, generator: torch.Generator, objective: Objective | None = None
+    ) -> Tensor:
+        """What to minimise, a scalar: the diffusion loss of pictures, unless a method brings its own, as one of a run
+        may. All that is random comes from `generator`."""
+        return diffusion.loss(model, batch, generator, objective)
 
     @abstractmethod
     def refresh(self) -> None:
@@ -70,6 +88,23 @@ class Method(ABC):
 def methods() -> dict[str, type[Method]]:
     """Every method there is, by name: those of Limner and of any package with an entry point in "limner.methods"."""
     return {entry.name: entry.load() for entry in entry_points(group="limner.methods")}
+
+
+def find_methods(names: str) -> dict[str, type[Method]]:
+    """The methods of a run, "embedding+lora" for two trained together. Raises UserError."""
+    parts = names.split("+")
+    if len(set(parts)) < len(parts):
+        raise UserError(f"the method {names!r} names {max(parts, key=parts.count)} twice; say it once")
+    return {name: find_method(name) for name in parts}
+
+
+def loss_of(methods: Sequence[Method]) -> Loss:
+    """What these methods minimise together. Raises UserError if more than one brings a loss of its own."""
+    own = [method for method in methods if type(method).loss is not Method.loss]
+    if len(own) > 1:
+        names = " and ".join(type(method).__name__ for method in own)
+        raise UserError(f"{names} each bring their own loss and cannot be trained together; choose one of them")
+    return own[0].loss if own else diffusion.loss
 
 
 def find_method(name: str) -> type[Method]:

@@ -61,7 +61,7 @@ def _origin(job: Job) -> dict[str, Any]:
     record = job.record
     return {
         "settings": job.settings.model_dump(mode="json", by_alias=True, exclude=PRIVATE, exclude_none=True),
-        job.settings.method: job.method.model_dump(mode="json", by_alias=True),
+        "methods": {name: method.model_dump(mode="json", by_alias=True) for name, method in job.methods.items()},
         "base": {"name": Path(job.settings.base).name, "sha256": record.base},
         "images_sha256": sorted(source.sha256 for source in record.sources),
     }

@@ -11,37 +11,36 @@ import torch
 
 from limner.config import TrainSettings
 from limner.data.batch import Example
-from limner.device import DTYPES, peak_memory_bytes
+from limner.device import peak_memory_bytes
 from limner.events import Event, Exported, Measured, Step
-from limner.formats import save_weights
 from limner.generate import generate
 from limner.methods.method import Method
-from limner.run.card import describe
 from limner.run.job import Job, prepare
+from limner.run.training import export
 from limner.train import train as loop
 
 TIMED = 3  # steps after the first, which prepares the kernels and is slower
 
 
 def dry_run(
-    settings: TrainSettings, table: Mapping[str, Any], origin: str = "settings"
+    settings: TrainSettings, tables: Mapping[str, Any], origin: str = "settings"
 ) -> Generator[Event, None, None]:
     """Do a little of everything that `train` would do, and measure it; nothing stays but encoded pictures in the cache.
 
     Yields, last, Measured "seconds" and "memory_bytes" (peak, resident) of the whole run as predicted, "file_bytes",
     and on an accelerator "device_memory_bytes". Raises UserError as `train` would.
     """
-    job = yield from prepare(settings, table, origin)
+    job = yield from prepare(settings, tables, origin)
     steps, batch = job.settings.steps, job.settings.batch_size
     assert steps is not None
     assert batch is not None
     began = time.perf_counter()
     examples = _some_examples(job, batch)
     encoding = (time.perf_counter() - began) / len(examples) * job.num_examples
-    method = job.new_method()
+    methods = job.new_methods()
     seconds: list[float] = []
     preview = 0.0
-    with closing(loop(job.model, job.batches(examples), [method], job.plan(None))) as events:
+    with closing(loop(job.model, job.batches(examples), methods, job.plan(None))) as events:
         for event in events:
             if not isinstance(event, Step):
                 break
@@ -52,8 +51,8 @@ def dry_run(
                 preview = _time_preview(job) if job.settings.previews else 0.0
                 break
     size = 0
-    for exported in _save(job, method):
-        size = exported.size_bytes
+    for exported in _save(job, methods):
+        size += exported.size_bytes
         yield exported
     step = min(seconds[1:], default=seconds[0])
     total = encoding + seconds[0] + step * (steps - 1) + preview * (job.settings.previews or 0)
@@ -86,11 +85,8 @@ def _time_preview(job: Job, whole: int = 20) -> float:
     return times[0] + max(times[1] - times[0], 0.0) / 2 * (whole - 1)
 
 
-def _save(job: Job, method: Method) -> Iterator[Exported]:
-    """The file that the run would write, written elsewhere, verified and removed."""
-    weights = method.weights()
-    weights.metadata |= describe(job, None).metadata(job.model.family)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / job.out.name
-        saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
-        yield Exported(job.out, saved.size_bytes, tuple(report.reader for report in saved.reports))
+def _save(job: Job, methods: list[Method]) -> Iterator[Exported]:
+    """The files that the run would write, written elsewhere, verified and removed."""
+    for method, out in zip(methods, job.outputs, strict=True):
+        with tempfile.TemporaryDirectory() as folder:
+            yield export(job, method, Path(folder) / out.name, out, None)

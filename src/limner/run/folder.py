@@ -45,11 +45,13 @@ class RunFolder:
         self.state = path / "state"
         self.previews = path / "previews"
 
-    def create(self, settings: TrainSettings, method: Settings, chosen: list[Chosen], record: Record) -> None:
+    def create(
+        self, settings: TrainSettings, methods: Mapping[str, Settings], chosen: list[Chosen], record: Record
+    ) -> None:
         """Write what a resumed run needs. Raises UserError if there is a run already or it cannot be written."""
         self.require_new()
         write_text(self.record_file, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
-        write_text(self.settings_file, to_toml(settings, method, chosen))
+        write_text(self.settings_file, to_toml(settings, methods, chosen))
 
     def require_new(self) -> None:
         """Raise UserError if there is a run already, or the folder cannot be written."""
@@ -126,14 +128,15 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def to_toml(settings: TrainSettings, method: Settings, chosen: list[Chosen]) -> str:
+def to_toml(settings: TrainSettings, methods: Mapping[str, Settings], chosen: list[Chosen]) -> str:
     """run.toml: every setting, and beside those that were left open the reason of their choice."""
     reasons = {each.name: each.reason for each in chosen}
     document = tomlkit.document()
     _fill(document, settings.model_dump(mode="json", by_alias=True, exclude_none=True), reasons)
-    table = tomlkit.table()
-    _fill(table, method.model_dump(mode="json", by_alias=True, exclude_none=True), {})
-    document[settings.method] = table
+    for name, method in methods.items():
+        table = tomlkit.table()
+        _fill(table, method.model_dump(mode="json", by_alias=True, exclude_none=True), {})
+        document[name] = table
     return tomlkit.dumps(document)
 
 

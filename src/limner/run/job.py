@@ -18,25 +18,28 @@ from limner.data.caption import caption_for, keyword_problem
 from limner.data.crop import buckets, crops_for, enlarged
 from limner.data.folder import ImageFolder, Picture, load_folder
 from limner.device import choose_device, choose_dtype
+from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_writable
 from limner.generate import Request, make_plan
 from limner.loras import LoraFolder
-from limner.methods.method import Method, find_method
+from limner.methods.method import Method, find_method, find_methods
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
 from limner.train import Plan
 
+# Where the webui looks for a kind of file, below its models folder.
+KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable-diffusion"}
 ENLARGED_TOO_FAR = 1.5  # times; beyond this a person sees the blur
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training with nothing left open. `chosen`: what was, and why."""
+    """A training with nothing left open. `methods`: their settings by name. `chosen`: what was open, and why."""
 
     settings: TrainSettings
-    method: Settings
+    methods: dict[str, Settings]
     model: BaseModel
     pictures: list[Picture]
     captions: list[str]
@@ -44,8 +47,13 @@ class Job:
 
     @property
     def out(self) -> Path:
-        assert self.settings.out is not None
-        return self.settings.out
+        """The run's file; where there are several, the last-named method's."""
+        return self.outputs[-1]
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The file of each method."""
+        return outputs(self.settings)
 
     @property
     def record(self) -> Record:
@@ -57,8 +65,8 @@ class Job:
 
     @property
     def trains_text(self) -> bool:
-        """Whether captions are encoded as the run goes, because the encoder changes."""
-        return bool(getattr(self.method, "text_encoder", False))
+        """Whether captions are encoded as the run goes, because their states change."""
+        return any(method.trains_text for method in self.new_methods())
 
     @property
     def num_examples(self) -> int:
@@ -94,8 +102,8 @@ class Job:
             empty = encode_caption(self.model, "", settings.cache / "examples", settings.clip_skip)
         return Batches(examples, settings.batch_size, settings.seed, settings.caption_dropout, empty)
 
-    def new_method(self) -> Method:
-        return find_method(self.settings.method)(self.method)
+    def new_methods(self) -> list[Method]:
+        return [find_method(name)(config) for name, config in self.methods.items()]
 
     def plan(self, state_dir: Path | None) -> Plan:
         """The settings as the loop takes them."""
@@ -114,8 +122,7 @@ class Job:
             gradient_accumulation=settings.gradient_accumulation,
             gradient_checkpointing=settings.gradient_checkpointing,
             max_grad_norm=settings.max_grad_norm,
-            min_snr_gamma=settings.min_snr_gamma or None,
-            clip_skip=settings.clip_skip,
+            objective=Objective(settings.min_snr_gamma or None, settings.clip_skip),
         )
 
     def preview(self, steps: int = 20) -> Request:
@@ -128,9 +135,9 @@ class Job:
         return lora_folder(self.settings.models)
 
 
-def prepare(settings: TrainSettings, table: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
+def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
     """Check everything, load pictures and base, and decide what was left open. Raises UserError."""
-    method = find_method(settings.method).Config.read(table, f"{origin}: [{settings.method}]")
+    methods = read_methods(settings, tables, origin)
     settings = settings.model_copy(update={"out": settings.out or default_out(settings)})
     check_out(settings)
     if settings.resolution is not None:
@@ -147,38 +154,61 @@ def prepare(settings: TrainSettings, table: Mapping[str, Any], origin: str) -> G
         yield Warned(problem)
     chosen = derive(settings, len(folder.pictures), model.resolution, device.type == "cpu")
     settings = _decided(settings, chosen, model)
-    job = assemble(settings, method, model, folder, chosen)
+    job = assemble(settings, methods, model, folder, chosen)
     yield from _small_pictures(job)
     yield from chosen
     return job
 
 
 def assemble(
-    settings: TrainSettings, method: Settings, model: BaseModel, folder: ImageFolder, chosen: list[Chosen]
+    settings: TrainSettings, methods: dict[str, Settings], model: BaseModel, folder: ImageFolder, chosen: list[Chosen]
 ) -> Job:
     """The job of decided settings, its preview found to be possible. Raises UserError."""
     captions = [
         caption_for(picture, settings.keyword, settings.class_word, settings.template) for picture in folder.pictures
     ]
-    job = Job(settings, method, model, folder.pictures, captions, chosen)
+    job = Job(settings, methods, model, folder.pictures, captions, chosen)
     make_plan(model, job.preview(), job.loras())
     return job
 
 
+def read_methods(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> dict[str, Settings]:
+    """The settings of every method that the run names. Raises UserError."""
+    found = find_methods(settings.method)
+    return {name: method.Config.read(tables.get(name, {}), f"{origin}: [{name}]") for name, method in found.items()}
+
+
 def default_out(settings: TrainSettings) -> Path:
-    """MODELS/Lora/KEYWORD.safetensors, the keyword without what file names cannot hold."""
-    stem = re.sub(r"[^\w.-]+", "_", settings.keyword).strip("._") or "lora"
-    return settings.models / "Lora" / f"{stem}.safetensors"
+    """The last-named method's file in the models folder, as in models/Lora/KEYWORD.safetensors."""
+    return settings.models / _kind_folders(settings)[-1] / _file_name(settings)
+
+
+def outputs(settings: TrainSettings) -> list[Path]:
+    """The file of each method. The last-named one's is `out`; others lie where the webui has their kind, in the models
+    folder or, with an `out` of its own, beside it."""
+    main = settings.out or default_out(settings)
+    beside = settings.models if main == default_out(settings) else main.parent
+    return [*(beside / folder / _file_name(settings) for folder in _kind_folders(settings)[:-1]), main]
+
+
+def _kind_folders(settings: TrainSettings) -> list[str]:
+    return [KIND_FOLDERS[method.kind] for method in find_methods(settings.method).values()]
+
+
+def _file_name(settings: TrainSettings) -> str:
+    """KEYWORD.safetensors, the keyword without what file names cannot hold."""
+    stem = re.sub(r"[^\w.-]+", "_", settings.keyword).strip("._") or "subject"
+    return f"{stem}.safetensors"
 
 
 def check_out(settings: TrainSettings) -> None:
-    """Raise UserError unless the file to write has a place, before hours are spent on it."""
-    out = settings.out or default_out(settings)
-    if out.suffix != ".safetensors":
-        raise UserError(f"{out} does not end in .safetensors, by which other programs find it; correct --out")
-    if out.exists() and not settings.overwrite:
-        raise UserError(f"{out} is there already; give another file with --out, or say --overwrite")
-    require_writable(out)
+    """Raise UserError unless the files to write have a place, before hours are spent on them."""
+    for out in outputs(settings):
+        if out.suffix != ".safetensors":
+            raise UserError(f"{out} does not end in .safetensors, by which other programs find it; correct --out")
+        if out.exists() and not settings.overwrite:
+            raise UserError(f"{out} is there already; give another file with --out, or say --overwrite")
+        require_writable(out)
 
 
 def lora_folder(models: Path, *more: Path) -> LoraFolder:

@@ -16,24 +16,24 @@ from limner.events import Done, Event, Exported, Preview, Started, Step, Warned
 from limner.formats import inspect, save_weights
 from limner.generate import generate
 from limner.infotext import save_png
-from limner.methods.method import Method, find_method
+from limner.methods.method import Method
 from limner.run.card import describe, made_from
 from limner.run.folder import Log, Record, RunFolder
-from limner.run.job import Job, assemble, check_out, default_out, prepare
+from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
 from limner.train import train as loop
 
 
-def train(settings: TrainSettings, table: Mapping[str, Any], origin: str = "settings") -> Generator[Event, None, None]:
-    """Train and export; `table` holds the method's own settings.
+def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "settings") -> Generator[Event, None, None]:
+    """Train and export; `tables` holds the methods' own settings by name.
 
     Closing the generator, or an interrupt, saves the state once the loop has begun. Raises UserError.
     """
     out = settings.out or default_out(settings)
     folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
     folder.require_new()
-    job = yield from prepare(settings, table, origin)
+    job = yield from prepare(settings, tables, origin)
     with folder.locked():
-        folder.create(job.settings, job.method, job.chosen, job.record)
+        folder.create(job.settings, job.methods, job.chosen, job.record)
         yield from _work(job, folder)
 
 
@@ -47,50 +47,57 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
     """Go on with a run from the state saved last, with the settings of its run.toml. Raises UserError."""
     folder = RunFolder(request.run.absolute())
     before = folder.record()
-    settings, table = read_training(read_toml(folder.settings_file), str(folder.settings_file))
+    settings, tables = read_training(read_toml(folder.settings_file), str(folder.settings_file))
     if request.seed not in (None, settings.seed):
         raise UserError(f"the run began with --seed {settings.seed}, which cannot change; leave --seed out")
     changes = {name: getattr(request, name) for name in ("device", "precision") if getattr(request, name) != "auto"}
     settings = settings.model_copy(update=changes)
-    method = find_method(settings.method).Config.read(table, f"{folder.settings_file}: [{settings.method}]")
+    methods = read_methods(settings, tables, str(folder.settings_file))
     if settings.precision == "auto":
         raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
     device = choose_device(settings.device)
     pictures = load_folder(settings.images)
     model = open_base(settings.base, device, DTYPES[settings.precision])
-    job = assemble(settings, method, model, pictures, [])
+    job = assemble(settings, methods, model, pictures, [])
     yield from _compare(job, folder, before)
-    out = job.out
-    if out.exists() and not (settings.overwrite or request.overwrite or _is_own(out, job)):
-        raise UserError(f"{out} was written by something else since; move it away, or say --overwrite")
+    for out in job.outputs:
+        if out.exists() and not (settings.overwrite or request.overwrite or _is_own(out, job)):
+            raise UserError(f"{out} was written by something else since; move it away, or say --overwrite")
     check_out(settings.model_copy(update={"overwrite": True}))
     with folder.locked():
         yield from _work(job, folder)
 
 
 def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
-    """From the encoded pictures to the exported file."""
+    """From the encoded pictures to the exported files."""
     assert job.settings.steps is not None
     yield Started(folder.path, job.settings.steps)
     batches = yield from job.encode()
-    method = job.new_method()
+    methods = job.new_methods()
     log = Log(folder.log_file)
-    with closing(_learn(job, folder, method, batches, log)) as events:
+    with closing(_learn(job, folder, methods, batches, log)) as events:
         done = yield from events
-    weights = method.weights()
-    weights.metadata |= describe(job, log.final_loss()).metadata(job.model.family)
-    dtype = DTYPES[job.settings.file_precision]
-    saved = save_weights(weights, job.out, dtype=dtype, model=job.model)
-    yield Exported(saved.path, saved.size_bytes, tuple(report.reader for report in saved.reports))
+    for method, out in zip(methods, job.outputs, strict=True):
+        yield export(job, method, out, out, log.final_loss())
     yield done
 
 
-def _learn(job: Job, folder: RunFolder, method: Method, batches: Batches, log: Log) -> Generator[Event, None, Done]:
+def export(job: Job, method: Method, path: Path, shown: Path, loss: float | None) -> Exported:
+    """Write and verify a method's file at `path`, and speak of it as `shown`."""
+    weights = method.weights()
+    weights.metadata |= describe(job, loss).metadata(job.model.family)
+    saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
+    return Exported(shown, saved.size_bytes, tuple(report.reader for report in saved.reports))
+
+
+def _learn(
+    job: Job, folder: RunFolder, methods: list[Method], batches: Batches, log: Log
+) -> Generator[Event, None, Done]:
     """The loop's events, logged, with previews between them."""
     plan = job.plan(folder.state)
     count = job.settings.previews or 0
     at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
-    with closing(loop(job.model, batches, [method], plan)) as events:
+    with closing(loop(job.model, batches, methods, plan)) as events:
         for event in events:
             if isinstance(event, Done):
                 return event
