@@ -211,7 +211,7 @@ def test_a_dry_run_predicts_and_leaves_nothing(
     values: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings, tables = read_training(values | {"previews": 1}, "test")
-    events = list(run.dry_run(settings, table))
+    events = list(run.dry_run(settings, tables))
     measured = {event.name: event.value for event in events if isinstance(event, Measured)}
     assert not (tmp_path / "models").exists()
     assert not (tmp_path / "runs").exists()
