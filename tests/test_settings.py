@@ -145,7 +145,7 @@ def test_derived_settings(pictures: int, resolution: int, on_cpu: bool, expected
 
 @pytest.mark.parametrize(
     ("keyword", "name"),
-    [("zqvx", "zqvx"), ("my dog", "my_dog"), ("../../x", "x"), ("/", "lora"), (".h", "h"), ("é", "é")],
+    [("zqvx", "zqvx"), ("my dog", "my_dog"), ("../../x", "x"), ("/", "subject"), (".h", "h"), ("é", "é")],
 )
 def test_the_keyword_becomes_a_file_name(keyword: str, name: str) -> None:
     settings = TrainSettings(images=Path("x"), keyword=keyword, models=Path("m"))

@@ -38,31 +38,13 @@ def encode_examples(
     text: bool,
     clip_skip: int = 1,
     weight: float = 1.0,
-) -> list[Example]:
-    """One example for each crop of each picture: the centre and `crops` random ones (see crop.crops_for).
+) -> Iterator[Example]:
+    """One example for each crop of each picture, centre crops first, then `crops` random ones (see crop.crops_for).
 
     text: whether to encode the captions too; False where the text encoder is to be trained.
     To be called before a method attaches to the model: entries are filed under the fingerprint of the model's files.
     Raises UserError if the cache cannot be written or the base's autoencoder overflows.
     """
-    return list(
-        iterate_examples(model, pictures, captions, resolution, crops, seed, cache_dir, text, clip_skip, weight)
-    )
-
-
-def iterate_examples(
-    model: BaseModel,
-    pictures: list[Picture],
-    captions: list[str],
-    resolution: int,
-    crops: int,
-    seed: int,
-    cache_dir: Path,
-    text: bool,
-    clip_skip: int = 1,
-    weight: float = 1.0,
-) -> Iterator[Example]:
-    """As encode_examples, one by one for a reader that shows progress; picture by picture, centre crops first."""
     told: dict[str, Conditioning] = {}
     for picture, caption in zip(pictures, captions, strict=True):
         if text and caption not in told:

@@ -13,7 +13,7 @@ from limner.base.model import BaseModel
 from limner.base.open import find_folder, open_base
 from limner.config import Settings, TrainSettings
 from limner.data.batch import Batches, Example
-from limner.data.cache import encode_caption, iterate_examples
+from limner.data.cache import encode_caption, encode_examples
 from limner.data.caption import caption_for, keyword_problem
 from limner.data.crop import buckets, crops_for, enlarged
 from limner.data.folder import ImageFolder, Picture, load_folder
@@ -90,7 +90,7 @@ class Job:
     def examples(self, pictures: list[Picture], captions: list[str]) -> Iterator[Example]:
         settings, text = self.settings, not self.trains_text
         cache = settings.cache / "examples"
-        return iterate_examples(
+        return encode_examples(
             self.model, pictures, captions, *self._crops, cache_dir=cache, text=text, clip_skip=settings.clip_skip
         )
 
