@@ -1,6 +1,7 @@
 """Noise, targets, weights and timesteps against their definitions and diffusers' own scheduler."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from limner import diffusion
 from limner.base.model import BaseModel, Conditioning
 from limner.data.batch import Batch
 from limner.device import generator
+from limner.diffusion import Objective
+from limner.errors import UserError
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_min_snr_weighs_the_same_error_of_x0_the_same_in_both_predictions(tiny_b
     wrong_noise = (diffusion.add_noise(latents, noise, signal) - a.sqrt() * wrong_latents) / (1 - a).sqrt()
     for gamma in (1.0, 5.0):
         weighted = [
-            diffusion.snr_weights(signal, kind, gamma)
+            diffusion.loss_weights(signal, kind, Objective(min_snr_gamma=gamma))
             * (
                 diffusion.prediction_target(latents, noise, signal, kind)
                 - diffusion.prediction_target(wrong_latents, wrong_noise, signal, kind)
@@ -59,7 +62,68 @@ def test_min_snr_weighs_the_same_error_of_x0_the_same_in_both_predictions(tiny_b
         expected = (signal / (1 - signal)).clamp(max=gamma) * 0.01
         for found in weighted:
             torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-6)
-    assert diffusion.snr_weights(signal, "epsilon", None).tolist() == [1.0] * 4
+    for objective in (Objective(min_snr_gamma=None), Objective(weighting="none")):
+        assert diffusion.loss_weights(signal, "epsilon", objective).tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("weighting", ["debiased", "p2"])
+def test_other_weightings_are_those_of_their_papers(tiny_base: BaseModel, weighting: Any) -> None:
+    signal = tiny_base.alphas_cumprod[torch.tensor([0, 300, 999])]
+    snr = signal / (1 - signal)
+    of_noise = {"debiased": 1 / snr.sqrt(), "p2": 1 / (1 + snr)}[weighting]
+    objective = Objective(weighting=weighting)
+    torch.testing.assert_close(diffusion.loss_weights(signal, "epsilon", objective), of_noise)
+    of_v = diffusion.loss_weights(signal, "v_prediction", objective)
+    torch.testing.assert_close(of_v * (snr + 1), of_noise * snr)  # the same weight of the error of x0
+
+
+def test_zero_terminal_snr_is_that_of_diffusers(tiny_base: BaseModel) -> None:
+    with pytest.raises(UserError, match="predicts the noise"):
+        diffusion.signal_levels(tiny_base, zero_terminal_snr=True)
+    tiny_base.scheduler_config = tiny_base.scheduler_config | {"prediction_type": "v_prediction"}
+    levels = diffusion.signal_levels(tiny_base, zero_terminal_snr=True)
+    theirs = DDIMScheduler.from_config(tiny_base.scheduler_config, rescale_betas_zero_snr=True).alphas_cumprod
+    torch.testing.assert_close(levels, theirs, atol=1e-5, rtol=1e-4)
+    assert levels[-1] == 0
+    latents, _, _ = _latents()
+    batch = Batch(latents, ["a"] * 4, Conditioning(torch.randn(4, 77, 32, generator=generator(1))), torch.ones(4))
+    with torch.no_grad():
+        assert diffusion.loss(tiny_base, batch, generator(0), Objective(zero_terminal_snr=True)).isfinite()
+
+
+def test_an_offset_moves_whole_channels() -> None:
+    latents = torch.zeros(64, 4, 8, 8)
+    plain, moved = (diffusion.draw_noise(latents, generator(0), offset) for offset in (0.0, 0.5))
+    offsets = moved - plain
+    assert offsets.flatten(2).std(dim=2).max() < 1e-6
+    assert offsets.mean(dim=(2, 3)).std().item() == pytest.approx(0.5, rel=0.15)
+
+
+def test_huber_is_the_square_of_small_errors_and_linear_in_large_ones() -> None:
+    errors = torch.tensor([-1e-3, 0.0, 1e-3, 50.0, 51.0], dtype=torch.float64)
+    assert torch.equal(diffusion.penalty(errors), errors.square())
+    bounded = diffusion.penalty(errors, 0.1)
+    torch.testing.assert_close(bounded[:3], errors[:3].square(), rtol=1e-3, atol=0)
+    assert (bounded[4] - bounded[3]).item() == pytest.approx(0.2, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "changes_it"),
+    [
+        ({"timesteps": "high"}, True),
+        ({"noise_offset": 0.3}, True),
+        ({"input_perturbation": 0.3}, True),
+        ({"huber": 0.1}, True),
+        ({"weighting": "p2"}, True),
+        ({"min_snr_gamma": 5.0}, False),
+    ],
+)
+def test_each_part_of_the_objective_acts(tiny_base: BaseModel, changes: dict[str, Any], changes_it: bool) -> None:
+    latents, _, _ = _latents()
+    batch = Batch(latents, ["a"] * 4, Conditioning(torch.randn(4, 77, 32, generator=generator(1))), torch.ones(4))
+    with torch.no_grad():
+        plain, changed = (diffusion.loss(tiny_base, batch, generator(2), each) for each in (None, Objective(**changes)))
+    assert (plain != changed) == changes_it
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
@@ -70,6 +134,17 @@ def test_timesteps_are_one_from_each_part_and_uniform_in_each_place(batch: int) 
     parts = (drawn * batch // 1000).sort(dim=1).values
     assert (parts - torch.arange(batch)).abs().max() <= 1  # a part's edge may fall inside a timestep
     assert drawn.float().mean(dim=0).sub(499.5).abs().max() < 35  # 5 standard errors: 289 / sqrt(2000) = 6.5 each
+
+
+@pytest.mark.parametrize(
+    ("name", "quartiles"), [("middle", (337, 500, 662)), ("low", (16, 125, 422)), ("high", (578, 875, 984))]
+)
+def test_timesteps_follow_their_distribution(name: Any, quartiles: tuple[int, ...]) -> None:
+    drawn = diffusion.stratified_timesteps(4000, 1000, generator(0), name).float()
+    found = drawn.quantile(torch.tensor([0.25, 0.5, 0.75]))
+    torch.testing.assert_close(found, torch.tensor(quartiles).float(), atol=3, rtol=0)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 999
 
 
 def test_loss_weighs_examples_and_repeats_itself(tiny_base: BaseModel) -> None:

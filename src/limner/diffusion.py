@@ -3,50 +3,120 @@
 Notation: a = alphas_cumprod[t], x0 the clean latents, n the noise; x_t = sqrt(a) x0 + sqrt(1 - a) n, SNR = a / (1 - a).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from limner.base.model import BaseModel
 from limner.data.batch import Batch
+from limner.errors import UserError
+
+Weighting = Literal["min-snr", "debiased", "p2", "none"]
+Timesteps = Literal["uniform", "middle", "low", "high"]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a training minimises. min_snr_gamma: None weights all timesteps the same. clip_skip: as in encode_tokens."""
+    """What a training minimises; the defaults leave out everything that can be left out.
+
+    min_snr_gamma: the bound of the weighting "min-snr"; None weights all timesteps the same there. clip_skip: as in
+    encode_tokens. noise_offset: see draw_noise. input_perturbation: extra noise in the input alone, as a share of the
+    noise (Ning et al. 2023, arXiv 2301.11706). huber: where the error stops to count by its square; 0 for never.
+    zero_terminal_snr: see signal_levels. timesteps: see stratified_timesteps.
+    """
 
     min_snr_gamma: float | None = 5.0
     clip_skip: int = 1
+    weighting: Weighting = "min-snr"
+    timesteps: Timesteps = "uniform"
+    zero_terminal_snr: bool = False
+    noise_offset: float = 0.0
+    input_perturbation: float = 0.0
+    huber: float = 0.0
 
 
 def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: Objective | None = None) -> Tensor:
-    """Mean weighted squared error of the model's prediction, a float32 scalar.
+    """Mean weighted error of the model's prediction, a float32 scalar.
 
     Timesteps and noise come from `generator`, a CPU one, so they are the same on every device. Captions are encoded
-    here, with gradients, if the batch brings no conditioning.
+    here, with gradients, if the batch brings no conditioning. Raises UserError as signal_levels does.
     """
     objective = objective or Objective()
     latents = batch.latents.float()
-    timesteps = stratified_timesteps(len(latents), len(model.alphas_cumprod), generator)
-    noise = torch.randn(latents.shape, generator=generator)
-    signal = model.alphas_cumprod[timesteps]
+    levels = signal_levels(model, objective.zero_terminal_snr)
+    timesteps = stratified_timesteps(len(latents), len(levels), generator, objective.timesteps)
+    noise = draw_noise(latents, generator, objective.noise_offset)
+    signal = levels[timesteps]
     target = prediction_target(latents, noise, signal, model.prediction_type).to(model.device)
+    if objective.input_perturbation:
+        noise = noise + objective.input_perturbation * torch.randn(latents.shape, generator=generator)
     noisy = add_noise(latents, noise, signal).to(model.device, model.dtype, memory_format=torch.channels_last)
     conditioning = batch.conditioning or model.encode_prompts(batch.captions, objective.clip_skip)
     predicted = model.predict(noisy, timesteps.to(model.device), conditioning.to(model.device, model.dtype))
-    errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))
-    weights = batch.weights * snr_weights(signal, model.prediction_type, objective.min_snr_gamma)
+    errors = penalty(predicted.float() - target, objective.huber).mean(dim=(1, 2, 3))
+    weights = batch.weights * loss_weights(signal, model.prediction_type, objective)
     return (errors * weights.to(errors)).mean()
 
 
-def stratified_timesteps(batch: int, timesteps: int, generator: torch.Generator) -> Tensor:
-    """One random timestep from each of `batch` equal parts of 0..timesteps-1, in random order: (batch,) int64.
+def stratified_timesteps(
+    batch: int, timesteps: int, generator: torch.Generator, distribution: Timesteps = "uniform"
+) -> Tensor:
+    """One random timestep from each of `batch` equally likely parts of 0..timesteps-1, in random order: (batch,) int64.
 
-    Each is uniform by itself, but together they cover the range, which takes out most of the noise of the loss.
+    Each follows the distribution by itself, but together they cover the range, which takes out most of the noise of
+    the loss. "middle" is the logit-normal one of mean 0 and deviation 1 (Esser et al. 2024, arXiv 2403.03206); "low"
+    and "high" are u^3 and 1 - u^3 of a uniform u: mostly little noise, or mostly much.
     """
     places = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
-    return (places * timesteps).long().clamp(max=timesteps - 1)
+    return (QUANTILES[distribution](places) * timesteps).long().clamp(max=timesteps - 1)
+
+
+# Share of the draws -> share of the timesteps that they lie below.
+QUANTILES: dict[str, Callable[[Tensor], Tensor]] = {
+    "uniform": lambda place: place,
+    "middle": lambda place: torch.special.ndtri(place.clamp(1e-6, 1 - 1e-6)).sigmoid(),
+    "low": lambda place: place**3,
+    "high": lambda place: 1 - (1 - place) ** 3,
+}
+
+
+def signal_levels(model: BaseModel, zero_terminal_snr: bool = False) -> Tensor:
+    """alphas_cumprod (timesteps,) to train with; `zero_terminal_snr` shifts and scales their roots so that the last is
+    pure noise and the first stays (Lin et al. 2023, arXiv 2305.08891, algorithm 1).
+
+    Raises UserError for a base that predicts the noise: of pure noise there is nothing to learn for it.
+    """
+    if not zero_terminal_snr:
+        return model.alphas_cumprod
+    if model.prediction_type != "v_prediction":
+        raise UserError(
+            f"zero_terminal_snr needs a base that predicts v, and {model.name} predicts the noise; leave it out"
+        )
+    roots = model.alphas_cumprod.sqrt()
+    return ((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))).square()
+
+
+def draw_noise(latents: Tensor, generator: torch.Generator, offset: float = 0.0) -> Tensor:
+    """Normal noise shaped like `latents`, plus `offset` times one normal number for each channel of each example.
+
+    With an offset the network learns to move a whole picture's brightness (Guttenberg 2023, "Diffusion with Offset
+    Noise").
+    """
+    noise = torch.randn(latents.shape, generator=generator)
+    if offset:
+        noise = noise + offset * torch.randn(*latents.shape[:2], 1, 1, generator=generator)
+    return noise
+
+
+def penalty(errors: Tensor, huber: float = 0.0) -> Tensor:
+    """The square of each error; with `huber` c the pseudo-Huber 2c (sqrt(e^2 + c^2) - c) (Charbonnier et al. 1994),
+    which is the square of errors well below c and grows as 2c |e| above."""
+    if not huber:
+        return errors.square()
+    return 2 * huber * ((errors.square() + huber**2).sqrt() - huber)
 
 
 def add_noise(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
@@ -65,12 +135,21 @@ def prediction_target(latents: Tensor, noise: Tensor, signal: Tensor, prediction
     raise ValueError(f"unknown prediction type {prediction_type!r}")
 
 
-def snr_weights(signal: Tensor, prediction_type: str, gamma: float | None) -> Tensor:
-    """Min-SNR loss weights (batch,) (Hang et al. 2023, arXiv 2303.09556): the error of x0 weighted by min(SNR, gamma).
+def loss_weights(signal: Tensor, prediction_type: str, objective: Objective) -> Tensor:
+    """Weight (batch,) of each example's error, by the signal at its timestep.
 
-    The error of the noise is SNR times, that of v is SNR + 1 times the error of x0. None weights everything the same.
+    A weighting is a weight of the error of x0: "min-snr" is min(SNR, gamma) (Hang et al. 2023, arXiv 2303.09556),
+    "debiased" sqrt(SNR) (Yu et al. 2023, arXiv 2310.08442), "p2" SNR / (1 + SNR) (Choi et al. 2022, arXiv 2204.00227,
+    with k = gamma = 1). The error of the noise is SNR times, that of v SNR + 1 times the error of x0. "none", and
+    "min-snr" without a gamma, weight what the network predicts the same everywhere.
     """
-    if gamma is None:
+    gamma = objective.min_snr_gamma
+    if objective.weighting == "none" or (objective.weighting == "min-snr" and gamma is None):
         return torch.ones_like(signal)
     snr = signal / (1 - signal)
-    return snr.clamp(max=gamma) / (snr if prediction_type == "epsilon" else snr + 1)
+    of_x0 = {
+        "min-snr": lambda: snr.clamp(max=gamma),
+        "debiased": lambda: snr.sqrt(),
+        "p2": lambda: snr / (1 + snr),
+    }[objective.weighting]()
+    return of_x0 / (snr if prediction_type == "epsilon" else snr + 1)

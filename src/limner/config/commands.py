@@ -87,6 +87,24 @@ class Learning(Settings):
     min_snr_gamma: float = Field(
         5.0, ge=0, allow_inf_nan=False, description="Bound on the weight of easy timesteps; 0 for none."
     )
+    weighting: Literal["min-snr", "debiased", "p2", "none"] = Field(
+        "min-snr", description="How much each timestep counts; min-snr is bounded by min_snr_gamma."
+    )
+    timesteps: Literal["uniform", "middle", "low", "high"] = Field(
+        "uniform", description="Which timesteps come up more often: low have little noise, high have much."
+    )
+    zero_terminal_snr: bool = Field(
+        False, description="Train down to pure noise, for very dark and bright pictures; needs a base that predicts v."
+    )
+    noise_offset: float = Field(
+        0.0, ge=0, le=1, description="Noise in the brightness of whole pictures, as in 0.05; 0 for none."
+    )
+    input_perturbation: float = Field(
+        0.0, ge=0, le=1, description="Noise that the network is not told of, as in 0.1; 0 for none."
+    )
+    huber: float = Field(
+        0.0, ge=0, le=100, description="Errors above this count less than their square, as in 0.1; 0 for none."
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")
     clip_skip: int = Field(
         1, ge=1, le=12, description="Which of the text encoder's last layers to use, counted from the end."

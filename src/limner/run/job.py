@@ -3,7 +3,7 @@
 import platform
 import re
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from limner.data.caption import caption_for, keyword_problem
 from limner.data.crop import buckets, crops_for, enlarged
 from limner.data.folder import ImageFolder, Picture, load_folder
 from limner.device import choose_device, choose_dtype
-from limner.diffusion import Objective
+from limner.diffusion import Objective, signal_levels
 from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_writable
@@ -122,8 +122,13 @@ class Job:
             gradient_accumulation=settings.gradient_accumulation,
             gradient_checkpointing=settings.gradient_checkpointing,
             max_grad_norm=settings.max_grad_norm,
-            objective=Objective(settings.min_snr_gamma or None, settings.clip_skip),
+            objective=self.objective,
         )
+
+    @property
+    def objective(self) -> Objective:
+        values = {each.name: getattr(self.settings, each.name) for each in fields(Objective)}
+        return Objective(**values | {"min_snr_gamma": self.settings.min_snr_gamma or None})
 
     def preview(self, steps: int = 20) -> Request:
         """The request of the preview pictures."""
@@ -169,6 +174,7 @@ def assemble(
     ]
     job = Job(settings, methods, model, folder.pictures, captions, chosen)
     make_plan(model, job.preview(), job.loras())
+    signal_levels(model, settings.zero_terminal_snr)
     return job
 
 
