@@ -169,9 +169,13 @@ def test_a_tag_that_cannot_be_read_is_an_error_that_names_it(tag: str) -> None:
         parse_prompt(f"a cat {tag}")
 
 
-def tokenize(text: str) -> list[int]:
-    """A word is a token: its number; a comma is 1."""
-    return [COMMA if word == "," else int(word) for word in text.replace(",", " , ").split()]
+def pieces(text: str) -> list[list[int]]:
+    """A word is a token: its number; a comma is 1; a word like 900x4 has four that belong together."""
+    found = []
+    for word in text.replace(",", " , ").split():
+        first, _, count = word.partition("x")
+        found.append([COMMA] if word == "," else list(range(int(first), int(first) + int(count or 1))))
+    return found
 
 
 def words(start: int, stop: int) -> str:
@@ -179,7 +183,7 @@ def words(start: int, stop: int) -> str:
 
 
 def sizes(text: str) -> list[int]:
-    return [len(chunk.ids) for chunk in chunks(text, tokenize, COMMA)]
+    return [len(chunk.ids) for chunk in chunks(text, pieces, COMMA)]
 
 
 def test_chunks_hold_75_tokens_and_there_is_always_one() -> None:
@@ -196,13 +200,22 @@ def test_a_full_chunk_breaks_after_a_comma_at_most_20_tokens_back() -> None:
     assert sizes(edge) == [56, 30]
     far = words(100, 154) + "," + words(200, 230)  # 21 back
     assert sizes(far) == [75, 10]
-    first, second = chunks(near, tokenize, COMMA)
+    first, second = chunks(near, pieces, COMMA)
     assert first.ids[-1] == COMMA
     assert second.ids[0] == 200
 
 
 def test_a_comma_that_would_be_token_76_opens_the_next_chunk() -> None:
     assert sizes(words(100, 175) + "," + words(200, 210)) == [75, 11]
+
+
+def test_a_word_of_several_vectors_is_never_cut() -> None:
+    assert sizes(words(100, 172) + " 900x3") == [75]
+    assert sizes(words(100, 173) + " 900x3 5") == [73, 4]
+    assert sizes(words(100, 160) + "," + words(200, 213) + " 900x3") == [74, 3]  # no comma is gone back to, as there
+    _, second = chunks(f"{words(100, 173)} (900x3:1.5)", pieces, COMMA)
+    assert second.ids == [900, 901, 902]
+    assert second.weights == [1.5] * 3
 
 
 def test_break_ends_a_chunk_even_an_empty_one() -> None:
@@ -213,6 +226,6 @@ def test_break_ends_a_chunk_even_an_empty_one() -> None:
 
 
 def test_weights_follow_their_tokens_into_the_next_chunk() -> None:
-    first, second = chunks(f"{words(100, 160)}, ({words(200, 230)}:1.5)", tokenize, COMMA)
+    first, second = chunks(f"{words(100, 160)}, ({words(200, 230)}:1.5)", pieces, COMMA)
     assert first.weights == [1.0] * 61
     assert second.weights == [1.5] * 30

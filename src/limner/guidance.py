@@ -88,7 +88,7 @@ def encode_timeline(model: BaseModel, text: str, steps: int, clip_skip: int = 1)
     entries = timeline(text, steps)
     texts = list(dict.fromkeys(said for _, said in entries))
     comma = model.tokenizer.get_vocab()[",</w>"]
-    rows = [chunks(said, model.tokenize, comma) for said in texts]
+    rows = [chunks(said, model.pieces, comma) for said in texts]
     length = max(len(row) for row in rows)
     rows = [row + [Chunk()] * (length - len(row)) for row in rows]
     counts = torch.tensor([sum(said == other for _, other in entries) for said in texts], dtype=torch.float32)
@@ -103,7 +103,7 @@ def _encode_column(model: BaseModel, column: list[Chunk], counts: Tensor, clip_s
     Emphasis is the webui's "Original": states times weights, then all scaled so that their mean is what it was. The
     mean runs over the whole timeline, in which text i stands `counts[i]` times.
     """
-    tokens = torch.tensor([model.chunk(chunk.ids)[0] for chunk in column])
+    tokens = torch.tensor([model.frame(chunk.ids) for chunk in column])
     states = model.encode_tokens(tokens, clip_skip)
     weights = torch.ones(tokens.shape)
     for row, chunk in zip(weights, column, strict=True):

@@ -156,8 +156,11 @@ def _number(digits: str, text: str) -> float:
         raise UserError(f"the prompt {text!r} has the emphasis {digits!r}, which is not a number") from error
 
 
-def chunks(text: str, tokenize: Callable[[str], list[int]], comma: int) -> list[Chunk]:
-    """The text's tokens in chunks, at least one; `comma` is the id of a comma's token."""
+def chunks(text: str, pieces: Callable[[str], list[list[int]]], comma: int) -> list[Chunk]:
+    """The text's ids in chunks, at least one; `comma` is the id of a comma's token.
+
+    pieces: text -> ids that must stay together, as `BaseModel.pieces`; a piece that does not fit begins a chunk.
+    """
     done: list[Chunk] = []
     chunk = Chunk()
     last_comma: int | None = None  # its place in the current chunk
@@ -166,17 +169,17 @@ def chunks(text: str, tokenize: Callable[[str], list[int]], comma: int) -> list[
             done.append(chunk)
             chunk, last_comma = Chunk(), None
             continue
-        for token in tokenize(fragment.text):
+        for piece in pieces(fragment.text):
             full = len(chunk.ids) == CHUNK
-            if token == comma:
+            if piece == [comma]:
                 last_comma = len(chunk.ids)
             elif full and last_comma is not None and CHUNK - last_comma <= COMMA_REACH:
                 cut = last_comma + 1
                 done.append(Chunk(chunk.ids[:cut], chunk.weights[:cut]))
                 chunk, last_comma = Chunk(chunk.ids[cut:], chunk.weights[cut:]), None
-            if len(chunk.ids) == CHUNK:
+            if len(chunk.ids) + len(piece) > CHUNK:
                 done.append(chunk)
                 chunk, last_comma = Chunk(), None
-            chunk.ids.append(token)
-            chunk.weights.append(fragment.weight)
+            chunk.ids += piece
+            chunk.weights += [fragment.weight] * len(piece)
     return [*done, chunk] if chunk.ids or not done else done

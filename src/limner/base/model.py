@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizerFast
 
+from limner.base.words import Words
+
 TOKENS = 77  # places of one text chunk, start and end marks included
 
 
@@ -53,6 +55,7 @@ class BaseModel:
     networks: {"unet", "vae", "text_encoder"} -> module, by diffusers' component names.
     alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon" or "v_prediction".
     scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration.
+    words: what prompts can say beyond the vocabulary, for as long as a method or a request lends it.
     """
 
     def __init__(
@@ -74,6 +77,10 @@ class BaseModel:
         self.alphas_cumprod = alphas_cumprod
         for network in networks.values():
             network.requires_grad_(False).eval()
+        self.words = Words(
+            {name: text_core(net).embeddings.token_embedding for name, net in networks.items() if "text" in name},
+            self._ids,
+        )
 
     @property
     def prediction_type(self) -> str:
@@ -97,8 +104,16 @@ class BaseModel:
     def dtype(self) -> torch.dtype:
         return next(self.networks["unet"].parameters()).dtype
 
+    def pieces(self, text: str) -> list[list[int]]:
+        """Ids of a text of any length, in pieces that stay together: a token, or the vectors of an extra word."""
+        return self.words.pieces(text)
+
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text of any length, without start and end marks."""
+        """Ids of a text of any length, without start and end marks."""
+        return [id for piece in self.pieces(text) for id in piece]
+
+    def _ids(self, text: str) -> list[int]:
+        """The vocabulary's ids of a text."""
         return self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
     def encode_tokens(self, tokens: Tensor, clip_skip: int = 1) -> Tensor:
@@ -111,19 +126,26 @@ class BaseModel:
 
     def encode_prompts(self, prompts: list[str], clip_skip: int = 1) -> Conditioning:
         """Conditioning of plain prompts: each cut into chunks of 75 tokens, all padded to the longest's chunks."""
-        chunks = [self.chunk(self.tokenize(prompt)) for prompt in prompts]
+        chunks = [self.chunk(self.pieces(prompt)) for prompt in prompts]
         most = max(len(chunk) for chunk in chunks)
-        empty = self.chunk([])
+        empty = [self.frame([])]
         tokens = torch.tensor([c + empty * (most - len(c)) for c in chunks])
         states = self.encode_tokens(tokens.flatten(0, 1), clip_skip)
         return Conditioning(states.unflatten(0, (len(prompts), most)).flatten(1, 2))
 
-    def chunk(self, ids: list[int]) -> list[list[int]]:
-        """Token ids of any number -> chunks of exactly 77: start mark, 75 places, end mark and padding."""
-        room = TOKENS - 2
+    def chunk(self, pieces: list[list[int]]) -> list[list[int]]:
+        """Pieces of any number -> chunks of exactly 77 ids; a piece that would not fit whole begins the next."""
+        filled: list[list[int]] = [[]]
+        for piece in pieces:
+            if len(filled[-1]) + len(piece) > TOKENS - 2:
+                filled.append([])
+            filled[-1] += piece
+        return [self.frame(ids) for ids in filled]
+
+    def frame(self, ids: list[int]) -> list[int]:
+        """One chunk of 77: start mark, at most 75 ids, end mark and padding."""
         start, end, pad = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
-        pieces = [ids[at : at + room] for at in range(0, len(ids), room)] or [[]]
-        return [[start, *piece, end, *[pad] * (room - len(piece))] for piece in pieces]
+        return [start, *ids, end, *[pad] * (TOKENS - 2 - len(ids))]
 
     def encode_images(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scaled latents (batch, 4, h/8, w/8) of pixels (batch, 3, h, w) in -1..1: the mean, or a random sample."""
