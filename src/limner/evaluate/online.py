@@ -1,0 +1,101 @@
+"""What a training can be judged by as it runs, without drawing a picture: a few forward passes over frozen noise.
+
+The noise and the timesteps never change, so that two measurements differ by what was learned between them alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from limner.base.model import BaseModel, Conditioning
+from limner.data.batch import Example
+from limner.device import generator
+from limner.diffusion import add_noise, draw_noise, prediction_target, signal_levels, stratified_timesteps
+
+BINS = 4  # equal parts of the timesteps, from little noise to much
+FEWEST_TO_HOLD_OUT = 8  # pictures; of fewer each one is needed
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A picture under noise of every bin, and what is the right answer to it.
+
+    noisy and targets (bins, 4, h/8, w/8), timesteps (bins,) rising. conditioning (batch of 1) says the caption; None
+    where the text encoder is trained, whose answer changes.
+    """
+
+    noisy: Tensor
+    timesteps: Tensor
+    targets: Tensor
+    caption: str
+    conditioning: Conditioning | None
+
+    def told(self, caption: str, conditioning: Conditioning | None) -> "Probe":
+        """The same noise under another caption."""
+        return replace(self, caption=caption, conditioning=conditioning)
+
+
+def make_probe(model: BaseModel, example: Example, seed: int, zero_terminal_snr: bool = False) -> Probe:
+    """A probe of a picture; its noise and timesteps are decided by the seed."""
+    random = generator(seed)
+    levels = signal_levels(model, zero_terminal_snr)
+    timesteps = stratified_timesteps(BINS, len(levels), random).sort().values
+    latents = example.latents.float().expand(BINS, -1, -1, -1)
+    noise = draw_noise(latents, random)
+    signal = levels[timesteps]
+    targets = prediction_target(latents, noise, signal, model.prediction_type)
+    return Probe(add_noise(latents, noise, signal), timesteps, targets, example.caption, example.conditioning)
+
+
+@torch.no_grad()
+def answer(model: BaseModel, probe: Probe, clip_skip: int = 1) -> Tensor:
+    """The model's prediction (bins, 4, h/8, w/8), float32 on the CPU."""
+    told = probe.conditioning or model.encode_prompts([probe.caption], clip_skip)
+    states = Conditioning(told.hidden_states.expand(len(probe.noisy), -1, -1))
+    noisy = probe.noisy.to(model.device, model.dtype, memory_format=torch.channels_last)
+    predicted = model.predict(noisy, probe.timesteps.to(model.device), states.to(model.device, model.dtype))
+    return predicted.float().cpu()
+
+
+def as_answered(model: BaseModel, probe: Probe, clip_skip: int = 1) -> Probe:
+    """The probe with the model's own answer for the right one: asked of the base, it measures drift from it later."""
+    return replace(probe, targets=answer(model, probe, clip_skip))
+
+
+def loss_by_bin(model: BaseModel, probes: Sequence[Probe], clip_skip: int = 1) -> list[float]:
+    """Mean squared error in each bin. Of probes of `as_answered` it is how far the model moved since."""
+    errors = [(answer(model, probe, clip_skip) - probe.targets).square().mean(dim=(1, 2, 3)) for probe in probes]
+    return torch.stack(errors).mean(dim=0).tolist()
+
+
+def mean_loss(model: BaseModel, probes: Sequence[Probe], clip_skip: int = 1) -> float:
+    """Mean squared error over all bins."""
+    return sum(loss_by_bin(model, probes, clip_skip)) / BINS
+
+
+def binding(keyword_loss: float, class_loss: float) -> float:
+    """By what share the keyword predicts the subject better than the class word does, under the same noise: 0 before
+    anything is learned, and again where the class word has come to mean the subject too."""
+    return 1 - keyword_loss / class_loss
+
+
+def held_out(count: int) -> list[int]:
+    """Which of `count` pictures to judge by instead of learning from: a tenth, spread evenly; none of a few."""
+    if count < FEWEST_TO_HOLD_OUT:
+        return []
+    number = max(1, count // 10)
+    return [round((index + 0.5) * count / number) for index in range(number)]
+
+
+def has_settled(losses: Sequence[float], window: int, share: float) -> bool:
+    """DVAR's rule (Voronov et al. 2023, arXiv 2302.04841) on the losses of a frozen batch, in their order.
+
+    True once the variance of the last `window` of them is below `share` of the variance of all: there is no trend
+    left that stands out. Never while there are only as many as the window holds.
+    """
+    if len(losses) <= window:
+        return False
+    values = torch.tensor(losses, dtype=torch.float64)
+    return bool(values[-window:].var() < share * values.var())

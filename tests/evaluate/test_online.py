@@ -1,0 +1,64 @@
+"""The figures by which a training is judged as it runs: repeatable, zero where nothing changed, right where it did."""
+
+import math
+import random
+
+import pytest
+import torch
+from training import examples
+
+from limner.base.model import BaseModel
+from limner.evaluate import online
+
+
+def test_a_probe_is_a_function_of_its_seed_with_a_timestep_in_each_bin(tiny_base: BaseModel) -> None:
+    (example,) = examples(tiny_base, 1)
+    first, again, other = (online.make_probe(tiny_base, example, seed) for seed in (3, 3, 4))
+    assert torch.equal(first.noisy, again.noisy)
+    assert not torch.equal(first.noisy, other.noisy)
+    assert (first.timesteps * online.BINS // 1000).tolist() == list(range(online.BINS))
+
+
+def test_losses_and_drift(tiny_base: BaseModel) -> None:
+    probes = [online.make_probe(tiny_base, example, seed) for seed, example in enumerate(examples(tiny_base, 2))]
+    global_state = torch.random.get_rng_state()
+    losses = online.loss_by_bin(tiny_base, probes)
+    one_by_one = [
+        (online.answer(tiny_base, probe) - probe.targets).square().mean(dim=(1, 2, 3)).tolist() for probe in probes
+    ]
+    assert losses == pytest.approx([sum(pair) / 2 for pair in zip(*one_by_one, strict=True)])
+    assert online.mean_loss(tiny_base, probes) == pytest.approx(sum(losses) / online.BINS)
+    asked = [online.as_answered(tiny_base, probe) for probe in probes]
+    assert online.mean_loss(tiny_base, asked) == 0
+    with torch.no_grad():
+        tiny_base.networks["unet"].conv_out.bias += 0.5
+    assert online.loss_by_bin(tiny_base, asked) == pytest.approx([0.25] * online.BINS, rel=1e-4)
+    assert torch.equal(torch.random.get_rng_state(), global_state)
+
+
+def test_live_text_is_asked_as_cached_text_is(tiny_base: BaseModel) -> None:
+    (example,) = examples(tiny_base, 1)
+    probe = online.make_probe(tiny_base, example, 0)
+    assert torch.equal(online.answer(tiny_base, probe), online.answer(tiny_base, probe.told(example.caption, None)))
+    assert not torch.equal(online.answer(tiny_base, probe), online.answer(tiny_base, probe.told("another", None)))
+
+
+def test_binding() -> None:
+    assert online.binding(0.2, 0.2) == 0
+    assert online.binding(0.15, 0.2) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("count", "number"), [(1, 0), (7, 0), (8, 1), (30, 3), (1000, 100)])
+def test_held_out_pictures_are_a_few_different_ones(count: int, number: int) -> None:
+    chosen = online.held_out(count)
+    assert len(set(chosen)) == len(chosen) == number
+    assert all(0 <= index < count for index in chosen)
+
+
+def test_a_falling_loss_has_settled_when_it_is_flat_and_not_before() -> None:
+    rng = random.Random(0)
+    losses = [math.exp(-step / 40) + 0.01 * rng.gauss(0, 1) for step in range(400)]
+    settled = next(step for step in range(400) if online.has_settled(losses[:step], 50, 0.15))
+    assert 60 < settled < 160
+    assert not online.has_settled([0.5 - step / 400 for step in range(400)], 200, 0.15)  # still falls, evenly
+    assert not online.has_settled([1.0] * 50, 50, 0.15)  # too few to tell
