@@ -33,7 +33,7 @@ class Phase:
 
 
 FIRST = Phase(4_300, 32, 24_000)
-SECOND = Phase(4_000, 64, 80_000)
+SECOND = Phase(3_600, 64, 80_000)
 
 
 def new_unet() -> UNet2DConditionModel:
