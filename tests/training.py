@@ -13,9 +13,11 @@ from limner.methods.method import Method
 from limner.train import Plan, train
 
 
-def examples(model: BaseModel, count: int = 6, live_text: bool = False) -> list[Example]:
+def examples(model: BaseModel, count: int = 6, live_text: bool = False, keyword: str = "") -> list[Example]:
     """Random latents with captions; without conditioning if the text is to be encoded as the run goes."""
-    captions = [f"a drawing of a {noun}" for noun in ("cat", "dog", "boat", "house", "tree", "car")][:count]
+    captions = [
+        " ".join(f"a drawing of a {keyword} {noun}".split()) for noun in ("cat", "dog", "boat", "house", "tree", "car")
+    ][:count]
     with torch.no_grad():
         told = [None if live_text else model.encode_prompts([caption]) for caption in captions]
     latents = torch.randn(count, 4, 8, 8, generator=generator(7))
@@ -23,11 +25,16 @@ def examples(model: BaseModel, count: int = 6, live_text: bool = False) -> list[
 
 
 def run(
-    model: BaseModel, plan: Plan, methods: Sequence[Method] | None = None, live_text: bool = False, batch_size: int = 2
+    model: BaseModel,
+    plan: Plan,
+    methods: Sequence[Method] | None = None,
+    live_text: bool = False,
+    batch_size: int = 2,
+    keyword: str = "",
 ) -> tuple[list[Event], dict[str, torch.Tensor]]:
     """The events of a whole run and the tensors it learned, with a small LoRA unless told otherwise."""
     methods = methods or [LoRA(LoRAConfig(rank=4))]
-    batches = Batches(examples(model, live_text=live_text), batch_size=batch_size, seed=plan.seed)
+    batches = Batches(examples(model, live_text=live_text, keyword=keyword), batch_size=batch_size, seed=plan.seed)
     events = list(train(model, batches, methods, plan))
     return events, {f"{i}.{n}": t for i, m in enumerate(methods) for n, t in m.weights().tensors.items()}
 

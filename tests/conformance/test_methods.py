@@ -6,7 +6,7 @@ import pytest
 import torch
 from training import run, same, snapshot
 
-from limner.base.model import BaseModel, Conditioning
+from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.config import Settings
 from limner.device import generator
@@ -18,17 +18,30 @@ from limner.train import Plan
 pytestmark = pytest.mark.parametrize("name", sorted(methods()))
 
 
-def predict(model: BaseModel) -> torch.Tensor:
-    """The model's answer to fixed noise."""
+KEYWORD = "zqvx"  # in every caption, and the stem of the files: what a method teaches may be this word alone
+
+
+def predict(model: BaseModel, prompt: str = "a drawing of a cat") -> torch.Tensor:
+    """The model's answer to fixed noise and a prompt."""
     latents = torch.randn(2, 4, 8, 8, generator=generator(1)).to(model.dtype)
-    conditioning = Conditioning(torch.randn(2, 77, 32, generator=generator(2)).to(model.dtype))
     with torch.no_grad():
-        return model.predict(latents, torch.tensor([100, 800]), conditioning)
+        return model.predict(latents, torch.tensor([100, 800]), model.encode_prompts([prompt] * 2))
+
+
+def make(name: str) -> Method:
+    """The method with its defaults, and the first of its examples for each setting that has none."""
+    fields = find_method(name).Config.model_fields
+    needed = {field: info.examples[0] for field, info in fields.items() if info.examples}
+    return find_method(name)(find_method(name).Config.read(needed, "test"))
+
+
+def teach(model: BaseModel, plan: Plan, method: Method) -> None:
+    run(model, plan, [method], live_text=method.trains_text, keyword=KEYWORD)
 
 
 def trained(name: str, model: BaseModel) -> Method:
-    method = find_method(name)(find_method(name).Config())
-    run(model, Plan(steps=2, learning_rate=1e-2, schedule="constant"), [method])
+    method = make(name)
+    teach(model, Plan(steps=2, learning_rate=1e-2, schedule="constant"), method)
     return method
 
 
@@ -45,7 +58,7 @@ def test_before_the_first_step_the_base_answers_as_ever_and_after_detaching_it_i
     name: str, tiny_base: BaseModel
 ) -> None:
     before, answer = snapshot(tiny_base), predict(tiny_base)
-    method = find_method(name)(find_method(name).Config())
+    method = make(name)
     groups = method.attach(tiny_base)
     assert groups
     assert all(p.dtype == torch.float32 and p.requires_grad for group in groups for p in group.parameters)
@@ -54,14 +67,15 @@ def test_before_the_first_step_the_base_answers_as_ever_and_after_detaching_it_i
     method.detach()
     assert same(snapshot(tiny_base), before)
     assert torch.equal(predict(tiny_base), answer)
+    assert KEYWORD not in tiny_base.words
 
 
 def test_a_step_moves_its_own_parameters_only(name: str, tiny_base: BaseModel) -> None:
     before = snapshot(tiny_base)
     parameters = {id(p) for network in tiny_base.networks.values() for p in network.parameters()}
-    method = find_method(name)(find_method(name).Config())
+    method = make(name)
     start = {n: t.clone() for n, t in _attached_state(method, tiny_base).items()}
-    run(tiny_base, Plan(steps=1, learning_rate=1e-2), [method])
+    teach(tiny_base, Plan(steps=1, learning_rate=1e-2), method)
     assert not same(start, {n: t.detach() for n, t in method.state().items()})
     assert same(snapshot(tiny_base), before)
     assert parameters == {id(p) for network in tiny_base.networks.values() for p in network.parameters()}
@@ -79,19 +93,21 @@ def test_exported_and_imported_it_gives_the_same_answer(
     name: str, tiny_folder: Path, tmp_path: Path, dtype: torch.dtype
 ) -> None:
     model = open_base(tiny_folder, torch.device("cpu"), dtype)
-    before, plain = snapshot(model), predict(model)
+    prompt = f"a drawing of a {KEYWORD} cat"
+    before, plain = snapshot(model), predict(model, prompt)
     method = trained(name, model)
-    restored = find_method(name)(find_method(name).Config())
+    restored = make(name)
     restored.attach(model, seed=5)
     restored.load_state(method.state())
-    while_training = predict(model)
+    while_training = predict(model, prompt)
     restored.detach()
-    save_weights(method.weights(), tmp_path / "it.safetensors", dtype=torch.float32)
-    undo = find_method(name).apply(model, load_weights(tmp_path / "it.safetensors"))
-    assert torch.equal(predict(model), while_training)
+    save_weights(method.weights(), tmp_path / f"{KEYWORD}.safetensors", dtype=torch.float32)
+    undo = find_method(name).apply(model, load_weights(tmp_path / f"{KEYWORD}.safetensors"))
+    assert torch.equal(predict(model, prompt), while_training)
     assert not torch.equal(while_training, plain)
     undo()
     assert same(snapshot(model), before)
+    assert torch.equal(predict(model, prompt), plain)
 
 
 def test_the_same_seed_learns_the_same(name: str, tiny_base: BaseModel) -> None:
@@ -100,7 +116,7 @@ def test_the_same_seed_learns_the_same(name: str, tiny_base: BaseModel) -> None:
 
 
 def test_state_of_other_settings_is_refused(name: str, tiny_base: BaseModel) -> None:
-    method = find_method(name)(find_method(name).Config())
+    method = make(name)
     method.attach(tiny_base)
     with pytest.raises(UserError):
         method.load_state({"nothing": torch.zeros(1)})

@@ -43,6 +43,11 @@ class Words:
         self._tokenize = tokenize
         self._words: list[Word] = []
 
+    @property
+    def vocabularies(self) -> dict[str, Tensor]:
+        """The vectors (tokens, dim) of each text encoder's own vocabulary, to be read only."""
+        return {name: table.weight for name, table in self._tables.items()}
+
     def __contains__(self, name: str) -> bool:
         tokens = tuple(self._tokenize(name))
         return any(word.tokens == tokens for word in self._words)
@@ -126,6 +131,10 @@ class _Table:
         self._embedding: Any = embedding
         self._rows: list[Tensor] = []
         self.size, self.width = embedding.weight.shape
+
+    @property
+    def weight(self) -> Tensor:
+        return self._embedding.weight.detach()
 
     def show(self, rows: list[Tensor]) -> None:
         """Have these vectors under the ids from `size` on; without any, leave the module as it came."""

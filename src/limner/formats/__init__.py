@@ -10,7 +10,9 @@ import torch
 from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.files import atomic_path
+from limner.formats import pickled
 from limner.formats.dotted import Dotted
+from limner.formats.embedding import Embedding
 from limner.formats.header import SUFFIX, read_header
 from limner.formats.identify import kind
 from limner.formats.inspect import Summary, inspect
@@ -24,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-DEFAULT_FORMATS = {"lora": Kohya.name}  # of each kind of weights
+DEFAULT_FORMATS = {"lora": Kohya.name, "embedding": Embedding.name}  # of each kind of weights
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ def formats() -> dict[str, Any]:
     """Every format by name: those built in, and those that other packages register as `limner.formats`.
 
     A format has `sniff(header) -> bool` and `load(path) -> Weights`; one that can write also has
-    `serialize(weights, name, dtype) -> bytes`.
+    `serialize(weights, name, dtype) -> bytes`, and may have a `verify` of its own, as that for LoRAs.
     """
     found = {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
-    return found | {Kohya.name: Kohya, Dotted.name: Dotted}
+    return found | {each.name: each for each in (Kohya, Dotted, Embedding)}
 
 
 def save_weights(
@@ -67,21 +69,25 @@ def save_weights(
     if path.suffix != SUFFIX:
         raise UserError(f"{path} does not end in {SUFFIX}, by which other programs find it; use {path.stem}{SUFFIX}")
     data = writers[format].serialize(weights, path.stem, dtype)
+    verify_it = getattr(writers[format], "verify", verify)
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
-            reports = [] if model is None else verify(temporary, model, weights, str(path))
+            reports = [] if model is None else verify_it(temporary, model, weights, str(path))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
     return Saved(path, len(data), reports)
 
 
 def load_weights(path: Path) -> Weights:
-    """Read a LoRA file of any known naming, told by its contents; UserError, with the reason, if it is none."""
+    """Read a LoRA or embedding of any known layout, told by its contents; UserError, with the reason, if it is none."""
+    if pickled.is_pickle(path):
+        return pickled.load(path)
     header = read_header(path)
     for format in formats().values():
         if format.sniff(header):
             return format.load(path)
     raise UserError(
-        f"{path} is not a LoRA that Limner reads (it looks like: {kind(header)}); use a kohya or diffusers one"
+        f"{path} is not a LoRA or embedding that Limner reads (it looks like: {kind(header)}); "
+        "use one of kohya's or diffusers' layout"
     )

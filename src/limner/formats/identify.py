@@ -30,6 +30,8 @@ def kind(header: Header) -> str:
         return "embedding"
     if any(name.startswith(("model.diffusion_model.", "down_blocks.")) for name in names):
         return "checkpoint"
+    if len(names) == 1 and all(1 <= len(shape) <= 2 for shape in names.values()):
+        return "embedding"  # diffusers', under the name of its token
     return "vae" if any(name.startswith(("decoder.", "first_stage_model.")) for name in names) else "unknown"
 
 
@@ -50,8 +52,10 @@ def family(header: Header) -> str:
             return name
     if header.metadata.get("ss_v2") == "True" or told.startswith("stable-diffusion-v2"):
         return "sd2"
-    if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in header.shapes):
+    if "clip_g" in header.shapes or any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in header.shapes):
         return "sdxl"
+    if kind(header) == "embedding":
+        return _TEXT_WIDTHS.get(next(iter(header.shapes.values()))[-1], "sd1")
     for name, shape in header.shapes.items():
         if (
             re.search(r"attn2[._](processor\.)?to_k", name)

@@ -1,4 +1,4 @@
-"""The metadata of a LoRA file: kohya's `ss_*`, the model spec's `modelspec.*`, and Limner's run card."""
+"""The metadata of a LoRA or embedding file: kohya's `ss_*`, the model spec's `modelspec.*`, and Limner's run card."""
 
 import json
 from collections import Counter
@@ -11,6 +11,7 @@ from limner.errors import UserError
 from limner.weights import Weights
 
 RUN_CARD = "limner.run_card"
+ARCHITECTURES = {"lora": "lora", "embedding": "textual-inversion"}  # the model spec's words
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,14 @@ class Description:
 
 
 def complete(weights: Weights, family: Family, name: str) -> dict[str, str]:
-    """The weights' metadata with what every LoRA file must say, from its tensors and the stem it is saved under."""
+    """The weights' metadata with what every file of its kind must say; `name` is the stem it is saved under."""
     derived = {
         "ss_v2": "False",
         "ss_base_model_version": family.ss_base_model_version,
         "ss_output_name": name,
-        **_network(weights),
+        **(_network(weights) if weights.kind == "lora" else {}),
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{family.modelspec}/lora",
+        "modelspec.architecture": f"{family.modelspec}/{ARCHITECTURES[weights.kind]}",
         "modelspec.implementation": "diffusers",
         "modelspec.title": name,
         "modelspec.resolution": f"{family.resolution}x{family.resolution}",

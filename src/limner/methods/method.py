@@ -32,11 +32,14 @@ class ParamGroup:
 class Method(ABC):
     """One way to teach a base model something. A subclass is one file and one entry point of "limner.methods".
 
-    Config: the class of its settings. kind: the kind of Weights that it makes.
+    Config: the class of its settings; a field without a default has `examples`, of which tests take the first.
+    kind: the kind of Weights that it makes. from_run: {a field of Config: the run's setting that stands in for it where
+    it is left open}.
     """
 
     Config: ClassVar[type[Settings]]
     kind: ClassVar[str]
+    from_run: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def __init__(self, config: Settings) -> None: ...
@@ -45,6 +48,9 @@ class Method(ABC):
     def trains_text(self) -> bool:
         """Whether captions' states change as it learns, so that they cannot be encoded beforehand."""
         return False
+
+    def check(self, model: BaseModel) -> None:  # noqa: B027 (most have nothing to say)
+        """Raise UserError if these settings cannot be taught to this base; called before pictures are encoded."""
 
     @abstractmethod
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:

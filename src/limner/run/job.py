@@ -173,6 +173,8 @@ def assemble(
         caption_for(picture, settings.keyword, settings.class_word, settings.template) for picture in folder.pictures
     ]
     job = Job(settings, methods, model, folder.pictures, captions, chosen)
+    for method in job.new_methods():
+        method.check(model)
     make_plan(model, job.preview(), job.loras())
     signal_levels(model, settings.zero_terminal_snr)
     return job
@@ -181,7 +183,16 @@ def assemble(
 def read_methods(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> dict[str, Settings]:
     """The settings of every method that the run names. Raises UserError."""
     found = find_methods(settings.method)
-    return {name: method.Config.read(tables.get(name, {}), f"{origin}: [{name}]") for name, method in found.items()}
+    return {
+        name: method.Config.read(_of_run(method, settings) | tables.get(name, {}), f"{origin}: [{name}]")
+        for name, method in found.items()
+    }
+
+
+def _of_run(method: type[Method], settings: TrainSettings) -> dict[str, Any]:
+    """What the run's settings say where a method's own are left open."""
+    taken = {name: getattr(settings, theirs) for name, theirs in method.from_run.items()}
+    return {name: value for name, value in taken.items() if value}
 
 
 def default_out(settings: TrainSettings) -> Path:
