@@ -15,7 +15,7 @@ from diffusers import StableDiffusionPipeline
 from limner.base.open import open_base
 from limner.base.pocket import FOLDER, NAME
 from limner.generate import Request, generate
-from limner.loras import LoraFolder
+from limner.named import PromptFiles
 from limner.sample import find_sampler, make_scheduler
 
 PROMPTS = ("a fox, fxm style, on a white background", "a rocket, fxm style", "a strawberry on a blue background")
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("lora", type=Path)
     lora: Path = parser.parse_args().lora
     model = open_base(NAME, torch.device("cpu"), torch.float32)
-    files = LoraFolder(lora)
+    files = PromptFiles(lora)
     pipeline = StableDiffusionPipeline.from_pretrained(FOLDER, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(lora)

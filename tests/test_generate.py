@@ -15,7 +15,7 @@ from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.errors import UserError
 from limner.formats import save_weights
-from limner.generate import LoraFolder, Request, generate, make_plan
+from limner.generate import PromptFiles, Request, generate, make_plan
 from limner.infotext import parse_infotext
 from limner.sample import find_sampler, make_scheduler
 from limner.weights import Weights
@@ -51,7 +51,7 @@ def lora_folder(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def pixels(model: BaseModel, request: Request, loras: LoraFolder | None = None) -> np.ndarray:
+def pixels(model: BaseModel, request: Request, loras: PromptFiles | None = None) -> np.ndarray:
     return np.stack([np.asarray(made.image).astype(int) for made in generate(model, request, loras)])
 
 
@@ -137,7 +137,7 @@ def test_a_base_in_bfloat16_draws_nearly_the_same(tiny_folder: Path, base: BaseM
 
 def test_the_infotext_tells_how_to_repeat_it(base: BaseModel, lora_folder: Path) -> None:
     request = replace(REQUEST, prompt="a cat <lora:one:0.5>", negative_prompt="dog", clip_skip=2)
-    (made,) = generate(base, request, LoraFolder(lora_folder))
+    (made,) = generate(base, request, PromptFiles(lora_folder))
     text = parse_infotext(made.infotext)
     assert (text.prompt, text.negative_prompt) == (request.prompt, "dog")
     expected = {
@@ -161,7 +161,7 @@ def test_the_infotext_tells_how_to_repeat_it(base: BaseModel, lora_folder: Path)
 
 
 def test_strength_0_is_the_bases_picture_and_others_are_not(base: BaseModel, lora_folder: Path) -> None:
-    loras = LoraFolder(lora_folder)
+    loras = PromptFiles(lora_folder)
     plain = pixels(base, REQUEST)
     assert np.array_equal(pixels(base, replace(REQUEST, prompt=REQUEST.prompt + "<lora:one:0>"), loras), plain)
     pictures = [plain]
@@ -171,7 +171,7 @@ def test_strength_0_is_the_bases_picture_and_others_are_not(base: BaseModel, lor
 
 
 def test_several_add_up(base: BaseModel, lora_folder: Path) -> None:
-    loras = LoraFolder(lora_folder)
+    loras = PromptFiles(lora_folder)
 
     def picture(tags: str) -> np.ndarray:
         return pixels(base, replace(REQUEST, prompt=REQUEST.prompt + tags), loras)
@@ -186,7 +186,7 @@ def test_the_base_is_itself_between_pictures_and_after_a_failure(
 ) -> None:
     before = bits(base)
     request = replace(REQUEST, prompt="a cat <lora:one:1> <lora:two:-0.3>", count=2)
-    made = generate(base, request, LoraFolder(lora_folder))
+    made = generate(base, request, PromptFiles(lora_folder))
     next(made)
     assert same_bits(base, before)
     monkeypatch.setattr(base, "decode", lambda latents: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -198,7 +198,7 @@ def test_the_base_is_itself_between_pictures_and_after_a_failure(
 def test_the_same_file_through_diffusers_gives_the_same_picture(
     tiny_folder: Path, base: BaseModel, lora_folder: Path
 ) -> None:
-    ours = pixels(base, replace(REQUEST, prompt=REQUEST.prompt + "<lora:one:1>"), LoraFolder(lora_folder))
+    ours = pixels(base, replace(REQUEST, prompt=REQUEST.prompt + "<lora:one:1>"), PromptFiles(lora_folder))
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_folder, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(lora_folder / "one.safetensors")
@@ -218,22 +218,22 @@ def test_names_are_stems_and_unique_output_names(base: BaseModel, tmp_path: Path
         save_weights(weights, tmp_path / f"{stem}.safetensors")
     (tmp_path / "sub" / "b.safetensors").rename(tmp_path / "sub" / "c.safetensors")  # b is now only its output name
     (tmp_path / "broken.safetensors").write_text("nothing")
-    loras = LoraFolder(tmp_path)
-    assert loras.names() == ["a", "broken", "c"]
-    assert loras.find("c") == loras.find("b") == tmp_path / "sub" / "c.safetensors"
+    loras = PromptFiles(tmp_path)
+    assert loras.loras() == ["a", "broken", "c"]
+    assert loras.find_lora("c") == loras.find_lora("b") == tmp_path / "sub" / "c.safetensors"
     with pytest.raises(UserError, match="no LoRA named 'A'"):
-        loras.find("A")
+        loras.find_lora("A")
     save_weights(weights, tmp_path / "sub" / "a.safetensors")
     with pytest.raises(UserError, match="rename one"):
-        LoraFolder(tmp_path).find("a")
-    assert LoraFolder(tmp_path / "a.safetensors").find("a") == tmp_path / "a.safetensors"
+        PromptFiles(tmp_path).find_lora("a")
+    assert PromptFiles(tmp_path / "a.safetensors").find_lora("a") == tmp_path / "a.safetensors"
 
 
 def test_a_link_out_of_the_folder_is_not_followed(base: BaseModel, tmp_path: Path) -> None:
     save_weights(random_lora(base, 1), tmp_path / "outside" / "x.safetensors")
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside" / "x.safetensors").symlink_to(tmp_path / "outside" / "x.safetensors")
-    assert LoraFolder(tmp_path / "inside").names() == []
+    assert PromptFiles(tmp_path / "inside").loras() == []
 
 
 # --- what cannot be done ---
@@ -255,14 +255,14 @@ def test_a_tag_that_means_nothing_is_an_error_before_any_work(
     base: BaseModel, lora_folder: Path, prompt: str, said: str
 ) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
-        generate(base, replace(REQUEST, prompt=prompt), LoraFolder(lora_folder))
+        generate(base, replace(REQUEST, prompt=prompt), PromptFiles(lora_folder))
 
 
 def test_without_folders_no_lora_is_known(base: BaseModel, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is none"):
         generate(base, replace(REQUEST, prompt="<lora:x:1>"))
     with pytest.raises(UserError, match="missing"):
-        LoraFolder(tmp_path / "missing")
+        PromptFiles(tmp_path / "missing")
 
 
 def test_a_lora_of_another_family_is_an_error_that_names_both(base: BaseModel, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_lora_of_another_family_is_an_error_that_names_both(base: BaseModel, t
     other = copy.copy(base)
     other.family = replace(base.family, name="sd2", title="Stable Diffusion 2.x")
     with pytest.raises(UserError, match=r"x\.safetensors was made for sd1, not for Stable Diffusion 2.x"):
-        generate(other, replace(REQUEST, prompt="<lora:x:1>"), LoraFolder(tmp_path))
+        generate(other, replace(REQUEST, prompt="<lora:x:1>"), PromptFiles(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_lora_of_another_family_is_an_error_that_names_both(base: BaseModel, t
 )
 def test_a_setting_that_will_not_do_is_named(base: BaseModel, change: dict, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
-        make_plan(base, replace(REQUEST, **change), LoraFolder())
+        make_plan(base, replace(REQUEST, **change), PromptFiles())
 
 
 def test_a_picture_of_no_numbers_is_an_error(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:

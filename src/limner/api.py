@@ -15,7 +15,7 @@ from limner.events import Event
 from limner.formats import inspect
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
-from limner.run.job import lora_folder
+from limner.run.job import prompt_files
 
 __all__ = ["evaluate", "generate", "inspect", "load", "train"]
 
@@ -40,12 +40,17 @@ def train(images: str | Path, keyword: str, **settings: Any) -> Generator[Event,
 
 
 def generate(
-    model: BaseModel, prompt: str, models: str | Path = "models", lora: tuple[str | Path, ...] = (), **settings: Any
+    model: BaseModel,
+    prompt: str,
+    models: str | Path = "models",
+    lora: tuple[str | Path, ...] = (),
+    embedding: tuple[str | Path, ...] = (),
+    **settings: Any,
 ) -> Iterator[Generated]:
     """Make pictures; settings: those of `limner generate` by the same names. Raises UserError."""
     drawing = Drawing.read({"prompt": prompt} | settings, ORIGIN)
     request = Request(**drawing.model_dump())
-    return _generate(model, request, lora_folder(Path(models), *map(Path, lora)))
+    return _generate(model, request, prompt_files(Path(models), map(Path, lora), map(Path, embedding)))
 
 
 def evaluate(model: BaseModel, file: str | Path, images: str | Path, prompts: tuple[str, ...]) -> Report:

@@ -19,7 +19,7 @@ from limner.events import Event
 from limner.files import atomic_path
 from limner.generate import Request, generate
 from limner.infotext import save_png
-from limner.loras import LoraFolder
+from limner.named import PromptFiles
 from limner.sheet import Row, draw_sheet
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -66,9 +66,9 @@ def run_demo(settings: DemoSettings, base: str | None = None) -> Generator[Event
     models = settings.out / "models"
     lora = models / "Lora" / f"{sample.keyword}.safetensors"
     prompts = [f"{subject}, {sample.keyword} {sample.class_word}, on a white background" for subject in SUBJECTS]
-    before = yield from _draw("before", model, prompts, LoraFolder())
+    before = yield from _draw("before", model, prompts, PromptFiles())
     yield from run.train(_training(settings, sample, base, lora), {})
-    files = LoraFolder(lora)
+    files = PromptFiles(lora)
     tag = f"<lora:{lora.stem}:1>"
     after = yield from _draw("after", model, [f"{prompt} {tag}" for prompt in prompts], files, settings.out)
     at_zero = [f"{prompt} <lora:{lora.stem}:0>" for prompt in prompts]
@@ -119,7 +119,7 @@ def _training(settings: DemoSettings, sample: Sample, base: str, lora: Path) -> 
 
 
 def _draw(
-    what: str, model: BaseModel, prompts: list[str], loras: LoraFolder, out: Path | None = None
+    what: str, model: BaseModel, prompts: list[str], loras: PromptFiles, out: Path | None = None
 ) -> Generator[Drawn, None, list[Image.Image]]:
     """A picture of each prompt, from the same noise; kept in the folder if there is one."""
     pictures = []

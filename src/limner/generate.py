@@ -2,8 +2,9 @@
 
 import importlib.metadata
 import math
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from limner.base.model import BaseModel
 from limner.errors import UserError
+from limner.files import sha256_file
 from limner.formats import load_weights
-from limner.guidance import encode
+from limner.guidance import encode, fragments
 from limner.infotext import format_infotext
-from limner.loras import LoraFolder, short_hash
 from limner.methods.method import methods
+from limner.named import HASH_LENGTH, PromptFiles, short_hash
 from limner.prompt import LoraTag, Part, parse_prompt
 from limner.sample import AUTOMATIC, SAMPLERS, draw_noise, find_sampler, make_scheduler, sample
 from limner.weights import Weights
@@ -66,41 +68,52 @@ class UsedLora:
 
 
 @dataclass(frozen=True)
+class UsedEmbedding:
+    """What is in the file of an embedding that a prompt says, and the webui's hash of the file."""
+
+    weights: Weights
+    hash: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """A request that was found to be possible, with everything in it made definite."""
 
     request: Request
     parts: list[Part]
     loras: list[UsedLora]
+    embeddings: list[UsedEmbedding]
     sampler: str
     schedule: str | None
     width: int
     height: int
 
 
-def generate(model: BaseModel, request: Request, loras: LoraFolder | None = None) -> Iterator[Generated]:
+def generate(model: BaseModel, request: Request, files: PromptFiles | None = None) -> Iterator[Generated]:
     """Draw the pictures, batch by batch; everything that can be wrong with the request is found before the first.
 
-    Between two pictures the model is as it was: LoRAs of the prompt are in it only while a batch is computed. torch's
-    global random state is neither read nor changed, nor are gradients recorded, so a training run can call this.
-    Raises UserError.
+    Between two pictures the model is as it was: the prompt's LoRAs and embeddings are in it only while a batch is
+    computed. torch's global random state is neither read nor changed, nor are gradients recorded, so a training run
+    can call this. Raises UserError.
     """
-    plan = make_plan(model, request, loras or LoraFolder())
+    plan = make_plan(model, request, files or PromptFiles())
     return _batches(model, plan)
 
 
-def make_plan(model: BaseModel, request: Request, loras: LoraFolder) -> Plan:
-    """Check a request against the model and the LoRAs there are, and read those. Raises UserError."""
+def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
+    """Check a request against the model and the files there are, and read those that it names. Raises UserError."""
     sampler, schedule = find_sampler(request.sampler, request.schedule)
     width = model.resolution if request.width is None else request.width
     height = model.resolution if request.height is None else request.height
     _check_numbers(model, request, sampler, width, height)
     prompt = parse_prompt(request.prompt)
+    texts = fragments([*(part.text for part in prompt.parts), request.negative_prompt], _calls(request, sampler))
     seed = secrets.randbelow(2**32) if request.seed == RANDOM_SEED else request.seed
     return Plan(
         request=replace(request, seed=seed),
         parts=prompt.parts,
-        loras=[use_lora(model, tag, loras.find(tag.name)) for tag in prompt.loras],
+        loras=[use_lora(model, tag, files.find_lora(tag.name)) for tag in prompt.loras],
+        embeddings=_said(model, files, texts),
         sampler=sampler,
         schedule=schedule,
         width=width,
@@ -129,16 +142,43 @@ def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int,
         raise UserError(f"cfg_scale {request.cfg_scale} will not do: it must be a number, as in 7")
 
 
+def _calls(request: Request, sampler: str) -> int:
+    """How often the network is asked, which is what timed edits count."""
+    return request.steps * SAMPLERS[sampler].calls_per_step
+
+
 def use_lora(model: BaseModel, tag: LoraTag, path: Path) -> UsedLora:
-    """Read the file that a tag means. Raises UserError if it is of another family than the model."""
+    """Read the file that a tag means. Raises UserError if it is not a LoRA of the model's family."""
+    weights = _read(model, path)
+    if weights.kind == "embedding":
+        raise UserError(
+            f"{path} is an embedding, not a LoRA; give it with --embedding and say {path.stem} in the prompt"
+        )
+    if tag.rank is not None:
+        weights = _cut(weights, tag.rank)
+    return UsedLora(tag, weights, short_hash(path))
+
+
+def _said(model: BaseModel, files: PromptFiles, texts: Iterable[str]) -> list[UsedEmbedding]:
+    """The embeddings that the texts say; a word that the model knows already, as one in training, is that one."""
+    new = [name for name in files.embeddings() if name not in model.words]
+    used = []
+    for path in (files.find_embedding(name) for name in model.words.said(new, texts)):
+        weights = _read(model, path)
+        if weights.kind != "embedding":
+            raise UserError(f"{path} is a {weights.kind}, not an embedding; move it to where those are")
+        used.append(UsedEmbedding(replace(weights, name=path.stem), sha256_file(path)[:HASH_LENGTH]))
+    return used
+
+
+def _read(model: BaseModel, path: Path) -> Weights:
+    """A file's weights. Raises UserError if they are of another family than the model."""
     weights = load_weights(path)
     if weights.family != model.family.name:
         raise UserError(
             f"{path} was made for {weights.family}, not for {model.family.title} as {model.name} is; use another base"
         )
-    if tag.rank is not None:
-        weights = _cut(weights, tag.rank)
-    return UsedLora(tag, weights, short_hash(path))
+    return weights
 
 
 def _cut(weights: Weights, rank: int) -> Weights:
@@ -166,10 +206,10 @@ def _batches(model: BaseModel, plan: Plan) -> Iterator[Generated]:
 def _draw(model: BaseModel, plan: Plan, seeds: list[int]) -> list[Image.Image]:
     """The pictures of one batch."""
     request = plan.request
-    calls = request.steps * SAMPLERS[plan.sampler].calls_per_step
+    calls = _calls(request, plan.sampler)
     noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor)
     scheduler = make_scheduler(model, plan.sampler, plan.schedule)
-    with applied(model, plan.loras):
+    with applied(model, plan.loras, plan.embeddings):
         guidance = encode(
             model, plan.parts, request.negative_prompt, request.cfg_scale, calls, clip_skip=request.clip_skip
         )
@@ -183,10 +223,14 @@ def _draw(model: BaseModel, plan: Plan, seeds: list[int]) -> list[Image.Image]:
 
 
 @contextmanager
-def applied(model: BaseModel, loras: list[UsedLora]) -> Iterator[None]:
-    """The LoRAs in the model, added up, and the model as it was afterwards, whatever happens."""
+def applied(
+    model: BaseModel, loras: Iterable[UsedLora] = (), embeddings: Iterable[UsedEmbedding] = ()
+) -> Iterator[None]:
+    """The LoRAs in the model, added up, the embeddings among its words, and all as it was afterwards in any case."""
     ways = {method.kind: method for method in methods().values()}
     with ExitStack() as undo:
+        for word in embeddings:
+            undo.callback(ways[word.weights.kind].apply(model, word.weights))
         for used in loras:
             apply = ways[used.weights.kind].apply
             undo.callback(apply(model, used.weights, used.tag.unet_strength, used.tag.text_strength))
@@ -201,7 +245,6 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 def _infotext(model: BaseModel, plan: Plan, seed: int) -> str:
     request = plan.request
-    hashes = {used.tag.name.replace(",", ""): used.hash for used in plan.loras}
     settings = {
         "Steps": request.steps,
         "Sampler": plan.sampler,
@@ -213,7 +256,14 @@ def _infotext(model: BaseModel, plan: Plan, seed: int) -> str:
         "Model": Path(model.name).name,
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
         "RNG": "CPU",
-        "Lora hashes": ", ".join(f"{name}: {digits}" for name, digits in hashes.items()) or None,
+        "Lora hashes": _hashes({used.tag.name: used.hash for used in plan.loras}),
+        "TI hashes": _hashes({used.weights.name: used.hash for used in plan.embeddings}),
         "Version": f"limner {importlib.metadata.version('limner')}",
     }
     return format_infotext(request.prompt, request.negative_prompt, settings)
+
+
+def _hashes(by_name: dict[str, str]) -> str | None:
+    """Names and hashes as the webui lists them, without the marks that divide its list."""
+    plain = {re.sub("[,:]", "", name): digits for name, digits in by_name.items()}
+    return ", ".join(f"{name}: {digits}" for name, digits in plain.items()) or None

@@ -3,6 +3,7 @@
 Composition by AND is composable diffusion (Liu et al. 2022, arXiv 2206.01714), as in the webui.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from limner.base.model import BaseModel, Conditioning
 from limner.edits import entry_at, timeline
-from limner.prompt import Chunk, Part, chunks
+from limner.prompt import Chunk, Part, chunks, emphasis
 
 NO_MEAN = (
     1e-4  # share of the mean size below which the mean is rounding noise, and restoring it would be a division by 0
@@ -81,6 +82,12 @@ def encode(
         negative=encode_timeline(model, negative, steps, clip_skip),
         cfg_scale=cfg_scale,
     )
+
+
+def fragments(texts: Iterable[str], steps: int) -> set[str]:
+    """Every run of text that will be turned into tokens, of prompts drawn in that many steps."""
+    said = (said for text in texts for _, said in timeline(text, steps))
+    return {fragment.text for text in said for fragment in emphasis(text) if not fragment.is_break}
 
 
 def encode_timeline(model: BaseModel, text: str, steps: int, clip_skip: int = 1) -> Timeline:

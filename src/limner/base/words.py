@@ -74,6 +74,15 @@ class Words:
 
         return undo
 
+    def said(self, names: Iterable[str], texts: Iterable[str]) -> list[str]:
+        """Which of these names the texts would say if all of them were words."""
+        by_tokens: dict[tuple[int, ...], list[str]] = {}
+        for name in names:
+            by_tokens.setdefault(tuple(self._tokenize(name)), []).append(name)
+        by_tokens.pop((), None)
+        found = {piece for text in texts for piece in split(self._tokenize(text), by_tokens)} & by_tokens.keys()
+        return [name for tokens in sorted(found) for name in by_tokens[tokens]]
+
     def pieces(self, text: str) -> list[list[int]]:
         """The ids of a text, in pieces that belong together: one token, or all the vectors of a word."""
         starts, start = {}, self._size

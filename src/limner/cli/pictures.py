@@ -22,22 +22,22 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     from limner.generate import generate as generated
     from limner.infotext import save_png
     from limner.prompt import parse_prompt
-    from limner.run.job import lora_folder
+    from limner.run.job import prompt_files
     from limner.sample import find_sampler
 
     first = _first_number(settings.out)
     require_writable(_path(settings, first, 0))
-    loras = lora_folder(settings.models, *settings.lora)
+    files = prompt_files(settings.models, settings.lora, settings.embedding)
     find_sampler(settings.sampler, settings.schedule)
     for tag in parse_prompt(settings.prompt).loras:  # what can be wrong is found before the base is loaded
-        loras.find(tag.name)
+        files.find_lora(tag.name)
     device = choose_device(settings.device)
     model = open_base(settings.base, device, choose_dtype(settings.precision, device))
     request = Request(**{name: getattr(settings, name) for name in Drawing.model_fields})
     began = time.monotonic()
     pictures: list[dict[str, str | int]] = []
     with output.progress("picture", settings.count) as bar:
-        for picture in generated(model, request, loras):
+        for picture in generated(model, request, files):
             path = _path(settings, first + len(pictures), picture.seed)
             save_png(picture.image, picture.infotext, path)
             pictures.append({"file": str(path), "seed": picture.seed, "parameters": picture.infotext})

@@ -198,6 +198,9 @@ class GenerateSettings(Drawing, Models, Machine):
     lora: tuple[FilePath, ...] = Field(
         (), description="More LoRA files or folders for the prompt's tags; may be repeated."
     )
+    embedding: tuple[FilePath, ...] = Field(
+        (), description="More embeddings or folders of them, which prompts call by file name; may be repeated."
+    )
     out: FilePath = Field(Path("pictures"), description="Folder for the pictures, or the name of a .png file.")
 
 

@@ -80,7 +80,7 @@ def _time_preview(job: Job, whole: int = 20) -> float:
     times = []
     for steps in (1, 3):
         began = time.perf_counter()
-        list(generate(job.model, job.preview(steps), job.loras()))
+        list(generate(job.model, job.preview(steps), job.files()))
         times.append(time.perf_counter() - began)
     return times[0] + max(times[1] - times[0], 0.0) / 2 * (whole - 1)
 

@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +23,8 @@ from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_writable
 from limner.generate import Request, make_plan
-from limner.loras import LoraFolder
 from limner.methods.method import Method, find_method, find_methods
+from limner.named import PromptFiles
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
 from limner.train import Plan
@@ -135,9 +135,9 @@ class Job:
         settings = self.settings
         return Request(settings.preview_prompt or "", steps=steps, seed=settings.seed, clip_skip=settings.clip_skip)
 
-    def loras(self) -> LoraFolder:
-        """What the tags of a preview's prompt can name."""
-        return lora_folder(self.settings.models)
+    def files(self) -> PromptFiles:
+        """What a preview's prompt can name."""
+        return prompt_files(self.settings.models)
 
 
 def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
@@ -175,7 +175,7 @@ def assemble(
     job = Job(settings, methods, model, folder.pictures, captions, chosen)
     for method in job.new_methods():
         method.check(model)
-    make_plan(model, job.preview(), job.loras())
+    make_plan(model, job.preview(), job.files())
     signal_levels(model, settings.zero_terminal_snr)
     return job
 
@@ -228,10 +228,11 @@ def check_out(settings: TrainSettings) -> None:
         require_writable(out)
 
 
-def lora_folder(models: Path, *more: Path) -> LoraFolder:
-    """The LoRAs of a models folder, as far as there is one, and others."""
-    own = models / "Lora"
-    return LoraFolder(*([own] if own.is_dir() else []), *more)
+def prompt_files(models: Path, loras: Iterable[Path] = (), embeddings: Iterable[Path] = ()) -> PromptFiles:
+    """What a models folder holds for prompts, as far as there is one, and others."""
+    own = {kind: models / KIND_FOLDERS[kind] for kind in ("lora", "embedding")}
+    found = {kind: [folder] if folder.is_dir() else [] for kind, folder in own.items()}
+    return PromptFiles(*found["lora"], *loras, embeddings=[*found["embedding"], *embeddings])
 
 
 def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) -> TrainSettings:

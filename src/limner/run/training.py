@@ -112,7 +112,7 @@ def _learn(
 def _preview(job: Job, folder: RunFolder, step: int) -> Preview | Warned:
     request = job.preview()
     try:
-        for picture in generate(job.model, request, job.loras()):
+        for picture in generate(job.model, request, job.files()):
             path = folder.previews / f"{step:06d}.png"
             save_png(picture.image, picture.infotext, path)
             return Preview(step, request.prompt, path)
