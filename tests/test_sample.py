@@ -115,7 +115,7 @@ def test_plain_prompts_are_encoded_as_diffusers_does(base: BaseModel, pipeline: 
 @torch.no_grad()
 def test_clip_skip_takes_an_earlier_layer_and_the_final_norm(base: BaseModel) -> None:
     encoder = base.networks["text_encoder"]
-    tokens = torch.tensor(base.chunk(base.tokenize(PROMPT)))
+    tokens = torch.tensor(base.chunk(base.pieces(PROMPT)))
     expected = encoder.final_layer_norm(encoder(tokens, output_hidden_states=True).hidden_states[-2])
     assert torch.equal(encode_timeline(base, PROMPT, 20, clip_skip=2).at(0), expected)
 

@@ -263,7 +263,6 @@ FOX = "lora_unet_mid_block_attentions_0_proj_in"
         ({f"{FOX}.lora_down.weight": DOWN, f"{FOX}.lora_up.weight": UP, f"{FOX}.dora_scale": UP}, "is a dora"),
         ({"lora_te2_text_model_x.lora_down.weight": DOWN, "lora_te2_text_model_x.lora_up.weight": UP}, "for sdxl"),
         ({"lora_unet_double_blocks_0.lora_down.weight": DOWN}, "does not have"),
-        ({"emb_params": DOWN}, "embedding"),
         ({"model.diffusion_model.out.2.weight": DOWN}, "checkpoint"),
     ],
 )
