@@ -234,6 +234,9 @@ def applied(
         for used in loras:
             apply = ways[used.weights.kind].apply
             undo.callback(apply(model, used.weights, used.tag.unet_strength, used.tag.text_strength))
+            for name, vectors in used.weights.words.items():
+                if name not in model.words:  # a file of its own, or one in training, goes before
+                    undo.callback(model.words.add(name, vectors))
         yield
 
 

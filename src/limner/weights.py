@@ -10,6 +10,7 @@ class Weights:
     """Learned tensors under neutral names, with the metadata that goes into the file.
 
     kind: "lora" or "embedding" (later "checkpoint"). family: a base family's name, as in "sd1".
+    words: embeddings that a LoRA brings along, {what prompts call it: vectors as of kind "embedding"}.
     name: what prompts call it, an embedding's keyword; of what was read from a file, the file's stem.
     tensors: for kind "lora", "<network>.<module path>.<leaf>": network "unet" or "text_encoder" (diffusers' component
     names), module path as in diffusers and transformers without the `text_model.` wrapper, leaf "lora_down" (rank,
@@ -22,6 +23,7 @@ class Weights:
     tensors: dict[str, Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
     name: str = ""
+    words: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def modules(self) -> dict[str, dict[str, Tensor]]:
         """{"<network>.<module path>": {leaf: tensor}}."""

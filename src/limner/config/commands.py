@@ -121,6 +121,9 @@ class Output(Settings):
     out: FilePath | None = Field(
         None, description="The file to write, .safetensors; by default MODELS/Lora/KEYWORD.safetensors."
     )
+    bundle: bool = Field(
+        False, description="Put an embedding into the file of the LoRA trained with it, which only A1111 reads whole."
+    )
     overwrite: bool = Field(False, description="Replace the file if it is there already.")
     file_precision: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="Number format of the file.")
     run: FilePath | None = Field(

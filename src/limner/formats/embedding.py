@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from limner.base.model import BaseModel
-from limner.base.sd1 import SD1
 from limner.errors import UserError
 from limner.formats.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.formats.identify import family, kind
+from limner.formats.kohya import FAMILIES
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport
 from limner.weights import Weights
 
-FAMILIES = {SD1.name: SD1}
 WIDTHS = {768: "sd1", 1024: "sd2"}  # of the text encoder; a narrower base is of the first family
 TENSOR = "emb_params"
 
@@ -88,7 +87,7 @@ def of_tensors(data: Mapping[str, Any], path: Path) -> Weights:
     found = {name: (t[None] if t.dim() == 1 else t).detach().float() for name, t in found.items()}
     if any(t.dim() != 2 or not t.numel() for t in found.values()) or not all_finite(found):
         raise UserError(f"{path} holds no vectors that could be used; copy or download it again")
-    known = "sdxl" if len(found) > 1 else WIDTHS.get(found["text_encoder"].shape[1], SD1.name)
+    known = "sdxl" if len(found) > 1 else WIDTHS.get(found["text_encoder"].shape[1], "sd1")
     return Weights("embedding", known, found, name=path.stem)
 
 

@@ -17,6 +17,7 @@ _ALGORITHMS = {
     "lora": ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight", "lora_A"),
 }
 _TEXT_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # of the states that cross-attention sees
+BUNDLE = "bundle_emb."  # begins the name of an embedding's tensor that lies in a LoRA's file
 _KOHYA = re.compile(r"(lora_unet|lora_te|lora_te1|lora_te2)_")
 
 
@@ -37,9 +38,10 @@ def kind(header: Header) -> str:
 
 def naming(header: Header) -> str:
     """ "kohya", "diffusers" (dotted paths, PEFT's too), or "other"."""
-    if header.shapes and all(_KOHYA.match(name) for name in header.shapes):
+    layers = [name for name in header.shapes if not name.startswith(BUNDLE)]
+    if layers and all(_KOHYA.match(name) for name in layers):
         return "kohya"
-    if header.shapes and all(name.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for name in header.shapes):
+    if layers and all(name.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for name in layers):
         return "diffusers"
     return "other"
 

@@ -12,11 +12,12 @@ from limner.errors import UserError
 from limner.formats.factors import check_factors
 from limner.formats.hashes import legacy_hash, model_hash
 from limner.formats.header import Header, all_finite, read_header, read_tensors, serialize
-from limner.formats.identify import family, kind, naming
+from limner.formats.identify import BUNDLE, family, kind, naming
 from limner.formats.metadata import complete
 from limner.weights import Weights
 
 FAMILIES = {SD1.name: SD1}
+BUNDLED_LEAF = ".string_to_param.*"
 LEAVES = {"lora_down": "lora_down.weight", "lora_up": "lora_up.weight", "alpha": "alpha"}
 
 # Every part of a module path, in diffusers' UNet and CLIP's text encoder, that a trained layer lies on. The file
@@ -56,6 +57,8 @@ class Kohya:
             check_factors(factors, module, f"the LoRA to be saved as {name}")
             for leaf, tensor in factors.items():
                 tensors[f"{file_name(module, known)}.{LEAVES[leaf]}"] = _cast(tensor, dtype, leaf)
+        for word, vectors in weights.words.items():
+            tensors[bundled_name(word)] = next(iter(vectors.values())).detach().to("cpu", dtype)
         if not all_finite(tensors):
             raise UserError(
                 f"the LoRA {name} holds numbers that {dtype} cannot; train again with a lower learning rate"
@@ -80,9 +83,13 @@ class Kohya:
         if family(header) not in FAMILIES:
             raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use one for sd1")
         modules: dict[str, dict[str, Tensor]] = {}
+        words: dict[str, dict[str, Tensor]] = {}
         leaves = {spelled: leaf for leaf, spelled in LEAVES.items()}
         for key, tensor in read_tensors(path, header).items():
             module, _, leaf = key.partition(".")
+            if key.startswith(BUNDLE):
+                words[_word(key, path)] = {"text_encoder": tensor.float()}
+                continue
             if leaf not in leaves:
                 raise UserError(f"{path} holds {key}, which is no part of a plain LoRA; use another file")
             modules.setdefault(neutral_name(module, path), {})[leaves[leaf]] = tensor
@@ -94,9 +101,25 @@ class Kohya:
         tensors = {
             f"{module}.{leaf}": tensor for module, factors in modules.items() for leaf, tensor in factors.items()
         }
-        if not all_finite(tensors):
+        if not all_finite(tensors | {word: t for word, vectors in words.items() for t in vectors.values()}):
             raise UserError(f"{path} holds numbers that are not finite; its training failed, so use another file")
-        return Weights("lora", family(header), tensors, header.metadata)
+        return Weights("lora", family(header), tensors, header.metadata, path.stem, words)
+
+
+def bundled_name(word: str) -> str:
+    """The tensor's name of an embedding inside the file, as the webui has it. Raises UserError if it cannot be one."""
+    if "." in word:
+        raise UserError(
+            f"a LoRA cannot bring along the embedding {word!r}, for its name has a dot; choose another name"
+        )
+    return f"{BUNDLE}{word}{BUNDLED_LEAF}"
+
+
+def _word(key: str, path: Path) -> str:
+    word = key.removeprefix(BUNDLE).removesuffix(BUNDLED_LEAF)
+    if not word or "." in word or not key.endswith(BUNDLED_LEAF):
+        raise UserError(f"{path} holds {key}, an embedding for another kind of base; use a LoRA for sd1")
+    return word
 
 
 def file_name(module: str, known: Family) -> str:

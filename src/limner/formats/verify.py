@@ -10,9 +10,15 @@ from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.formats.factors import change
 from limner.formats.header import read_header, read_tensors
+from limner.formats.identify import BUNDLE
 from limner.formats.layers import layers
 from limner.formats.readers import READERS, Patch, Tensors
 from limner.weights import Weights
+
+# What programs make of an embedding in a LoRA's file: A1111 uses it, diffusers then refuses the whole file, and the
+# others read the LoRA alone.
+USE_BUNDLES = ("A1111",)
+REFUSE_BUNDLES = ("diffusers",)
 
 FLOAT32_NOISE = 1e-5  # what the order of float32 sums may add, relative to the factors' norms
 
@@ -22,7 +28,8 @@ class ReaderReport:
     """What one program makes of a file.
 
     matched: layers that it changes as trained. unmatched: tensors of the file that it would not use, and layers that it
-    would not change. largest_error: of any layer's change, relative to that change's norm.
+    would not change; in a file that is kept only embeddings inside a LoRA's. largest_error: of any layer's change,
+    relative to that change's norm.
     """
 
     reader: str
@@ -39,12 +46,16 @@ def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = No
     """
     name = name or str(path)
     tensors = read_tensors(path, read_header(path))
+    bundled = tuple(key for key in tensors if key.startswith(BUNDLE))
+    _check_words({key: tensors.pop(key) for key in bundled}, weights, name)
     known = layers(model)
     shapes = {layer.name: layer.shape for layer in known}
     trained = weights.modules()
     errors: dict[tuple[str, Patch], float] = {}  # the programs mostly agree, so that each change is computed once
     reports = []
     for reader, read in READERS.items():
+        if bundled and reader in REFUSE_BUNDLES:
+            continue
         reading = read(tensors, known)
         missing = [layer for layer in trained if layer not in reading.patches]
         if reading.unmatched or missing:
@@ -55,8 +66,22 @@ def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = No
                     tensors, patch, trained.get(layer), shapes[layer], f"{layer} in {name}", reader
                 )
         largest = max((errors[item] for item in reading.patches.items()), default=0.0)
-        reports.append(ReaderReport(reader, len(reading.patches), (), largest))
+        unused = () if reader in USE_BUNDLES else bundled
+        reports.append(ReaderReport(reader, len(reading.patches), unused, largest))
     return reports
+
+
+def _check_words(bundled: Tensors, weights: Weights, name: str) -> None:
+    """Raise UserError unless the embeddings in a file are, up to rounding, those of the weights."""
+    read = {key.split(".", 2)[1]: tensor for key, tensor in bundled.items()}
+    if read.keys() != weights.words.keys():
+        raise UserError(f"{name} would bring A1111 other embeddings than were trained; save the file again")
+    for word, vectors in weights.words.items():
+        (trained,) = (each.detach().to("cpu", torch.float32) for each in vectors.values())
+        info = torch.finfo(read[word].dtype)
+        allowed = info.eps / 2 * trained.abs() + info.smallest_normal * info.eps
+        if read[word].shape != trained.shape or bool(((read[word].float() - trained).abs() > allowed).any()):
+            raise UserError(f"A1111 would not read the embedding {word!r} in {name} as trained; save the file again")
 
 
 def _error(

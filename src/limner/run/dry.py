@@ -87,6 +87,6 @@ def _time_preview(job: Job, whole: int = 20) -> float:
 
 def _save(job: Job, methods: list[Method]) -> Iterator[Exported]:
     """The files that the run would write, written elsewhere, verified and removed."""
-    for method, out in zip(methods, job.outputs, strict=True):
+    for weights, out in job.results(methods):
         with tempfile.TemporaryDirectory() as folder:
-            yield export(job, method, Path(folder) / out.name, out, None)
+            yield export(job, weights, Path(folder) / out.name, out, None)

@@ -3,7 +3,7 @@
 import platform
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ from limner.diffusion import Objective, signal_levels
 from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_writable
+from limner.formats.kohya import bundled_name
 from limner.generate import Request, make_plan
 from limner.methods.method import Method, find_method, find_methods
 from limner.named import PromptFiles
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
 from limner.train import Plan
+from limner.weights import Weights
 
 # Where the webui looks for a kind of file, below its models folder.
 KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable-diffusion"}
@@ -52,8 +54,16 @@ class Job:
 
     @property
     def outputs(self) -> list[Path]:
-        """The file of each method."""
+        """The file of each method, but with `bundle` not of embeddings, which lie in the LoRA's."""
         return outputs(self.settings)
+
+    def results(self, methods: list[Method]) -> list[tuple[Weights, Path]]:
+        """What the run's methods learned, and the file that each goes into."""
+        learned = [method.weights() for method in methods]
+        if self.settings.bundle:
+            words = {each.name: each.tensors for each in learned if each.kind == "embedding"}
+            learned = [replace(each, words=words) for each in learned if each.kind != "embedding"]
+        return list(zip(learned, self.outputs, strict=True))
 
     @property
     def record(self) -> Record:
@@ -161,6 +171,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, folder, chosen)
     yield from _small_pictures(job)
+    yield from _called_otherwise(job)
     yield from chosen
     return job
 
@@ -201,15 +212,23 @@ def default_out(settings: TrainSettings) -> Path:
 
 
 def outputs(settings: TrainSettings) -> list[Path]:
-    """The file of each method. The last-named one's is `out`; others lie where the webui has their kind, in the models
-    folder or, with an `out` of its own, beside it."""
+    """The file of each method, but with `bundle` not of embeddings. The last one is `out`; others lie where the webui
+    has their kind, in the models folder or, with an `out` of its own, beside it."""
     main = settings.out or default_out(settings)
     beside = settings.models if main == default_out(settings) else main.parent
     return [*(beside / folder / _file_name(settings) for folder in _kind_folders(settings)[:-1]), main]
 
 
 def _kind_folders(settings: TrainSettings) -> list[str]:
-    return [KIND_FOLDERS[method.kind] for method in find_methods(settings.method).values()]
+    kinds = [method.kind for method in find_methods(settings.method).values()]
+    if settings.bundle:
+        if "lora" not in kinds or "embedding" not in kinds:
+            raise UserError(
+                f"bundle puts an embedding into a LoRA's file, but the method {settings.method} does not train both; "
+                "leave --bundle out, or use --method pivotal"
+            )
+        kinds = [kind for kind in kinds if kind != "embedding"]
+    return [KIND_FOLDERS[kind] for kind in kinds]
 
 
 def _file_name(settings: TrainSettings) -> str:
@@ -220,6 +239,8 @@ def _file_name(settings: TrainSettings) -> str:
 
 def check_out(settings: TrainSettings) -> None:
     """Raise UserError unless the files to write have a place, before hours are spent on them."""
+    if settings.bundle:
+        bundled_name(settings.keyword)
     for out in outputs(settings):
         if out.suffix != ".safetensors":
             raise UserError(f"{out} does not end in .safetensors, by which other programs find it; correct --out")
@@ -246,6 +267,13 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     values |= {"device": str(model.device), "precision": precision}
     values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.is_dir() else {}
     return TrainSettings.read(settings.model_dump(by_alias=True) | values, "the settings that were left open")
+
+
+def _called_otherwise(job: Job) -> Iterator[Warned]:
+    """An embedding is called by its file's name, whatever it was called in training."""
+    for folder, out in zip(_kind_folders(job.settings), job.outputs, strict=True):
+        if folder == KIND_FOLDERS["embedding"] and out.stem.lower() != job.settings.keyword.lower():
+            yield Warned(f"prompts will call the embedding {out.stem!r}, by the name of its file {out.name}")
 
 
 def _small_pictures(job: Job) -> Iterator[Warned]:

@@ -21,6 +21,7 @@ from limner.run.card import describe, made_from
 from limner.run.folder import Log, Record, RunFolder
 from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
 from limner.train import train as loop
+from limner.weights import Weights
 
 
 def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "settings") -> Generator[Event, None, None]:
@@ -77,17 +78,16 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
     log = Log(folder.log_file)
     with closing(_learn(job, folder, methods, batches, log)) as events:
         done = yield from events
-    for method, out in zip(methods, job.outputs, strict=True):
-        yield export(job, method, out, out, log.final_loss())
+    for weights, out in job.results(methods):
+        yield export(job, weights, out, out, log.final_loss())
     yield done
 
 
-def export(job: Job, method: Method, path: Path, shown: Path, loss: float | None) -> Exported:
-    """Write and verify a method's file at `path`, and speak of it as `shown`."""
-    weights = method.weights()
+def export(job: Job, weights: Weights, path: Path, shown: Path, loss: float | None) -> Exported:
+    """Write and verify a file at `path`, and speak of it as `shown`; it tells of the programs that read all of it."""
     weights.metadata |= describe(job, loss).metadata(job.model.family)
     saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
-    return Exported(shown, saved.size_bytes, tuple(report.reader for report in saved.reports))
+    return Exported(shown, saved.size_bytes, tuple(each.reader for each in saved.reports if not each.unmatched))
 
 
 def _learn(
