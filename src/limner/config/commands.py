@@ -55,7 +55,9 @@ class Pictures(Settings):
 
     title: ClassVar[str] = "What to learn"
 
-    images: FilePath = Field(description="Folder of pictures; a .txt beside a picture is its caption.")
+    images: FilePath | None = Field(
+        None, description="Folder of pictures, a .txt beside one is its caption; only a slider takes none."
+    )
     keyword: Words = Field(
         min_length=1, max_length=100, description="The word that will stand for the subject in prompts."
     )

@@ -79,9 +79,10 @@ class LoRA(Method):
                 groups.append(ParamGroup(network, [p for a in own for p in (a.down, a.up)], lr_scale))
         return groups
 
-    def refresh(self) -> None:
+    def refresh(self, strength: float = 1.0) -> None:
+        """Have the model compute, and gradients be taken, with `strength` times the change."""
         for adapter in self.adapters.values():
-            adapter.refresh()
+            adapter.refresh(strength)
 
     def detach(self) -> None:
         for adapter in self.adapters.values():
@@ -158,10 +159,11 @@ class Adapter:
         layer.forward = self.forward
 
     @torch.no_grad()
-    def refresh(self) -> None:
-        applied.write_sum(applied.weight_of(self.layer), self._original, [(self.down, self.up, self.scale)])
+    def refresh(self, strength: float = 1.0) -> None:
+        self._scale = strength * self.scale
+        applied.write_sum(applied.weight_of(self.layer), self._original, [(self.down, self.up, self._scale)])
         self._down = self.down.to(self._original.dtype)
-        self._up = (self.up * self.scale).to(self._original.dtype)
+        self._up = (self.up * self._scale).to(self._original.dtype)
 
     @torch.no_grad()
     def detach(self) -> None:
@@ -171,7 +173,7 @@ class Adapter:
     def forward(self, inputs: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return self._plain_forward(inputs)
-        return LowRank.apply(inputs, self.down, self.up, self._down, self._up, self.scale, self.layer)
+        return LowRank.apply(inputs, self.down, self.up, self._down, self._up, self._scale, self.layer)
 
 
 class LowRank(torch.autograd.Function):

@@ -34,12 +34,13 @@ class Method(ABC):
 
     Config: the class of its settings; a field without a default has `examples`, of which tests take the first.
     kind: the kind of Weights that it makes. from_run: {a field of Config: the run's setting that stands in for it where
-    it is left open}.
+    it is left open}. needs_images: False if its loss takes nothing but the size from a batch.
     """
 
     Config: ClassVar[type[Settings]]
     kind: ClassVar[str]
     from_run: ClassVar[Mapping[str, str]] = {}
+    needs_images: ClassVar[bool] = True
 
     @abstractmethod
     def __init__(self, config: Settings) -> None: ...

@@ -12,7 +12,7 @@ def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu:
     resolution = settings.resolution or base_resolution
     small = resolution <= SMALL
     crops = settings.crops if settings.crops is not None else _crops(small, on_cpu)
-    batch = settings.batch_size or _batch_size(small, on_cpu, pictures * (1 + crops))
+    batch = settings.batch_size or _batch_size(small, on_cpu, pictures * (1 + crops) or 8)
     views = _views(small, pictures)
     steps = settings.steps or max(1, round(views / (batch * settings.gradient_accumulation)))
     patient = small or not on_cpu
@@ -25,7 +25,7 @@ def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu:
             "they are cheap to encode at this size" if crops > 1 else "encoding takes long on this machine",
         ),
         Chosen("batch_size", batch, f"pictures of {resolution} pixels are {'small' if small else 'large'}"),
-        Chosen("steps", steps, f"{pictures} pictures at this size want to be seen {views:,} times in all"),
+        Chosen("steps", steps, f"{pictures or 'its own'} pictures at this size want to be seen {views:,} times in all"),
         Chosen(
             "learning_rate", OPTIMIZERS[settings.optimizer].learning_rate, f"{settings.optimizer} does well with it"
         ),

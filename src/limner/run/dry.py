@@ -36,7 +36,7 @@ def dry_run(
     assert batch is not None
     began = time.perf_counter()
     examples = _some_examples(job, batch)
-    encoding = (time.perf_counter() - began) / len(examples) * job.num_examples
+    encoding = (time.perf_counter() - began) / max(len(examples), 1) * job.num_examples
     methods = job.new_methods()
     seconds: list[float] = []
     preview = 0.0

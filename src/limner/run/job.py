@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from limner.base import pocket
 from limner.base.model import BaseModel
 from limner.base.open import find_folder, open_base
@@ -110,7 +112,14 @@ class Job:
         empty = None
         if settings.caption_dropout and not self.trains_text:
             empty = encode_caption(self.model, "", settings.cache / "examples", settings.clip_skip)
-        return Batches(examples, settings.batch_size, settings.seed, settings.caption_dropout, empty)
+        return Batches(examples or self._blanks(), settings.batch_size, settings.seed, settings.caption_dropout, empty)
+
+    def _blanks(self) -> list[Example]:
+        """As many empty examples as a batch has, for a method that needs no pictures."""
+        assert self.settings.resolution is not None
+        assert self.settings.batch_size is not None
+        side = self.settings.resolution // self.model.factor
+        return [Example(torch.zeros(4, side, side), "", None)] * self.settings.batch_size
 
     def new_methods(self) -> list[Method]:
         return [find_method(name)(config) for name, config in self.methods.items()]
@@ -160,12 +169,12 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
     find_folder(settings.base)
     device = choose_device(settings.device)
-    folder = load_folder(settings.images)
+    folder = load_pictures(settings)
     for skipped in folder.skipped:
         yield Warned(f"{skipped.path} {skipped.reason}; it is left out")
     model = open_base(settings.base, device, choose_dtype(settings.precision, device))
     problem = keyword_problem(settings.keyword, model.tokenize)
-    if problem:
+    if problem and folder.pictures:
         yield Warned(problem)
     chosen = derive(settings, len(folder.pictures), model.resolution, device.type == "cpu")
     settings = _decided(settings, chosen, model)
@@ -174,6 +183,20 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     yield from _called_otherwise(job)
     yield from chosen
     return job
+
+
+def load_pictures(settings: TrainSettings) -> ImageFolder:
+    """The pictures that the methods learn from, none if they need none. Raises UserError."""
+    needs = {name: method.needs_images for name, method in find_methods(settings.method).items()}
+    if len(set(needs.values())) > 1:
+        raise UserError(f"the method {settings.method} cannot be: one part learns from pictures, another from none")
+    if any(needs.values()):
+        if settings.images is None:
+            raise UserError("images is missing; give the folder of pictures (see --help)")
+        return load_folder(settings.images)
+    if settings.images is not None:
+        raise UserError(f"the method {settings.method} learns from prompts alone; leave {settings.images} out")
+    return ImageFolder(Path(), [], [])
 
 
 def assemble(
@@ -263,7 +286,7 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     assert settings.out is not None
     paths = {"images": settings.images, "out": settings.out, "models": settings.models, "cache": settings.cache}
     values = {each.name: each.value for each in chosen}
-    values |= {name: path.absolute() for name, path in paths.items()}
+    values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}
     values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.is_dir() else {}
     return TrainSettings.read(settings.model_dump(by_alias=True) | values, "the settings that were left open")

@@ -9,7 +9,6 @@ from typing import Any
 from limner.base.open import open_base
 from limner.config import ResumeSettings, TrainSettings, read_toml, read_training
 from limner.data.batch import Batches
-from limner.data.folder import load_folder
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
 from limner.events import Done, Event, Exported, Preview, Started, Step, Warned
@@ -19,7 +18,7 @@ from limner.infotext import save_png
 from limner.methods.method import Method
 from limner.run.card import describe, made_from
 from limner.run.folder import Log, Record, RunFolder
-from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
+from limner.run.job import Job, assemble, check_out, default_out, load_pictures, prepare, read_methods
 from limner.train import train as loop
 from limner.weights import Weights
 
@@ -57,7 +56,7 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
     if settings.precision == "auto":
         raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
     device = choose_device(settings.device)
-    pictures = load_folder(settings.images)
+    pictures = load_pictures(settings)
     model = open_base(settings.base, device, DTYPES[settings.precision])
     job = assemble(settings, methods, model, pictures, [])
     yield from _compare(job, folder, before)
@@ -130,8 +129,9 @@ def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
     changed = {source.file for source in now.sources if was.pop(source.file, None) != source} | was.keys()
     if changed:
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        first = (job.settings.images or Path()) / min(changed)
         raise UserError(
-            f"{job.settings.images / min(changed)}{others} changed since the run began; put the old files back, "
+            f"{first}{others} changed since the run began; put the old files back, "
             f"or start a new run with --config {folder.settings_file}"
         )
     for name, version in before.versions.items():

@@ -1,0 +1,175 @@
+"""Slider (Gandikota et al. 2023, arXiv 2311.12092): a LoRA whose strength turns a property up or down; no pictures.
+
+It learns to predict, for the target prompt, p(target) + s * push * (p(positive) - p(negative)) at strength s, p being
+the base's own prediction. The base answers once, before anything is attached to it, on noisy latents of pictures that
+it draws itself; so a step costs no more than one of any LoRA.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limner.base.model import BaseModel, Conditioning
+from limner.config import Settings
+from limner.data.batch import Batch
+from limner.device import generator as seeded
+from limner.diffusion import Objective, stratified_timesteps
+from limner.errors import UserError
+from limner.methods import applied
+from limner.methods.lora import Layers, LoRA, LoRAConfig
+from limner.methods.method import Method, ParamGroup
+from limner.weights import Weights
+
+STEPS = 20  # of the sampler with which it draws, each giving one example
+GUIDANCE = 5.0  # of these pictures
+AT_ONCE = 4  # pictures drawn together
+
+
+class SliderConfig(Settings):
+    """What a slider is about."""
+
+    positive: str = Field(examples=["a smiling cat"], description="What it turns up, as in: a smiling person.")
+    negative: str = Field("", description="What it turns down, as in: a frowning person; the opposite works best.")
+    target: str = Field("", description="What it acts on, as in: a person; by default on everything.")
+    push: float = Field(
+        2.0, gt=0, allow_inf_nan=False, description="How far strength 1 goes, in differences of the two prompts."
+    )
+    pictures: int = Field(8, ge=1, le=1000, description="How many it draws for itself to learn on.")
+    rank: int = Field(4, ge=1, le=1024, description="Width of the LoRA's two matrices.")
+    layers: Layers = Field("attention+mlp", description="Layers of the UNet, as for a LoRA.")
+    clip_skip: int = Field(1, ge=1, le=12, description="As the run's, from which it is taken.")
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What the base answered, by rising timestep, float32 on the CPU.
+
+    noisy (n, 4, h, w), timesteps (n,), plain: the answer to the target; change: how far strength 1 moves it.
+    """
+
+    noisy: Tensor
+    timesteps: Tensor
+    plain: Tensor
+    change: Tensor
+
+
+class Slider(Method):
+    """A LoRA of the UNet with a loss of its own."""
+
+    Config = SliderConfig
+    kind = "lora"
+    needs_images = False
+    from_run: ClassVar[Mapping[str, str]] = {"clip_skip": "clip_skip"}
+    apply = staticmethod(applied.apply)
+
+    def __init__(self, config: SliderConfig) -> None:
+        self.config = config
+        self.lora = LoRA(LoRAConfig(rank=config.rank, layers=config.layers))
+        self._bank: Bank | None = None
+        self._told: Tensor | None = None
+        self._strength = 1.0  # at which the model computes
+
+    def check(self, model: BaseModel) -> None:
+        if model.tokenize(self.config.positive) == model.tokenize(self.config.negative):
+            raise UserError(
+                "the slider's positive and negative prompts say the same; let them differ in what it is to turn"
+            )
+
+    def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
+        self.check(model)
+        self._told, self._bank = _ask(model, self.config, seed)
+        self._strength = 1.0
+        return self.lora.attach(model, seed)
+
+    def loss(
+        self, model: BaseModel, batch: Batch, generator: torch.Generator, objective: Objective | None = None
+    ) -> Tensor:
+        """Mean squared error at all noise levels, at strength 1 or -1; of `batch` only the size counts."""
+        assert self._bank is not None
+        assert self._told is not None
+        bank, count = self._bank, len(batch.latents)
+        if batch.latents.shape[-2:] != bank.noisy.shape[-2:]:
+            raise UserError("a slider learns at the resolution of its base; leave --resolution out")
+        strength = 1.0 if torch.rand((), generator=generator) < 0.5 else -1.0
+        chosen = stratified_timesteps(count, len(bank.timesteps), generator)
+        self._show(strength)
+        predicted = model.predict(
+            bank.noisy[chosen].to(model.device, model.dtype, memory_format=torch.channels_last),
+            bank.timesteps[chosen].to(model.device),
+            Conditioning(self._told.expand(count, -1, -1)),
+        )
+        wanted = bank.plain[chosen] + strength * bank.change[chosen]
+        return (predicted.float() - wanted.to(model.device)).square().mean()
+
+    def refresh(self) -> None:
+        self.lora.refresh()
+        self._strength = 1.0
+
+    def _show(self, strength: float) -> None:
+        if strength != self._strength:
+            self.lora.refresh(strength)
+            self._strength = strength
+
+    def detach(self) -> None:
+        self.lora.detach()
+
+    def weights(self) -> Weights:
+        return self.lora.weights()
+
+    def state(self) -> dict[str, Tensor]:
+        return self.lora.state()
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        self.lora.load_state(tensors)
+
+
+@torch.no_grad()
+def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Tensor, Bank]:
+    """The target's states (1, tokens, dim), and the base's answers along the making of some pictures of it."""
+    prompts = [config.target, config.positive, config.negative, ""]
+    states = model.encode_prompts(prompts, config.clip_skip).hidden_states
+    random = seeded(seed)
+    side = model.resolution // model.factor
+    found: list[tuple[Tensor, ...]] = []
+    for start in range(0, config.pictures, AT_ONCE):
+        count = min(AT_ONCE, config.pictures - start)
+        latents = torch.randn(count, 4, side, side, generator=random)
+        shift = float(torch.rand((), generator=random))  # so that all timesteps occur, not twenty of them
+        for step in reversed(range(STEPS)):
+            now, then = _timestep(model, step + shift), _timestep(model, step + shift - 1)
+            target, positive, negative, empty = _answers(model, latents, now, states)
+            change = config.push * (positive - negative)
+            found += [(one, torch.tensor(now), *two) for one, *two in zip(latents, target, change, strict=True)]
+            latents = _ddim(model, latents, empty + GUIDANCE * (target - empty), now, then)
+    found.sort(key=lambda example: int(example[1]))
+    return states[:1], Bank(*(torch.stack(column) for column in zip(*found, strict=True)))
+
+
+def _timestep(model: BaseModel, place: float) -> int:
+    """The timestep at 0..STEPS of the way to pure noise; -1 before the first, where no noise is left."""
+    return int(place / STEPS * len(model.alphas_cumprod)) if place >= 0 else -1
+
+
+def _answers(model: BaseModel, latents: Tensor, timestep: int, states: Tensor) -> tuple[Tensor, ...]:
+    """What the base predicts for the same latents under each of the states: float32 on the CPU."""
+    noisy = latents.to(model.device, model.dtype, memory_format=torch.channels_last)
+    timesteps = torch.full((len(latents),), timestep, device=model.device)
+    return tuple(
+        model.predict(noisy, timesteps, Conditioning(state.expand(len(latents), -1, -1))).float().cpu()
+        for state in states.split(1)
+    )
+
+
+def _ddim(model: BaseModel, latents: Tensor, output: Tensor, now: int, then: int) -> Tensor:
+    """One deterministic step of DDIM (Song et al. 2021, arXiv 2010.02502) from timestep `now` to `then`."""
+    a, b = (float(model.alphas_cumprod[t]) if t >= 0 else 1.0 for t in (now, then))
+    if model.prediction_type == "v_prediction":
+        clean = a**0.5 * latents - (1 - a) ** 0.5 * output
+        noise = a**0.5 * output + (1 - a) ** 0.5 * latents
+    else:
+        clean, noise = (latents - (1 - a) ** 0.5 * output) / a**0.5, output
+    return b**0.5 * clean + (1 - b) ** 0.5 * noise
