@@ -19,6 +19,7 @@ from recipes.pocket.autoencoder import held_out_images, psnr_by_channel, reconst
 from recipes.pocket.icons import STYLES, Nouns, load_icons, read_nouns
 from recipes.pocket.scenes import COLOURS, TEMPLATES, Placed, Scene, render_scene, with_article
 from recipes.pocket.ship import PIPELINE, fingerprint
+from recipes.pocket.training import trainings
 
 FOLDER = ROOT / "recipes" / "pocket"
 DRAWN = BUILD / "report"
@@ -155,16 +156,6 @@ def judge_autoencoder() -> dict[str, float]:
     return psnr_by_channel(images, restored) | {"icons": float(len(images))}
 
 
-def trainings() -> list[tuple[str, int, float, float]]:
-    """(name, steps, images a second, last loss) of every training, from its log."""
-    found = []
-    for path in sorted(BUILD.glob("*/*.log.jsonl"), key=lambda path: path.stat().st_mtime):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        rate = statistics.median(line["images_per_second"] for line in lines)
-        found.append((path.name.removesuffix(".log.jsonl"), lines[-1]["step"], rate, lines[-1]["loss"]))
-    return found
-
-
 def write_report(base: Accuracy, real: Accuracy, psnr: dict[str, float]) -> None:
     rows = "\n".join(
         f"| {label} | {aim} | {getattr(base, key):.1%} | {getattr(real, key):.1%} |"
@@ -175,11 +166,14 @@ def write_report(base: Accuracy, real: Accuracy, psnr: dict[str, float]) -> None
             ("object, first answer", "top1", ""),
         )
     )
-    logs = "\n".join(f"| {name} | {steps:,} | {rate:.0f} | {loss:.4f} |" for name, steps, rate, loss in trainings())
+    logs = "\n".join(
+        f"| {each['name']} | {each['steps']:,} | {each['rate']} | {each['loss']:.4f} |" for each in trainings()
+    )
+    made = json.loads((PIPELINE / "recipe.json").read_text())
     text = f"""# The pocket base, measured
 
-Written by `python -m recipes.pocket report`; weights {fingerprint()[:12]},
-`{(PIPELINE / "recipe.json").read_text().strip()}`.
+Written by `python -m recipes.pocket report`; weights {fingerprint()[:12]}, after {made["steps"]:,} steps
+of {made["batch"]} in the phase {made["phase"]}, on {made["scenes"]:,} scenes.
 
 ## Prompts
 {QUESTIONS} prompts like "{question(0, read_nouns()).caption}", drawn through diffusers' `StableDiffusionPipeline`

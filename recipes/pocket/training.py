@@ -1,6 +1,7 @@
 """What the recipe's three trainings share: mixed-precision AdamW with an EMA, a schedule, resumable state, a log."""
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recipes.pocket import BUILD
+
 torch.set_float32_matmul_precision("high")
+
+ADOPTED = BUILD / "adopted.json"  # what the shipped weights say of their making, where a build goes on from them
 
 
 class MasterAdamW:
@@ -177,3 +182,13 @@ def fit(
             partial.replace(state_path)
             on_save(done)
             shown = time.perf_counter()
+
+
+def trainings() -> list[dict]:
+    """What every training came to, from its log: name, steps, images a second (median), last loss."""
+    found = {row["name"]: row for row in json.loads(ADOPTED.read_text())} if ADOPTED.exists() else {}
+    for path in sorted(BUILD.glob("*/*.log.jsonl"), key=lambda path: path.stat().st_mtime):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        name, rate = path.name.removesuffix(".log.jsonl"), statistics.median(x["images_per_second"] for x in lines)
+        found[name] = {"name": name, "steps": lines[-1]["step"], "rate": round(rate), "loss": lines[-1]["loss"]}
+    return list(found.values())

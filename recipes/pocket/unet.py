@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,10 +16,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from recipes.pocket import BUILD, SHIPPED, SIZE, autoencoder, clip
 from recipes.pocket.icons import load_icons, read_nouns
 from recipes.pocket.scenes import Scene, draw_scene, render_scene
-from recipes.pocket.training import MasterAdamW, MasterMuon, compile_blocks, fit
+from recipes.pocket.training import MasterAdamW, MasterMuon, compile_blocks, fit, trainings
 
 FOLDER = BUILD / "unet"
-LR = 8e-4
 CAPTION_DROPOUT = 0.1
 SNR_CAP = 5.0  # min-SNR weighting, arXiv 2303.09556
 
@@ -30,10 +30,18 @@ class Phase:
     steps: int
     batch: int
     scenes: int
+    lr: float = 8e-4
+    weight_decay: float = 0.01
+    optimizer: type[MasterAdamW] = MasterMuon
 
 
-FIRST = Phase(4_300, 32, 24_000)
-SECOND = Phase(3_600, 64, 80_000)
+# AdamW while the picture is coarse, then Muon, on more scenes and larger batches. Each goes on from the average that
+# the one before ended in.
+PHASES = {
+    "unet": Phase(4_300, 32, 24_000, weight_decay=1e-3, optimizer=MasterAdamW),
+    "unet-muon": Phase(3_600, 64, 80_000),
+    "unet-details": Phase(4_000, 64, 80_000),
+}
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -112,18 +120,29 @@ def text_states(captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train() -> UNet2DConditionModel:
-    """Two phases: AdamW while the picture is coarse, then Muon, on more scenes and larger batches."""
+    """All phases, each as far as it is not done."""
     torch.manual_seed(0)
     unet = new_unet().to(torch.bfloat16, memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # three plain products: the fused CPU kernel is slow at these sizes
     compile_blocks(unet)
-    first = MasterAdamW(unet.parameters(), weight_decay=1e-3, ema_decay=0.999)
-    learn("unet", unet, first, FIRST)
-    second = MasterMuon(unet.parameters(), weight_decay=0.01, ema_decay=0.999)
-    second.start_from(FOLDER / "unet.state.pt")
-    learn("unet-muon", unet, second, SECOND)
-    second.use_average()
+    before = None
+    for name, phase in PHASES.items():
+        if not is_done(name):
+            optimizer = phase.optimizer(unet.parameters(), weight_decay=phase.weight_decay, ema_decay=0.999)
+            if before is not None:
+                optimizer.start_from(state_of(before))
+            learn(name, unet, optimizer, phase)
+        before = name
     return unet
+
+
+def state_of(name: str) -> Path:
+    return FOLDER / f"{name}.state.pt"
+
+
+def is_done(name: str) -> bool:
+    path = state_of(name)
+    return path.exists() and torch.load(path, weights_only=True, mmap=True)["step"] >= PHASES[name].steps
 
 
 def learn(name: str, unet: UNet2DConditionModel, optimizer: MasterAdamW, phase: Phase) -> None:
@@ -157,7 +176,7 @@ def learn(name: str, unet: UNet2DConditionModel, optimizer: MasterAdamW, phase: 
         loss_of,
         optimizer,
         phase.steps,
-        LR,
+        phase.lr,
         save_every=250,
         on_save=lambda step: export(unet, optimizer, done | {"steps": step}),
     )
@@ -196,7 +215,7 @@ def save_pipeline(unet: UNet2DConditionModel, done: dict) -> None:
     # pipeline opened without a type would mix both, and fail.
     text_config = partial / "text_encoder" / "config.json"
     text_config.write_text(text_config.read_text().replace('"float16"', '"float32"'))
-    (partial / "recipe.json").write_text(json.dumps(done))
+    (partial / "recipe.json").write_text(json.dumps(done | {"trainings": trainings()}, indent=1) + "\n")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 
