@@ -48,6 +48,16 @@ def read_nouns() -> Nouns:
 
 def fetch(package: str, version: str) -> dict:
     """The iconify JSON of one package, downloaded once into the build folder."""
+    return _read(package, version, "icons.json")
+
+
+def credit(package: str, version: str) -> tuple[str, str]:
+    """Whose icons a package holds, and under which licence, by its SPDX name."""
+    info = _read(package, version, "info.json")
+    return info["author"]["name"], info["license"]["spdx"]
+
+
+def _read(package: str, version: str, name: str) -> dict:
     folder = BUILD / "npm"
     folder.mkdir(parents=True, exist_ok=True)
     archive = folder / f"iconify-json-{package}-{version}.tgz"
@@ -55,7 +65,7 @@ def fetch(package: str, version: str) -> dict:
         command = ["npm", "pack", "--silent", "--pack-destination", str(folder), f"@iconify-json/{package}@{version}"]
         subprocess.run(command, check=True)
     with tarfile.open(archive) as tar:
-        member = tar.extractfile("package/icons.json")
+        member = tar.extractfile(f"package/{name}")
         assert member is not None
         return json.load(member)
 
