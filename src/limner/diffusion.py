@@ -16,6 +16,7 @@ from limner.errors import UserError
 
 Weighting = Literal["min-snr", "debiased", "p2", "none"]
 Timesteps = Literal["uniform", "middle", "low", "high"]
+LEAST_COVERED = 1 / 16  # of a picture
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: 
     noisy = add_noise(latents, noise, signal).to(model.device, model.dtype, memory_format=torch.channels_last)
     conditioning = batch.conditioning or model.encode_prompts(batch.captions, objective.clip_skip)
     predicted = model.predict(noisy, timesteps.to(model.device), conditioning.to(model.device, model.dtype))
-    errors = penalty(predicted.float() - target, objective.huber).mean(dim=(1, 2, 3))
+    errors = mean_where_it_counts(penalty(predicted.float() - target, objective.huber), batch.masks)
     weights = batch.weights * loss_weights(signal, model.prediction_type, objective)
     return (errors * weights.to(errors)).mean()
 
@@ -117,6 +118,18 @@ def penalty(errors: Tensor, huber: float = 0.0) -> Tensor:
     if not huber:
         return errors.square()
     return 2 * huber * ((errors.square() + huber**2).sqrt() - huber)
+
+
+def mean_where_it_counts(errors: Tensor, masks: Tensor | None) -> Tensor:
+    """Mean error (batch,) of each example, of errors (batch, 4, h, w); weighted by masks (batch, h, w) of 0..1.
+
+    An example counts the same however little of it is masked in, down to LEAST_COVERED; below, it counts less, so
+    that a sliver of a subject at the edge of a crop does not shout.
+    """
+    if masks is None:
+        return errors.mean(dim=(1, 2, 3))
+    masks = masks.to(errors)[:, None]
+    return (errors * masks).mean(dim=(1, 2, 3)) / masks.mean(dim=(1, 2, 3)).clamp(min=LEAST_COVERED)
 
 
 def add_noise(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:

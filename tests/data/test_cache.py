@@ -15,6 +15,7 @@ from PIL import Image
 from limner.base.model import BaseModel
 from limner.data.batch import Batches, Example
 from limner.data.cache import encode_caption, encode_examples
+from limner.data.dataset import Item
 from limner.data.folder import Picture, load_folder
 from limner.errors import UserError
 
@@ -50,8 +51,10 @@ class Counted:
 
     def encode(self, pictures: list[Picture], cache: Path, **changes) -> list[Example]:
         captions = changes.pop("captions", ["zvq dog"] * len(pictures))
-        settings = {"resolution": 64, "crops": 2, "seed": 0, "text": True} | changes
-        return list(encode_examples(self.base, pictures, captions, cache_dir=cache, **settings))
+        taught = {"crops": changes.pop("crops", 2)} | changes.pop("taught", {})
+        items = [Item(picture, caption, **taught) for picture, caption in zip(pictures, captions, strict=True)]
+        settings = {"resolution": 64, "seed": 0, "text": True} | changes
+        return list(encode_examples(self.base, items, cache_dir=cache, **settings))
 
     def reset(self) -> tuple[int, int]:
         counts = self.images, self.texts
@@ -202,7 +205,7 @@ def test_overflow_is_reported_and_not_filed(tiny_base: BaseModel, pictures: list
     for parameter in tiny_base.networks["vae"].parameters():
         parameter.data.fill_(1e30)
     with pytest.raises(UserError, match="overflows"):
-        list(encode_examples(tiny_base, pictures, ["a"] * 3, 64, 0, 0, tmp_path / "cache", text=False))
+        list(encode_examples(tiny_base, [Item(each, "a") for each in pictures], 64, 0, tmp_path / "cache", text=False))
     assert not (tmp_path / "cache").exists()
 
 

@@ -56,16 +56,30 @@ class Pictures(Settings):
     title: ClassVar[str] = "What to learn"
 
     images: FilePath | None = Field(
-        None, description="Folder of pictures, a .txt beside one is its caption; only a slider takes none."
+        None,
+        description="Folder of pictures, a .txt beside one is its caption; or kohya's folders or .toml file.",
     )
     keyword: Words = Field(
-        min_length=1, max_length=100, description="The word that will stand for the subject in prompts."
+        "",
+        max_length=100,
+        description="The word that will stand for the subject in prompts; kohya's folders may say it.",
     )
     class_word: Words = Field(
         "", alias="class", description="What the subject is, in a word or two, as in dog or style."
     )
     template: str = Field("{keyword} {class}", description="Caption of a picture that has none beside it.")
+    shuffle_captions: bool = Field(False, description="Say the tags of captions, split at commas, in changing order.")
+    keep_tags: int = Field(1, ge=0, le=1000, description="Tags at a caption's beginning that stay there.")
+    tag_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the other tags left out, the keyword never.")
     crops: int | None = Field(None, ge=0, le=100, description="Random crops of a picture, beside the centre one.")
+    mirror: bool = Field(False, description="Show all pictures mirrored too; not for faces and letters.")
+    masks: FilePath | None = Field(
+        None, description="Folder of masks, white where a picture counts; by default name.mask.png beside name.jpg."
+    )
+    alpha_masks: bool = Field(False, description="Take the transparency of pictures without a mask as theirs.")
+    mask_background: float | None = Field(
+        None, ge=0, le=1, description="How much counts what lies outside a mask, 0 for nothing, 1 for all."
+    )
     resolution: int | None = Field(None, ge=32, le=4096, description="Pixels along a square picture's side.")
 
 

@@ -1,46 +1,59 @@
 """Examples, and the batch of every step: a pure function of seed and step, so that a resumed run goes on exactly."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from limner.base.model import Conditioning
+from limner.data.caption import Tags
 
 
 @dataclass(frozen=True)
 class Example:
     """One crop ready for training: scaled latents (4, h/8, w/8) float32 on the CPU, its caption, and the caption's
-    conditioning (batch of 1) unless the text encoder is trained; `weight` scales its loss."""
+    conditioning (batch of 1) unless captions are encoded as the run goes.
+
+    weight: of its loss. repeats: appearances in an epoch. mask: how much each latent pixel counts (h/8, w/8). tags:
+    how its caption changes; it needs captions that are encoded as the run goes. dropout: probability that the caption
+    is replaced by the empty one; None for that of the batches.
+    """
 
     latents: Tensor
     caption: str
     conditioning: Conditioning | None
     weight: float = 1.0
+    repeats: int = 1
+    mask: Tensor | None = None
+    tags: Tags | None = None
+    dropout: float | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one size: latents (batch, 4, h/8, w/8), captions, conditioning or None, weights (batch,) float32."""
+    """Examples of one size: latents (batch, 4, h/8, w/8), captions, conditioning or None, weights (batch,) float32,
+    masks (batch, h/8, w/8) float32 or None where everything counts."""
 
     latents: Tensor
     captions: list[str]
     conditioning: Conditioning | None
     weights: Tensor
+    masks: Tensor | None = None
 
 
 class Batches:
-    """Every example once an epoch, in an order that the seed and the epoch decide, one size a batch.
+    """Every example as often in an epoch as it says, in an order that the seed and the epoch decide, one size a batch.
 
     batch_size: at most; what one size does not divide into is spread evenly (5 in batches of 4 are 3 and 2).
-    dropout: probability that a caption is replaced by the empty one, for classifier-free guidance; it needs `empty`,
-    the empty caption's conditioning, if the examples carry conditioning.
+    dropout: probability that a caption is replaced by the empty one, for classifier-free guidance, where an example has
+    none of its own; it needs `empty`, the empty caption's conditioning, if the examples carry conditioning.
     """
 
     def __init__(
         self,
-        examples: list[Example],
+        examples: Sequence[Example],
         batch_size: int,
         seed: int,
         dropout: float = 0.0,
@@ -48,18 +61,23 @@ class Batches:
     ) -> None:
         if not examples or batch_size < 1:
             raise ValueError("batches need examples and a batch size of at least 1")
-        if len({example.conditioning is None for example in examples}) > 1:
+        self._by_size: dict[tuple[int, ...], list[int]] = {}
+        told: set[bool] = set()
+        drops = varies = False
+        for index, example in enumerate(examples):
+            self._by_size.setdefault(tuple(example.latents.shape), []).extend([index] * example.repeats)
+            told.add(example.conditioning is not None)
+            drops |= (dropout if example.dropout is None else example.dropout) > 0
+            varies |= example.tags is not None
+        if len(told) > 1:
             raise ValueError("either all examples carry conditioning or none does")
-        if dropout > 0 and empty is None and examples[0].conditioning is not None:
-            raise ValueError("caption dropout needs the empty caption's conditioning")
+        if told == {True} and (varies or (drops and empty is None)):
+            raise ValueError("caption dropout needs the empty caption's conditioning, and tags examples without any")
         self.examples = examples
         self.batch_size = batch_size
         self.seed = seed
         self.dropout = dropout
         self.empty = empty
-        self._by_size: dict[tuple[int, ...], list[int]] = {}
-        for index, example in enumerate(examples):
-            self._by_size.setdefault(tuple(example.latents.shape), []).append(index)
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
     @property
@@ -76,20 +94,22 @@ class Batches:
     def at(self, step: int) -> Batch:
         """The batch of a step, from 0."""
         rng = random.Random(f"caption dropout {self.seed} {step}")
-        chosen = [self.examples[index] for index in self.indices_at(step)]
-        examples = [
-            replace(example, caption="", conditioning=self.empty if example.conditioning is not None else None)
-            if rng.random() < self.dropout
-            else example
-            for example in chosen
-        ]
+        varying = random.Random(f"tags {self.seed} {step}")
+        examples = [self._told(self.examples[index], rng, varying) for index in self.indices_at(step)]
         told = [example.conditioning for example in examples if example.conditioning is not None]
         return Batch(
             latents=torch.stack([example.latents for example in examples]),
             captions=[example.caption for example in examples],
             conditioning=Conditioning.stack(told) if told else None,
             weights=torch.tensor([example.weight for example in examples], dtype=torch.float32),
+            masks=_masks(examples),
         )
+
+    def _told(self, example: Example, rng: random.Random, varying: random.Random) -> Example:
+        """The example with the caption that this step has for it."""
+        if rng.random() < (self.dropout if example.dropout is None else example.dropout):
+            return replace(example, caption="", conditioning=self.empty if example.conditioning is not None else None)
+        return replace(example, caption=example.tags.apply(example.caption, varying)) if example.tags else example
 
     def _parts(self, count: int) -> int:
         return -(-count // self.batch_size)
@@ -103,3 +123,11 @@ class Batches:
             batches += [order[part::parts] for part in range(parts)]
         rng.shuffle(batches)
         return batches
+
+
+def _masks(examples: list[Example]) -> Tensor | None:
+    """(batch, h/8, w/8); where an example has none, everything counts."""
+    if all(example.mask is None for example in examples):
+        return None
+    whole = torch.ones(examples[0].latents.shape[1:])
+    return torch.stack([whole if example.mask is None else example.mask for example in examples])

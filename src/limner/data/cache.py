@@ -7,9 +7,10 @@ the tensor, so that a damaged, cut short or exchanged entry is noticed and compu
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -19,9 +20,11 @@ from torch import Tensor
 
 from limner.base import model as base_model
 from limner.base.model import BaseModel, Conditioning
-from limner.data import colour, crop, folder
+from limner.data import colour, crop, decode, folder
+from limner.data import mask as masks
 from limner.data.batch import Example
-from limner.data.crop import Crop, crops_for, pixels
+from limner.data.crop import Crop, coverage, crops_for, pixels
+from limner.data.dataset import Item
 from limner.data.folder import Picture
 from limner.errors import UserError
 from limner.files import atomic_path
@@ -29,30 +32,36 @@ from limner.files import atomic_path
 
 def encode_examples(
     model: BaseModel,
-    pictures: list[Picture],
-    captions: list[str],
+    items: Iterable[Item],
     resolution: int,
-    crops: int,
     seed: int,
     cache_dir: Path,
     text: bool,
     clip_skip: int = 1,
-    weight: float = 1.0,
 ) -> Iterator[Example]:
-    """One example for each crop of each picture, centre crops first, then `crops` random ones (see crop.crops_for).
+    """One example for each crop of each item, centre crops first, then random ones (see crop.crops_for).
 
-    text: whether to encode the captions too; False where the text encoder is to be trained.
+    text: whether to encode the captions too; False where they are to be encoded as the run goes.
     To be called before a method attaches to the model: entries are filed under the fingerprint of the model's files.
     Raises UserError if the cache cannot be written or the base's autoencoder overflows.
     """
     told: dict[str, Conditioning] = {}
-    for picture, caption in zip(pictures, captions, strict=True):
+    for item in items:
+        picture, caption = item.picture, item.caption
         if text and caption not in told:
             told[caption] = encode_caption(model, caption, cache_dir, clip_skip)
         opened = functools.cache(picture.open)  # not before a crop is missing, and once for all of them
-        for view in crops_for(picture, resolution, crops, seed):
-            latents = _latents(model, picture, view, opened, cache_dir)
-            yield Example(latents, caption, told.get(caption), weight)
+        for view in crops_for(picture, resolution, item.crops, seed, item.mirror):
+            yield Example(
+                latents=_latents(model, picture, view, opened, cache_dir),
+                caption=caption,
+                conditioning=told.get(caption),
+                weight=item.weight,
+                repeats=item.repeats,
+                mask=_mask(model, item, view, cache_dir),
+                tags=item.tags,
+                dropout=item.dropout,
+            )
 
 
 def encode_caption(model: BaseModel, caption: str, cache_dir: Path, clip_skip: int = 1) -> Conditioning:
@@ -72,7 +81,7 @@ def _latents(
 
     One crop at a time, whatever else is missing: in a batch the last bits would depend on what the cache holds.
     """
-    recipe = _recipe(model, "latents", picture=picture.sha256, box=list(view.box), size=[view.width, view.height])
+    recipe = _recipe(model, "latents", picture=picture.sha256, **_said(view))
 
     def compute() -> Tensor:
         latents = model.encode_images(pixels(opened(), view)[None])[0].float()
@@ -86,7 +95,21 @@ def _latents(
     return _cached(cache_dir, recipe, compute)
 
 
-def _recipe(model: BaseModel, kind: str, **inputs: str | int | list) -> str:
+def _mask(model: BaseModel, item: Item, view: Crop, cache_dir: Path) -> Tensor | None:
+    """How much each latent pixel of a crop counts (h/8, w/8), 0..1; None where the picture has no mask."""
+    mask = item.picture.mask
+    if mask is None or item.mask_background == 1:
+        return None
+    recipe = _recipe(model, "mask", mask=mask.sha256, alpha=mask.is_alpha, factor=model.factor, **_said(view))
+    covered = _cached(cache_dir, recipe, lambda: coverage(mask.open(), view, model.factor))
+    return item.mask_background + (1 - item.mask_background) * covered
+
+
+def _said(view: Crop) -> dict[str, Any]:
+    return {"box": list(view.box), "size": [view.width, view.height], "mirrored": view.mirrored}
+
+
+def _recipe(model: BaseModel, kind: str, **inputs: Any) -> str:
     """All that an entry depends on, as JSON with sorted keys."""
     common = {"base": model.fingerprint, "dtype": str(model.dtype), "device": model.device.type, "code": _code()}
     return json.dumps({"kind": kind, **inputs, **common}, sort_keys=True)
@@ -99,7 +122,7 @@ def _code() -> str:
     No version number to forget: an entry that older code wrote is never taken for today's.
     """
     digest = hashlib.sha256()
-    for module in (base_model, folder, colour, crop):
+    for module in (base_model, folder, decode, masks, colour, crop):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     for library in ("pillow", "torch", "diffusers", "transformers"):

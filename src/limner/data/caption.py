@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from limner.data.folder import Picture
 from limner.errors import UserError
@@ -24,7 +25,7 @@ def caption_for(picture: Picture, keyword: str, class_word: str = "", template: 
     Raises UserError for an unknown {field} of the template.
     """
     text = picture.caption if picture.caption is not None else _fill(template, keyword, class_word)
-    if not keyword or re.search(rf"(?<!\w){re.escape(keyword)}(?!\w)", text, re.IGNORECASE):
+    if not keyword or _says(text, keyword):
         return text
     return f"{keyword}, {text}" if text else keyword
 
@@ -37,6 +38,45 @@ def _fill(template: str, keyword: str, class_word: str) -> str:
                 f"the caption template {template!r} has an unknown {{{field}}}; use {{keyword}} and {{class}}"
             )
     return " ".join(re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template).split())
+
+
+@dataclass(frozen=True)
+class Tags:
+    """How captions of tags, separated by commas, change from step to step, so that their order is not learned.
+
+    shuffle: in random order. keep: the first so many stay where they are. dropout: share of the others left out.
+    keyword: the tag that says it is always there.
+    """
+
+    shuffle: bool = False
+    keep: int = 0
+    dropout: float = 0.0
+    keyword: str = ""
+
+    @property
+    def vary(self) -> bool:
+        """Whether captions change at all."""
+        return self.shuffle or self.dropout > 0
+
+    def about(self, keyword: str) -> "Tags":
+        return replace(self, keyword=keyword)
+
+    def apply(self, caption: str, rng: random.Random) -> str:
+        """A caption as one step sees it."""
+        tags = [tag for tag in (part.strip() for part in caption.split(",")) if tag]
+        kept, others = tags[: self.keep], tags[self.keep :]
+        if self.shuffle:
+            rng.shuffle(others)
+        others = [tag for tag in others if rng.random() >= self.dropout or self._says_keyword(tag)]
+        return ", ".join(kept + others)
+
+    def _says_keyword(self, tag: str) -> bool:
+        return bool(self.keyword) and _says(tag, self.keyword)
+
+
+def _says(text: str, keyword: str) -> bool:
+    """Whether the keyword is a whole word of the text, in any case."""
+    return re.search(rf"(?<!\w){re.escape(keyword)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def keyword_problem(keyword: str, tokenize: Callable[[str], list[int]]) -> str | None:

@@ -11,7 +11,7 @@ _SRGB = ImageCms.createProfile("sRGB")
 def to_srgb(image: Image.Image) -> Image.Image:
     """A loaded image of any mode -> mode "RGB" in sRGB, without EXIF, profile or alpha. Else ValueError."""
     profile = image.info.get("icc_profile")
-    image = _eight_bits(image)
+    image = eight_bits(image)
     alpha = None
     if image.has_transparency_data:
         whole = image.convert("RGBA")
@@ -26,7 +26,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     return rgb
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
     """Modes of 16 and 32 bits to "L"; Pillow's own convert() clips them at 255 instead of scaling."""
     if not image.mode.startswith(("I", "F")):
         return image

@@ -2,7 +2,7 @@
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ class Crop:
     box: tuple[float, float, float, float]
     width: int
     height: int
+    mirrored: bool = False
 
     @property
     def enlargement(self) -> float:
@@ -56,8 +57,9 @@ def assign(width: int, height: int, choices: list[tuple[int, int]]) -> tuple[int
     )
 
 
-def crops_for(picture: Picture, resolution: int, random_crops: int, seed: int) -> list[Crop]:
-    """The centre crop, and up to `random_crops` further ones that the seed and the picture's bytes decide.
+def crops_for(picture: Picture, resolution: int, random_crops: int, seed: int, mirror: bool = False) -> list[Crop]:
+    """The centre crop, and up to `random_crops` further ones that the seed and the picture's bytes decide; with
+    `mirror` all of them mirrored too.
 
     A random crop shows 75 to 100% of the centre crop's width, anywhere in the picture; it never enlarges more than
     the centre crop does, so that a small picture yields fewer: equal crops are given once. Crop i is the same
@@ -71,7 +73,8 @@ def crops_for(picture: Picture, resolution: int, random_crops: int, seed: int) -
         smallest = min(1.0, max(SMALLEST_VIEW, 1 / scale))
         view, across, down = rng.uniform(smallest, 1), rng.random(), rng.random()
         crops.append(_place(picture, width, height, scale * view, across, down))
-    return list(dict.fromkeys(crops))
+    crops = list(dict.fromkeys(crops))
+    return crops + [replace(crop, mirrored=True) for crop in crops if mirror]
 
 
 def enlarged(pictures: list[Picture], resolution: int) -> list[tuple[Picture, float]]:
@@ -82,8 +85,19 @@ def enlarged(pictures: list[Picture], resolution: int) -> list[tuple[Picture, fl
 
 def pixels(image: Image.Image, crop: Crop) -> Tensor:
     """Float32 (3, height, width) in -1..1 of an RGB image's crop, by Lanczos."""
-    view = image.resize((crop.width, crop.height), Image.Resampling.LANCZOS, box=crop.box)
+    view = _view(image, crop, (crop.width, crop.height), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.asarray(view, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
+
+
+def coverage(mask: Image.Image, crop: Crop, factor: int) -> Tensor:
+    """Float32 (height/factor, width/factor) in 0..1: the share of a mask's white under each latent pixel of a crop."""
+    view = _view(mask, crop, (crop.width // factor, crop.height // factor), Image.Resampling.BOX)
+    return torch.from_numpy(np.asarray(view, dtype=np.float32) / 255).contiguous()
+
+
+def _view(image: Image.Image, crop: Crop, size: tuple[int, int], filter: Image.Resampling) -> Image.Image:
+    view = image.resize(size, filter, box=crop.box)
+    return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if crop.mirrored else view
 
 
 def _place(picture: Picture, width: int, height: int, scale: float, across: float, down: float) -> Crop:

@@ -9,7 +9,7 @@ from limner.run.job import Job
 # Settings that say where things lie or how the run was watched; none of them changes what was learned.
 PRIVATE = {
     "images", "base", "models", "out", "overwrite", "run", "cache", "save_every", "previews", "preview_prompt",
-    "template",
+    "template", "masks",
 }  # fmt: skip
 
 

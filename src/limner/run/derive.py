@@ -11,9 +11,9 @@ def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu:
     """A value for each setting that is None, in an order in which each can rest on those before."""
     resolution = settings.resolution or base_resolution
     small = resolution <= SMALL
-    crops = settings.crops if settings.crops is not None else _crops(small, on_cpu)
-    batch = settings.batch_size or _batch_size(small, on_cpu, pictures * (1 + crops) or 8)
     views = _views(small, pictures)
+    crops = settings.crops if settings.crops is not None else _crops(small, on_cpu, pictures, views)
+    batch = settings.batch_size or _batch_size(small, on_cpu, pictures * (1 + crops) or 8)
     steps = settings.steps or max(1, round(views / (batch * settings.gradient_accumulation)))
     patient = small or not on_cpu
     name = settings.keyword if not settings.class_word else f"{settings.keyword} {settings.class_word}"
@@ -22,7 +22,7 @@ def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu:
         Chosen(
             "crops",
             crops,
-            "they are cheap to encode at this size" if crops > 1 else "encoding takes long on this machine",
+            _why_crops(crops, small, on_cpu),
         ),
         Chosen("batch_size", batch, f"pictures of {resolution} pixels are {'small' if small else 'large'}"),
         Chosen("steps", steps, f"{pictures or 'its own'} pictures at this size want to be seen {views:,} times in all"),
@@ -39,8 +39,19 @@ def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu:
     return [each for each in choices if getattr(settings, each.name) is None and each.name not in unused]
 
 
-def _crops(small: bool, on_cpu: bool) -> int:
+def _crops(small: bool, on_cpu: bool, pictures: int, views: int) -> int:
+    """No more than will be seen."""
+    return min(_most_crops(small, on_cpu), max(0, views // max(pictures, 1) - 1))
+
+
+def _most_crops(small: bool, on_cpu: bool) -> int:
     return 4 if small or not on_cpu else 1
+
+
+def _why_crops(crops: int, small: bool, on_cpu: bool) -> str:
+    if crops < _most_crops(small, on_cpu):
+        return "with so many pictures, more would hardly be seen"
+    return "they are cheap to encode at this size" if crops > 1 else "encoding takes long on this machine"
 
 
 def _batch_size(small: bool, on_cpu: bool, examples: int) -> int:
@@ -48,5 +59,6 @@ def _batch_size(small: bool, on_cpu: bool, examples: int) -> int:
 
 
 def _views(small: bool, pictures: int) -> int:
-    """How many times pictures are shown in all: a hundred each, within bounds; small networks learn in more."""
-    return min(max(160 * pictures, 2400), 6400) if small else min(max(100 * pictures, 1000), 3000)
+    """How many times pictures are shown in all: a hundred each, within bounds, but each once at least; small networks
+    learn in more."""
+    return max(pictures, min(max(160 * pictures, 2400), 6400) if small else min(max(100 * pictures, 1000), 3000))

@@ -66,9 +66,8 @@ def dry_run(
 def _some_examples(job: Job, batch: int) -> list[Example]:
     """As many crops as one step takes, of the first pictures."""
     needed = batch * job.settings.gradient_accumulation
-    pictures = min(len(job.pictures), needed)
     examples: list[Example] = []
-    for example in job.examples(job.pictures[:pictures], job.captions[:pictures]):
+    for example in job.examples(job.items[:needed]):
         examples.append(example)
         if len(examples) >= needed:
             break

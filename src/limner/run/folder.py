@@ -18,11 +18,13 @@ from limner.files import require_writable, write_text
 
 @dataclass(frozen=True)
 class Source:
-    """One picture that a run learns from."""
+    """One picture that a run learns from. mask: the SHA-256 of its mask's file. repeats: appearances in an epoch."""
 
     file: str
     sha256: str
     caption: str
+    mask: str | None = None
+    repeats: int = 1
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from limner.config import Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.cache import encode_caption, encode_examples
 from limner.data.caption import caption_for, keyword_problem
-from limner.data.crop import buckets, crops_for, enlarged
-from limner.data.folder import ImageFolder, Picture, load_folder
+from limner.data.crop import buckets, crops_for
+from limner.data.dataset import Item
+from limner.data.folder import Picture
 from limner.device import choose_device, choose_dtype
 from limner.diffusion import Objective, signal_levels
 from limner.errors import UserError
@@ -28,6 +29,16 @@ from limner.formats.kohya import bundled_name
 from limner.generate import Request, make_plan
 from limner.methods.method import Method, find_method, find_methods
 from limner.named import PromptFiles
+from limner.run.data import (
+    RunData,
+    choose_background,
+    complete,
+    find_data,
+    load_data,
+    remarks,
+    remarks_on_captions,
+    remarks_on_size,
+)
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
 from limner.train import Plan
@@ -35,7 +46,6 @@ from limner.weights import Weights
 
 # Where the webui looks for a kind of file, below its models folder.
 KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable-diffusion"}
-ENLARGED_TOO_FAR = 1.5  # times; beyond this a person sees the blur
 
 
 @dataclass(frozen=True)
@@ -45,9 +55,14 @@ class Job:
     settings: TrainSettings
     methods: dict[str, Settings]
     model: BaseModel
-    pictures: list[Picture]
-    captions: list[str]
+    data: RunData
+    items: list[Item]
     chosen: list[Chosen]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Those of the subject."""
+        return self.data.taught
 
     @property
     def out(self) -> Path:
@@ -69,8 +84,16 @@ class Job:
 
     @property
     def record(self) -> Record:
-        together = zip(self.pictures, self.captions, strict=True)
-        sources = [Source(picture.path.name, picture.sha256, caption) for picture, caption in together]
+        sources = [
+            Source(
+                self.data.file_name(item.picture),
+                item.picture.sha256,
+                item.caption,
+                item.picture.mask.sha256 if item.picture.mask else None,
+                item.repeats,
+            )
+            for item in self.items
+        ]
         libraries = ("limner", "torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
         versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
         return Record(self.model.fingerprint, sources, versions)
@@ -81,36 +104,43 @@ class Job:
         return any(method.trains_text for method in self.new_methods())
 
     @property
-    def num_examples(self) -> int:
-        return sum(len(crops_for(picture, *self._crops)) for picture in self.pictures)
+    def encodes_text(self) -> bool:
+        """Whether captions can be encoded beforehand: not if they change, or their states do."""
+        return not self.trains_text and all(item.tags is None for item in self.items)
 
     @property
-    def _crops(self) -> tuple[int, int, int]:
+    def num_examples(self) -> int:
         assert self.settings.resolution is not None
-        assert self.settings.crops is not None
-        return self.settings.resolution, self.settings.crops, self.settings.seed
+        where = self.settings.resolution, self.settings.seed
+        return sum(len(crops_for(each.picture, where[0], each.crops, where[1], each.mirror)) for each in self.items)
 
     def encode(self) -> Generator[Prepared, None, Batches]:
         """The batches of the run, from the cache as far as it goes."""
         total = self.num_examples
         examples: list[Example] = []
-        for example in self.examples(self.pictures, self.captions):
+        for example in self.examples(self.items):
             examples.append(example)
             yield Prepared(len(examples), total)
         return self.batches(examples)
 
-    def examples(self, pictures: list[Picture], captions: list[str]) -> Iterator[Example]:
-        settings, text = self.settings, not self.trains_text
-        cache = settings.cache / "examples"
+    def examples(self, items: list[Item]) -> Iterator[Example]:
+        settings = self.settings
+        assert settings.resolution is not None
         return encode_examples(
-            self.model, pictures, captions, *self._crops, cache_dir=cache, text=text, clip_skip=settings.clip_skip
+            self.model,
+            items,
+            settings.resolution,
+            settings.seed,
+            cache_dir=settings.cache / "examples",
+            text=self.encodes_text,
+            clip_skip=settings.clip_skip,
         )
 
     def batches(self, examples: list[Example]) -> Batches:
         settings = self.settings
         assert settings.batch_size is not None
         empty = None
-        if settings.caption_dropout and not self.trains_text:
+        if self.encodes_text and any(example.dropout or settings.caption_dropout for example in examples):
             empty = encode_caption(self.model, "", settings.cache / "examples", settings.clip_skip)
         return Batches(examples or self._blanks(), settings.batch_size, settings.seed, settings.caption_dropout, empty)
 
@@ -161,6 +191,8 @@ class Job:
 
 def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
     """Check everything, load pictures and base, and decide what was left open. Raises UserError."""
+    dataset = find_data(settings)
+    settings, told = complete(settings, dataset)
     methods = read_methods(settings, tables, origin)
     settings = settings.model_copy(update={"out": settings.out or default_out(settings)})
     check_out(settings)
@@ -169,44 +201,29 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
     find_folder(settings.base)
     device = choose_device(settings.device)
-    folder = load_pictures(settings)
-    for skipped in folder.skipped:
-        yield Warned(f"{skipped.path} {skipped.reason}; it is left out")
+    data = load_data(settings, dataset)
+    yield from remarks(data)
     model = open_base(settings.base, device, choose_dtype(settings.precision, device))
-    problem = keyword_problem(settings.keyword, model.tokenize)
-    if problem and folder.pictures:
-        yield Warned(problem)
-    chosen = derive(settings, len(folder.pictures), model.resolution, device.type == "cpu")
+    for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
+        if problem:
+            yield Warned(problem)
+    chosen = [*told, *derive(settings, len(data.taught), model.resolution, device.type == "cpu")]
+    chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
-    job = assemble(settings, methods, model, folder, chosen)
-    yield from _small_pictures(job)
+    job = assemble(settings, methods, model, data, chosen)
+    yield from remarks_on_captions(job.items)
+    assert settings.resolution is not None
+    yield from remarks_on_size(data, settings.resolution)
     yield from _called_otherwise(job)
     yield from chosen
     return job
 
 
-def load_pictures(settings: TrainSettings) -> ImageFolder:
-    """The pictures that the methods learn from, none if they need none. Raises UserError."""
-    needs = {name: method.needs_images for name, method in find_methods(settings.method).items()}
-    if len(set(needs.values())) > 1:
-        raise UserError(f"the method {settings.method} cannot be: one part learns from pictures, another from none")
-    if any(needs.values()):
-        if settings.images is None:
-            raise UserError("images is missing; give the folder of pictures (see --help)")
-        return load_folder(settings.images)
-    if settings.images is not None:
-        raise UserError(f"the method {settings.method} learns from prompts alone; leave {settings.images} out")
-    return ImageFolder(Path(), [], [])
-
-
 def assemble(
-    settings: TrainSettings, methods: dict[str, Settings], model: BaseModel, folder: ImageFolder, chosen: list[Chosen]
+    settings: TrainSettings, methods: dict[str, Settings], model: BaseModel, data: RunData, chosen: list[Chosen]
 ) -> Job:
     """The job of decided settings, its preview found to be possible. Raises UserError."""
-    captions = [
-        caption_for(picture, settings.keyword, settings.class_word, settings.template) for picture in folder.pictures
-    ]
-    job = Job(settings, methods, model, folder.pictures, captions, chosen)
+    job = Job(settings, methods, model, data, data.items(settings), chosen)
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())
@@ -284,7 +301,7 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
     base = Path(settings.base).expanduser()  # or a hub id, which looks like a path too
     assert settings.out is not None
-    paths = {"images": settings.images, "out": settings.out, "models": settings.models, "cache": settings.cache}
+    paths = {name: getattr(settings, name) for name in ("images", "masks", "out", "models", "cache")}
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}
@@ -297,15 +314,3 @@ def _called_otherwise(job: Job) -> Iterator[Warned]:
     for folder, out in zip(_kind_folders(job.settings), job.outputs, strict=True):
         if folder == KIND_FOLDERS["embedding"] and out.stem.lower() != job.settings.keyword.lower():
             yield Warned(f"prompts will call the embedding {out.stem!r}, by the name of its file {out.name}")
-
-
-def _small_pictures(job: Job) -> Iterator[Warned]:
-    assert job.settings.resolution is not None
-    blurred = [(p, by) for p, by in enlarged(job.pictures, job.settings.resolution) if by > ENLARGED_TOO_FAR]
-    if blurred:
-        picture, by = max(blurred, key=lambda pair: pair[1])
-        others = f" and {len(blurred) - 1} more" if len(blurred) > 1 else ""
-        yield Warned(
-            f"{picture.path.name} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} times, "
-            "and will be learned as blurred; take larger pictures if you have them"
-        )

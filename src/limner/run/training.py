@@ -17,8 +17,9 @@ from limner.generate import generate
 from limner.infotext import save_png
 from limner.methods.method import Method
 from limner.run.card import describe, made_from
+from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder
-from limner.run.job import Job, assemble, check_out, default_out, load_pictures, prepare, read_methods
+from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
 from limner.train import train as loop
 from limner.weights import Weights
 
@@ -28,7 +29,8 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
 
     Closing the generator, or an interrupt, saves the state once the loop has begun. Raises UserError.
     """
-    out = settings.out or default_out(settings)
+    named, _ = complete(settings, find_data(settings))
+    out = named.out or default_out(named)
     folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
     folder.require_new()
     job = yield from prepare(settings, tables, origin)
@@ -56,9 +58,9 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
     if settings.precision == "auto":
         raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
     device = choose_device(settings.device)
-    pictures = load_pictures(settings)
+    data = load_data(settings, find_data(settings))
     model = open_base(settings.base, device, DTYPES[settings.precision])
-    job = assemble(settings, methods, model, pictures, [])
+    job = assemble(settings, methods, model, data, [])
     yield from _compare(job, folder, before)
     for out in job.outputs:
         if out.exists() and not (settings.overwrite or request.overwrite or _is_own(out, job)):

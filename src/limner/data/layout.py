@@ -1,0 +1,62 @@
+"""What a folder of pictures is laid out as: pictures themselves, or kohya's subfolders such as "10_zvq dog"."""
+
+import re
+from pathlib import Path
+
+from limner.data.dataset import DataSet, Part, split_tokens
+from limner.data.dataset_toml import read_dataset_toml
+from limner.data.folder import CAPTIONS, SUFFIXES
+from limner.errors import UserError
+
+NAMED = re.compile(r"(\d+)_(.*)")
+# The folders of a project of kohya's GUI: pictures, and pictures of the class.
+PICTURES, CLASS_PICTURES = ("img", "image"), ("reg",)
+CAPTIONS_OF_KOHYA = (".caption", *CAPTIONS)
+
+
+def find_dataset(images: Path) -> DataSet:
+    """The data set at a path: a folder of pictures, one of kohya's, or a data-set file of sd-scripts.
+
+    Folders are listed, not opened; one that is missing is left for who opens it to say. Raises UserError.
+    """
+    if images.suffix.lower() == ".toml" and not images.is_dir():
+        return read_dataset_toml(images)
+    named = _named(images)
+    if not named:
+        project = [folder for name in PICTURES for folder in _named(images / name)]
+        classes = [folder for name in CLASS_PICTURES for folder in _named(images / name)]
+        return _of_kohya(images, project, classes) if project else DataSet(images, (Part(images),))
+    if _has_pictures(images):
+        names = ", ".join(folder.name for folder in named[:3])
+        warning = f"{images} holds pictures itself, so its subfolders ({names}) are left out; give one kind alone"
+        return DataSet(images, (Part(images),), warnings=(warning,))
+    return _of_kohya(images, named, [])
+
+
+def _named(folder: Path) -> list[Path]:
+    """Subfolders with kohya's names, in order."""
+    try:
+        return sorted(path for path in folder.iterdir() if NAMED.fullmatch(path.name) and path.is_dir())
+    except OSError:
+        return []
+
+
+def _has_pictures(folder: Path) -> bool:
+    return any(path.suffix.lower() in SUFFIXES and not path.name.startswith(".") for path in folder.iterdir())
+
+
+def _of_kohya(root: Path, pictures: list[Path], classes: list[Path]) -> DataSet:
+    parts = [_part(folder, False) for folder in pictures] + [_part(folder, True) for folder in classes]
+    none = [part.folder.name for part in parts if part.repeats == 0]
+    warnings = tuple(f"{root / name} is to be repeated 0 times; it is left out" for name in none)
+    used = tuple(part for part in parts if part.repeats)
+    if not any(not part.is_class for part in used):
+        raise UserError(f"every folder of pictures in {root} is to be repeated 0 times; rename one as 1_KEYWORD CLASS")
+    return DataSet(root, used, warnings=warnings)
+
+
+def _part(folder: Path, is_class: bool) -> Part:
+    match = NAMED.fullmatch(folder.name)
+    assert match is not None
+    keyword, class_word = split_tokens(match[2], is_class)
+    return Part(folder, keyword, class_word, int(match[1]), is_class, CAPTIONS_OF_KOHYA)

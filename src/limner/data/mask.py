@@ -1,0 +1,85 @@
+"""Masks: which part of a picture counts, by an image beside it, in a folder of masks, or by its own alpha channel."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from limner.data.colour import eight_bits
+from limner.data.decode import Unusable, check, decode, read, read_again
+
+FOLDER = "masks"  # below the pictures, where there is one
+FAINTEST = 1  # of 255; a mask of zeros and ones looks black to everybody
+# cat.mask.png beside cat.jpg; cat-masklabel.png is what OneTrainer writes.
+ENDINGS = (".mask", "-masklabel")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """White counts, black does not. path: of the mask's image, or, if `is_alpha`, of the picture itself."""
+
+    path: Path
+    sha256: str
+    is_alpha: bool = False
+
+    def open(self) -> Image.Image:
+        """Mode "L", in the picture's size. Raises UserError if the file is not the one that was checked."""
+        return _grey(decode(read_again(self.path, self.sha256)), self.is_alpha)
+
+
+def picture_of(path: Path) -> str | None:
+    """The stem of the picture whose mask a file is by its name; None for any other file."""
+    endings = [ending for ending in ENDINGS if path.stem.endswith(ending) and path.stem != ending]
+    return path.stem.removesuffix(endings[0]) if endings else None
+
+
+def by_stem(paths: Iterable[Path], in_folder_of_masks: bool) -> dict[str, Path]:
+    """Masks by the stems of their pictures; in a folder of masks they may have the pictures' own names."""
+    named = {path: picture_of(path) or (path.stem if in_folder_of_masks else None) for path in paths}
+    return {stem: path for path, stem in named.items() if stem is not None}
+
+
+def load_mask(path: Path, size: tuple[int, int]) -> Mask:
+    """The mask of a picture of that width and height. Raises Unusable, in the name of the picture."""
+    try:
+        data = read(path)
+        found = check(data)
+    except Unusable as problem:
+        raise Unusable(f"has a mask {path.name} that {problem}") from problem
+    if found != size:
+        sides = f"{found[0]}x{found[1]}", f"{size[0]}x{size[1]}"
+        raise Unusable(f"has a mask {path.name} of {sides[0]} pixels, but is {sides[1]} itself; make them the same")
+    if _range(_grey(decode(data), False))[1] <= FAINTEST:
+        raise Unusable(f"has a mask {path.name} that is all black, so nothing would count; paint the subject white")
+    return Mask(path, hashlib.sha256(data).hexdigest())
+
+
+def alpha_mask(path: Path, data: bytes, sha256: str) -> Mask | None:
+    """The mask in a picture's own alpha channel; None if nothing is transparent. Raises Unusable if everything is."""
+    image = decode(data)
+    if not image.has_transparency_data:
+        return None
+    low, high = _range(_grey(image, True))
+    if high == 0:
+        raise Unusable("is all transparent, so nothing would count")
+    return Mask(path, sha256, is_alpha=True) if low < 255 else None
+
+
+def _grey(image: Image.Image, is_alpha: bool) -> Image.Image:
+    """The alpha channel, or the image in grey, on black where it is transparent."""
+    if is_alpha:
+        return image.convert("RGBA").getchannel("A")
+    if image.has_transparency_data:
+        whole = image.convert("RGBA")
+        black = Image.new("RGBA", whole.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, whole)
+    return eight_bits(image).convert("L")
+
+
+def _range(grey: Image.Image) -> tuple[int, int]:
+    """The darkest and the brightest value, 0..255."""
+    levels = np.asarray(grey)
+    return int(levels.min()), int(levels.max())

@@ -1,0 +1,205 @@
+"""The pictures of a run: what their layout says of them, what settings say, and what a person should know of them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from limner.config import TrainSettings
+from limner.data.caption import Tags
+from limner.data.crop import enlarged
+from limner.data.dataset import DataSet, Item, Loaded, Part, Teaching, items, load
+from limner.data.folder import Picture
+from limner.data.layout import find_dataset
+from limner.errors import UserError
+from limner.events import Chosen, Warned
+from limner.methods.method import find_methods
+
+MASK_BACKGROUND = 0.1  # so much counts what lies outside: of nothing at all, the background would go to pieces
+ENLARGED_TOO_FAR = 1.5  # times; beyond this a person sees the blur
+MANY = 1000  # pictures; more than anybody chose one by one
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run's pictures, checked, by the parts of its data set."""
+
+    dataset: DataSet
+    loaded: list[Loaded]
+
+    @property
+    def taught(self) -> list[Picture]:
+        """The pictures of the subject."""
+        return [picture for each in self.loaded if not each.part.is_class for picture in each.pictures]
+
+    @property
+    def keywords(self) -> list[str]:
+        return list(dict.fromkeys(part.keyword for part in self.dataset.taught))
+
+    def items(self, settings: TrainSettings) -> list[Item]:
+        """Every picture with its caption and how it is taught. Raises UserError."""
+        return items(self.loaded, teaching(settings))
+
+    def file_name(self, picture: Picture) -> str:
+        """How a picture is called in the run's record: by its path from the data set, with forward slashes."""
+        root = self.dataset.root
+        return Path(os.path.relpath(picture.path, root if root.is_dir() else root.parent)).as_posix()
+
+
+def find_data(settings: TrainSettings) -> DataSet:
+    """The data set that the methods learn from, empty if they need none; no picture is opened. Raises UserError."""
+    needs = {name: method.needs_images for name, method in find_methods(settings.method).items()}
+    if len(set(needs.values())) > 1:
+        raise UserError(f"the method {settings.method} cannot be: one part learns from pictures, another from none")
+    if any(needs.values()):
+        if settings.images is None:
+            raise UserError("images is missing; give the folder of pictures (see --help)")
+        return find_dataset(settings.images)
+    if settings.images is not None:
+        raise UserError(f"the method {settings.method} learns from prompts alone; leave {settings.images} out")
+    return DataSet(Path(), ())
+
+
+def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, list[Chosen]]:
+    """The settings with what the data set says where they are open. Raises UserError if nobody says the keyword."""
+    taught = [part for part in dataset.taught if part.keyword]
+    keyword = settings.keyword or (taught[0].keyword if taught else "")
+    if not keyword:
+        raise UserError("keyword is missing; give --keyword (see --help)")
+    own = next((part for part in taught if _same(part.keyword, keyword)), taught[0] if taught else Part(Path()))
+    says = f"{own.folder.name} says so" if dataset.root.is_dir() else f"{dataset.root.name} says so"
+    found = {
+        "keyword": keyword,
+        "class": own.class_word,
+        "resolution": dataset.resolution,
+        "batch_size": dataset.batch_size,
+    }
+    given = settings.model_dump(by_alias=True)
+    chosen = [Chosen(name, value, says) for name, value in found.items() if value and not given[name]]
+    values = {("class_word" if each.name == "class" else each.name): each.value for each in chosen}
+    return settings.model_copy(update=values), chosen
+
+
+def load_data(settings: TrainSettings, dataset: DataSet) -> RunData:
+    """Check all pictures; the settings are those that `complete` gave. Raises UserError."""
+    dataset = replace(dataset, parts=tuple(_called(settings, dataset)))
+    _no_conflicts(settings, dataset)
+    data = RunData(dataset, load(dataset, settings.masks, settings.alpha_masks))
+    if settings.mask_background is not None and not any(picture.mask for picture in _all(data)) and data.taught:
+        raise UserError(
+            f"mask_background = {settings.mask_background:g}, but no picture has a mask; put cat.mask.png beside "
+            "cat.jpg, give --masks or --alpha-masks, or leave it out"
+        )
+    return data
+
+
+def _called(settings: TrainSettings, dataset: DataSet) -> Iterator[Part]:
+    """The parts with a keyword and a class each: what the settings say wins, unless it names one part of several."""
+    keywords = {part.keyword.lower() for part in dataset.taught}
+    for part in dataset.parts:
+        if part.is_class:
+            yield replace(part, class_word=part.class_word or settings.class_word)
+            continue
+        is_other = part.keyword and settings.keyword.lower() in keywords and not _same(part.keyword, settings.keyword)
+        keyword = part.keyword if is_other else settings.keyword
+        class_word = part.class_word if is_other else settings.class_word or part.class_word
+        yield replace(part, keyword=keyword, class_word=class_word)
+
+
+def _no_conflicts(settings: TrainSettings, dataset: DataSet) -> None:
+    """Raise UserError for keywords that cannot all be learned."""
+    seen: dict[str, Part] = {}
+    for part in dataset.taught:
+        other = seen.setdefault(part.keyword.lower(), part)
+        if not _same(other.class_word, part.class_word):
+            classes = f"{other.class_word or 'none'} and {part.class_word or 'none'}"
+            raise UserError(
+                f"{other.folder} and {part.folder} give the keyword {part.keyword!r} two classes, {classes}; "
+                "rename one of them, or say --class"
+            )
+    for part in dataset.parts:
+        for keyword in seen if part.is_class else ():
+            if keyword in part.class_word.lower().split():
+                raise UserError(
+                    f"the class pictures in {part.folder} are called {part.class_word!r}, with the keyword "
+                    f"{keyword!r} in it; call them by the class alone"
+                )
+    kinds = {method.kind for method in find_methods(settings.method).values()}
+    if len(seen) > 1 and "embedding" in kinds:
+        raise UserError(
+            f"{dataset.root} names the keywords {' and '.join(seen)}, but an embedding is one word; "
+            "train them one by one, or all as one with --keyword"
+        )
+
+
+def teaching(settings: TrainSettings) -> Teaching:
+    """What the settings say where a part leaves it open."""
+    return Teaching(
+        template=settings.template,
+        tags=Tags(settings.shuffle_captions, settings.keep_tags, settings.tag_dropout),
+        dropout=settings.caption_dropout,
+        crops=settings.crops or 0,
+        mirror=settings.mirror,
+        masks=settings.masks,
+        alpha_masks=settings.alpha_masks,
+        mask_background=settings.mask_background or 0.0,
+    )
+
+
+def remarks(data: RunData) -> Iterator[Warned]:
+    """What a person should know about the pictures."""
+    yield from map(Warned, data.dataset.warnings)
+    for skipped in (each for part in data.loaded for each in part.skipped):
+        yield Warned(f"{skipped.path} {skipped.reason}; it is left out")
+    count = len(data.taught)
+    if count == 1:
+        yield Warned(
+            f"{data.taught[0].path.name} is the only picture: its pose, light and background will be learned as part "
+            "of the subject; ten or more different ones leave these free"
+        )
+    if count > MANY:
+        yield Warned(
+            f"{count:,} pictures are many for one subject, and each will be seen only a few times; "
+            "choose the best twenty to a hundred, or raise --steps"
+        )
+    bare = [picture for picture in data.taught if picture.mask is None]
+    if 0 < len(bare) < count:
+        names = ", ".join(picture.path.name for picture in bare[:3]) + (", ..." if len(bare) > 3 else "")
+        yield Warned(f"{len(bare)} of {count} pictures have no mask ({names}); all of them counts")
+
+
+def remarks_on_captions(items: Sequence[Item]) -> Iterator[Warned]:
+    varied = [item for item in items if item.tags is not None]
+    if varied and not any(item.caption.count(",") > item.tags.keep for item in varied if item.tags):
+        yield Warned(
+            "shuffling and dropping tags changes nothing: no caption has two tags, separated by commas, "
+            f"behind the first {varied[0].tags.keep if varied[0].tags else 0} that are kept"
+        )
+
+
+def remarks_on_size(data: RunData, resolution: int) -> Iterator[Warned]:
+    blurred = [(picture, by) for picture, by in enlarged(data.taught, resolution) if by > ENLARGED_TOO_FAR]
+    if blurred:
+        picture, by = max(blurred, key=lambda pair: pair[1])
+        others = f" and {len(blurred) - 1} more" if len(blurred) > 1 else ""
+        yield Warned(
+            f"{picture.path.name} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} times, "
+            "and will be learned as blurred; take larger pictures if you have them"
+        )
+
+
+def choose_background(settings: TrainSettings, data: RunData) -> list[Chosen]:
+    """How much what lies outside the masks counts, if there are any and nobody says it."""
+    masked = sum(picture.mask is not None for picture in _all(data))
+    if not masked or settings.mask_background is not None:
+        return []
+    reason = f"{masked} of {len(_all(data))} pictures have a mask, and a little of what lies outside should count"
+    return [Chosen("mask_background", MASK_BACKGROUND, reason)]
+
+
+def _all(data: RunData) -> list[Picture]:
+    return [picture for each in data.loaded for picture in each.pictures]
+
+
+def _same(one: str, other: str) -> bool:
+    return one.lower() == other.lower()
