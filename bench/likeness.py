@@ -39,7 +39,7 @@ from limner.evaluate.metrics import (
     style_distance_by_object,
     style_scale,
 )
-from limner.evaluate.pictures import Lora, draw, through_autoencoder
+from limner.evaluate.pictures import Learned, draw, through_autoencoder
 from limner.generate import Request
 from limner.sheet import Row, draw_sheet
 from recipes.pocket import SIZE
@@ -104,8 +104,8 @@ def separation(real: dict[str, Features], scale: torch.Tensor) -> dict[str, dict
     return table
 
 
-def pictures(model: BaseModel, prompts: list[str], lora: Lora | None) -> list[Image.Image]:
-    return [images[0] for _, images in draw(model, prompts, lora, Request(prompt="", seed=1))]
+def pictures(model: BaseModel, prompts: list[str], lora: Learned | None) -> list[Image.Image]:
+    return [images[0] for images in draw(model, prompts, lora, Request(prompt="", seed=1))]
 
 
 def demo_lora(folder: Path, seed: int, steps: int | None, base: str) -> Path:
@@ -189,7 +189,7 @@ def judge(
     known = {name: evaluator(images) for name, images in drawn.items()}
     restored = evaluator(through_autoencoder(model, drawings[UNSEEN]))
     files = [demo_lora(arguments.out, seed, arguments.steps, arguments.base) for seed in range(1, arguments.seeds + 1)]
-    learned = [pictures(model, prompts, Lora(file)) for file in files]
+    learned = [pictures(model, prompts, Learned(file)) for file in files]
     after = [evaluator(images) for images in learned]
     measures = {
         "style": lambda features: -style_distance_by_object(features, unseen, scale),

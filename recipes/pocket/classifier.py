@@ -10,9 +10,10 @@ from PIL import Image, ImageFilter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recipes.pocket import BUILD, SIZE
+from limner.evaluate.fidelity import background_colour
+from recipes.pocket import BUILD
 from recipes.pocket.icons import STYLES, Nouns, load_icons, read_nouns
-from recipes.pocket.scenes import COLOURS, Scene, draw_scene, render_scene
+from recipes.pocket.scenes import Scene, draw_scene, render_scene
 from recipes.pocket.training import MasterAdamW, fit
 
 FOLDER = BUILD / "classifier"
@@ -20,7 +21,6 @@ WEIGHTS = FOLDER / "classifier.pt"
 WIDTHS = (24, 32, 64, 128, 256)
 STEPS, BATCH, LR = 2500, 48, 2e-3
 SEED = 2  # of the scenes; the UNet learns from those of seed 0, the text encoder from those of seed 1
-BORDER = 5  # pixels at the edge in which the background is read
 
 
 class Classifier(nn.Module):
@@ -117,11 +117,8 @@ def classify(network: Classifier, pictures: Sequence[np.ndarray]) -> tuple[Tenso
 
 
 def background(pixels: np.ndarray) -> str:
-    """The named colour that is nearest to the median of a picture's border, in sRGB."""
-    inner = np.zeros((SIZE, SIZE), bool)
-    inner[BORDER:-BORDER, BORDER:-BORDER] = True
-    median = np.median(pixels[~inner], axis=0)
-    return min(COLOURS, key=lambda name: float(((np.array(COLOURS[name]) - median) ** 2).sum()))
+    """The named colour of a picture's background."""
+    return background_colour(Image.fromarray(pixels))
 
 
 def run() -> None:

@@ -5,24 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from limner.evaluate.fidelity import COLOURS
 from recipes.pocket import SIZE
 from recipes.pocket.icons import STYLES, Nouns
 
-# Named background colours, sRGB.
-COLOURS = {
-    "white": (255, 255, 255),
-    "black": (18, 18, 20),
-    "gray": (140, 140, 145),
-    "red": (214, 40, 45),
-    "orange": (245, 140, 30),
-    "yellow": (250, 215, 55),
-    "green": (50, 160, 75),
-    "blue": (45, 95, 215),
-    "purple": (130, 60, 180),
-    "pink": (250, 160, 195),
-    "brown": (125, 80, 50),
-    "teal": (40, 170, 170),
-}
 JITTER = 10  # deviation of a background from its named colour, in 0..255
 PLACES = {
     "on the left": (0.0, 0.5),

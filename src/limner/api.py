@@ -10,7 +10,10 @@ from limner.base.open import open_base
 from limner.config import Drawing, Precision, read_training
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
-from limner.evaluate.report import Protocol, Report, evaluate_lora
+from limner.evaluate.judge import evaluate_file
+from limner.evaluate.pictures import Learned
+from limner.evaluate.protocol import Evidence, make_protocol
+from limner.evaluate.report import Report
 from limner.events import Event
 from limner.formats import inspect
 from limner.generate import Generated, Request
@@ -53,8 +56,20 @@ def generate(
     return _generate(model, request, prompt_files(Path(models), map(Path, lora), map(Path, embedding)))
 
 
-def evaluate(model: BaseModel, file: str | Path, images: str | Path, prompts: tuple[str, ...]) -> Report:
-    """A LoRA file's figures against a folder of real pictures, for prompts that hold its keyword. Raises UserError."""
-    card = inspect(Path(file)).run_card or {}
-    references = load_folder(Path(images)).pictures
-    return evaluate_lora(model, Path(file), references, Protocol(prompts), card.get("images_sha256") or ())
+def evaluate(
+    model: BaseModel,
+    file: str | Path,
+    images: str | Path,
+    prompts: tuple[str, ...] = (),
+    keyword: str = "",
+    class_word: str = "",
+) -> Report:
+    """A file's figures against a folder of real pictures. What is left out is as the file and the captions say.
+
+    Raises UserError.
+    """
+    learned = Learned(Path(file))
+    evidence = Evidence.of(load_folder(Path(images)).pictures, learned.run_card.get("images_sha256") or ())
+    keyword, class_word = keyword or learned.keyword, class_word or learned.class_word
+    protocol, evidence = make_protocol(evidence, keyword, class_word, Request("", seed=1, count=3), prompts)
+    return evaluate_file(model, learned, evidence, protocol)

@@ -20,7 +20,7 @@ from limner.files import sha256_file
 from limner.formats import load_weights
 from limner.guidance import encode, fragments
 from limner.infotext import format_infotext
-from limner.methods.method import methods
+from limner.methods.method import apply_weights
 from limner.named import HASH_LENGTH, PromptFiles, short_hash
 from limner.prompt import LoraTag, Part, parse_prompt
 from limner.sample import AUTOMATIC, SAMPLERS, draw_noise, find_sampler, make_scheduler, sample
@@ -227,16 +227,11 @@ def applied(
     model: BaseModel, loras: Iterable[UsedLora] = (), embeddings: Iterable[UsedEmbedding] = ()
 ) -> Iterator[None]:
     """The LoRAs in the model, added up, the embeddings among its words, and all as it was afterwards in any case."""
-    ways = {method.kind: method for method in methods().values()}
     with ExitStack() as undo:
         for word in embeddings:
-            undo.callback(ways[word.weights.kind].apply(model, word.weights))
+            undo.callback(apply_weights(model, word.weights))
         for used in loras:
-            apply = ways[used.weights.kind].apply
-            undo.callback(apply(model, used.weights, used.tag.unet_strength, used.tag.text_strength))
-            for name, vectors in used.weights.words.items():
-                if name not in model.words:  # a file of its own, or one in training, goes before
-                    undo.callback(model.words.add(name, vectors))
+            undo.callback(apply_weights(model, used.weights, used.tag.unet_strength, used.tag.text_strength))
         yield
 
 

@@ -1,38 +1,43 @@
-"""`limner evaluate`: a LoRA file's figures."""
-
-import re
+"""`limner evaluate`: a file's figures."""
 
 from limner.base.open import open_base
 from limner.cli.output import Output, duration
-from limner.config import EvaluateSettings
-from limner.data.caption import caption_for
-from limner.data.folder import Picture, load_folder
+from limner.config import EvaluateSettings, Judging
+from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
-from limner.evaluate.report import Progress, Protocol, Report, iterate_evaluation
-from limner.formats import Summary, inspect
+from limner.errors import UserError
+from limner.evaluate.clip import Clip
+from limner.evaluate.judge import Progress, iterate_evaluation
+from limner.evaluate.pictures import Learned
+from limner.evaluate.protocol import Evidence, make_protocol
+from limner.evaluate.report import Report
 from limner.generate import Request
-
-MOST_PROMPTS = 12  # of those that are taken from captions
 
 
 def judge(settings: EvaluateSettings, output: Output) -> dict:
     """Draw with and without the file, and compare with real pictures."""
-    summary = inspect(settings.file)
+    learned = Learned(settings.file, settings.strength)
     folder = load_folder(settings.images)
     for skipped in folder.skipped:
         output.warn(f"{skipped.path} {skipped.reason}; it is left out")
-    card = summary.run_card or {}
-    class_word = str(_table(card, "settings").get("class", ""))
-    prompts = settings.prompt or _captions(folder.pictures, summary, class_word)
-    hashes = card.get("images_sha256")
-    trained = {str(each) for each in hashes} if isinstance(hashes, list) else set()
-    request = Request("", steps=settings.steps, cfg_scale=settings.cfg_scale, seed=settings.seed, count=settings.count)
-    protocol = Protocol(prompts, _without_keyword(prompts, summary), strength=settings.strength, request=request)
+    hashes = learned.run_card.get("images_sha256")
+    evidence = Evidence.of(folder.pictures, {str(each) for each in hashes} if isinstance(hashes, list) else ())
+    protocol, evidence = make_protocol(
+        evidence,
+        settings.keyword or learned.keyword,
+        settings.class_word or learned.class_word,
+        request_of(settings, settings.seed),
+        settings.prompt,
+        None if settings.subject == "auto" else settings.subject,
+        settings.floor,
+        settings.strength,
+    )
+    clip = None if settings.clip is None else Clip(settings.clip)
     device = choose_device(settings.device)
     model = open_base(settings.base, device, choose_dtype(settings.precision, device))
     report = None
     with output.progress("picture", 0) as bar:
-        for each in iterate_evaluation(model, settings.file, folder.pictures, protocol, trained):
+        for each in iterate_evaluation(model, learned, evidence, protocol, clip):
             if isinstance(each, Progress):
                 bar.total = each.total
                 bar.at(each.done)
@@ -42,26 +47,11 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
     for line in report.lines():
         output.result(line)
     output.say(f"done in {duration(report.seconds)}")
-    return report.to_dict() | {"prompt_list": list(prompts)}
+    return report.to_dict() | {"prompt_list": list(protocol.prompts)}
 
 
-def _captions(pictures: list[Picture], summary: Summary, class_word: str) -> tuple[str, ...]:
-    """Different captions of the pictures, with the file's keyword, evenly chosen if there are many."""
-    captions = list(dict.fromkeys(caption_for(picture, summary.keyword or "", class_word) for picture in pictures))
-    captions = [caption for caption in captions if caption] or ["a picture"]
-    return tuple(captions[:: -(-len(captions) // MOST_PROMPTS)])
-
-
-def _without_keyword(prompts: tuple[str, ...], summary: Summary) -> tuple[str, ...]:
-    """The prompts as they would be without the new word: what they give should not have changed."""
-    if not summary.keyword:
-        return ()
-    word = re.compile(rf"(?<!\w){re.escape(summary.keyword)}(?!\w)", re.IGNORECASE)
-    texts = (re.sub(r"\s+", " ", word.sub("", prompt)).strip(" ,") for prompt in prompts)
-    return tuple(text for text in dict.fromkeys(texts) if text)
-
-
-def _table(card: dict, name: str) -> dict:
-    """A table of a run card, which anybody may have written."""
-    table = card.get(name)
-    return table if isinstance(table, dict) else {}
+def request_of(settings: Judging, seed: int) -> Request:
+    """What the settings say of the drawings. Raises UserError for a count that leaves no seeds."""
+    if seed + settings.count >= 2**63:
+        raise UserError(f"seed {seed} leaves no room for {settings.count} pictures; take a smaller one")
+    return Request("", steps=settings.drawing_steps, cfg_scale=settings.cfg_scale, seed=seed, count=settings.count)

@@ -128,7 +128,7 @@ def generate(settings: GenerateSettings, output: Output) -> dict:
 
 @verb(EvaluateSettings, "file")
 def evaluate(settings: EvaluateSettings, output: Output) -> dict:
-    """Measure a LoRA file: likeness and style against real pictures, what else it changed, copies."""
+    """Measure a file: likeness and style against real pictures, prompt fidelity, drift, copies."""
     from limner.cli.judge import judge
 
     return judge(settings, output)

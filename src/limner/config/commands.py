@@ -234,18 +234,38 @@ class CheckSettings(Seed, Machine):
     )
 
 
-class EvaluateSettings(Base, Machine):
+class Judging(Settings):
+    """How pictures are drawn and judged, by `limner evaluate` and `limner compare` alike."""
+
+    title: ClassVar[str] = "How to judge it"
+
+    subject: Literal["auto", "object", "style"] = Field(
+        "auto", description="What it is judged as; auto takes a class that ends in style for a style."
+    )
+    prompt: tuple[str, ...] = Field((), description="What to draw, may be repeated; by default the pictures' captions.")
+    floor: tuple[str, ...] = Field(
+        (),
+        description="What the base can be told for keyword and class, as in 'flat style', may be repeated; the nearest "
+        "is the floor.",
+    )
+    count: int = Field(3, ge=1, le=100, description="Pictures of a prompt.")
+    drawing_steps: int = Field(20, ge=1, le=1000, description="Steps of the sampler.")
+    cfg_scale: float = Field(7.0, allow_inf_nan=False, description="How closely to follow the prompt.")
+    clip: FilePath | None = Field(
+        None, description="Folder of a CLIP model in transformers' layout, for the figure CLIP-T."
+    )
+
+
+class EvaluateSettings(Judging, Base, Machine):
     """Settings of `limner evaluate`."""
 
     title: ClassVar[str] = "What to judge"
 
-    file: FilePath = Field(description="The LoRA file.")
+    file: FilePath = Field(description="The file: a LoRA or its kin, an embedding, a checkpoint.")
     images: FilePath = Field(description="Folder of real pictures, best some that it was not trained on.")
-    prompt: tuple[str, ...] = Field((), description="What to draw, may be repeated; by default the pictures' captions.")
-    count: int = Field(3, ge=1, le=100, description="Pictures of a prompt.")
-    strength: float = Field(1.0, allow_inf_nan=False, description="Multiplier of the LoRA.")
-    steps: int = Field(20, ge=1, le=1000, description="Steps of the sampler.")
-    cfg_scale: float = Field(7.0, allow_inf_nan=False, description="How closely to follow the prompt.")
+    keyword: Words = Field("", description="The word that calls the subject; by default as the file says.")
+    class_word: Words = Field("", alias="class", description="What the subject is; by default as the file says.")
+    strength: float = Field(1.0, allow_inf_nan=False, description="Multiplier of the file.")
     seed: int = Field(1, ge=0, lt=2**62, description="Of the first picture of each prompt.")
 
 

@@ -1,9 +1,10 @@
-"""The pictures that are judged: drawn with and without the LoRA from the same noise, and real ones beside them."""
+"""The pictures that are judged: drawn with and without a file from the same noise, and real ones beside them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageOps
@@ -14,35 +15,98 @@ from limner.data.folder import Picture
 from limner.device import generator
 from limner.diffusion import add_noise
 from limner.formats import load_weights
-from limner.generate import Request, UsedLora, applied, generate, to_image
-from limner.prompt import LoraTag
+from limner.formats.metadata import run_card
+from limner.generate import Request, generate, to_image
+from limner.infotext import read_png, save_png
+from limner.methods.method import apply_weights
 from limner.weights import Weights
 
 NOISE_LEVELS = (0.1, 0.35, 0.6, 0.85)  # parts of the schedule at which predictions are compared
 
 
-class Lora:
-    """A LoRA file as a state of the model: `with lora.on(model): ...`."""
+class Learned:
+    """What a finished file of any kind teaches, as a state of the model: `with learned.on(model): ...`.
+
+    Prompts call an embedding by its keyword or by the name of its file.
+    """
 
     def __init__(self, path: Path, strength: float = 1.0) -> None:
-        """Raises UserError if it is no LoRA file."""
+        """Raises UserError if it is no file that Limner reads."""
         self.path = path
         self.strength = strength
         self.weights: Weights = load_weights(path)
 
-    def on(self, model: BaseModel) -> AbstractContextManager[None]:
-        tag = LoraTag(self.path.stem, self.strength, self.strength)
-        return applied(model, [UsedLora(tag, self.weights, "")])
+    @property
+    def keyword(self) -> str:
+        """The word that the file says it is called by; of an embedding, else its file's name; else nothing."""
+        said = self.weights.metadata.get("modelspec.trigger_phrase", "")
+        return said or (self.path.stem if self.weights.kind == "embedding" else "")
+
+    @property
+    def class_word(self) -> str:
+        """What the run card says that the subject is, or nothing."""
+        settings = self.run_card.get("settings")
+        return str(settings.get("class", "")) if isinstance(settings, dict) else ""
+
+    @property
+    def run_card(self) -> dict[str, Any]:
+        """What the file tells of its making; empty if nothing."""
+        return run_card(self.weights.metadata) or {}
+
+    @contextmanager
+    def on(self, model: BaseModel) -> Iterator[None]:
+        """The model as it is with the file; as it was afterwards. Raises UserError if the file does not fit."""
+        names = dict.fromkeys((self.keyword, self.path.stem)) if self.weights.kind == "embedding" else ("",)
+        with ExitStack() as undo:
+            for name in names:
+                called = replace(self.weights, name=name or self.weights.name)
+                undo.callback(apply_weights(model, called, self.strength, self.strength))
+            yield
 
 
 def draw(
-    model: BaseModel, prompts: Sequence[str], lora: Lora | None, request: Request
-) -> Iterator[tuple[str, list[Image.Image]]]:
-    """Each prompt, and its `request.count` pictures; their noise depends on the seed alone, so states compare."""
-    for prompt in prompts:
-        with lora.on(model) if lora else nullcontext():
-            pictures = generate(model, replace(request, prompt=prompt, batch_size=request.count))
-            yield prompt, [picture.image for picture in pictures]
+    model: BaseModel, prompts: Sequence[str], learned: Learned | None, request: Request, folder: Path | None = None
+) -> Iterator[list[Image.Image]]:
+    """The `request.count` pictures of each prompt; their noise depends on the seed alone, so states compare.
+
+    The model has the file until the last is drawn. In a folder, which must be of one state, they are kept as
+    PROMPT-SEED.png, and those that are there are not drawn again.
+    """
+    with ExitStack() as state:
+        is_on = learned is None
+        for number, prompt in enumerate(prompts):
+            wanted = replace(request, prompt=prompt, batch_size=request.count)
+            kept = None if folder is None else _kept(folder, number, wanted)
+            if kept is not None:
+                yield kept
+                continue
+            if learned is not None and not is_on:
+                state.enter_context(learned.on(model))
+                is_on = True
+            pictures = list(generate(model, wanted))
+            if folder is not None:
+                for picture in pictures:
+                    save_png(picture.image, picture.infotext, _path(folder, number, picture.seed))
+            yield [picture.image for picture in pictures]
+
+
+def _path(folder: Path, number: int, seed: int) -> Path:
+    return folder / f"{number:02d}-{seed}.png"
+
+
+def _kept(folder: Path, number: int, request: Request) -> list[Image.Image] | None:
+    """The pictures of a prompt, if all are there and say that they are of this request."""
+    images = []
+    for seed in range(request.seed, request.seed + request.count):
+        path = _path(folder, number, seed)
+        said = read_png(path) if path.exists() else None
+        if said is None or (said.prompt, said.settings.get("Seed")) != (request.prompt.strip(), str(seed)):
+            return None
+        if said.settings.get("Steps") != str(request.steps):
+            return None
+        with Image.open(path) as image:
+            images.append(image.convert("RGB"))
+    return images
 
 
 def real_square(picture: Picture, side: int) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import ClassVar
@@ -95,6 +96,24 @@ class Method(ABC):
 def methods() -> dict[str, type[Method]]:
     """Every method there is, by name: those of Limner and of any package with an entry point in "limner.methods"."""
     return {entry.name: entry.load() for entry in entry_points(group="limner.methods")}
+
+
+def apply_weights(
+    model: BaseModel, weights: Weights, unet_strength: float = 1.0, text_strength: float = 1.0
+) -> Callable[[], None]:
+    """Use finished weights of any kind, by a method that makes that kind, and the words that they bring along.
+
+    The function returned undoes it. Raises UserError, with the model untouched, if they do not fit.
+    """
+    ways = {method.kind: method for method in methods().values()}
+    if weights.kind not in ways:
+        raise UserError(f"no method here uses {weights.kind} weights; install the package that made the file")
+    with ExitStack() as undo:
+        undo.callback(ways[weights.kind].apply(model, weights, unet_strength, text_strength))
+        for name, vectors in weights.words.items():
+            if name not in model.words:  # a file of its own, or one in training, goes before
+                undo.callback(model.words.add(name, vectors))
+        return undo.pop_all().close
 
 
 def find_methods(names: str) -> dict[str, type[Method]]:
