@@ -12,7 +12,7 @@ import torch
 
 from limner.base import pocket
 from limner.base.model import BaseModel
-from limner.base.open import find_folder, open_base
+from limner.base.open import find_base, open_base
 from limner.config import Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.cache import encode_caption, encode_examples
@@ -167,7 +167,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     if settings.resolution is not None:
         buckets(settings.resolution)
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
-    find_folder(settings.base)
+    find_base(settings.base)
     device = choose_device(settings.device)
     folder = load_pictures(settings)
     for skipped in folder.skipped:
@@ -176,7 +176,8 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     problem = keyword_problem(settings.keyword, model.tokenize)
     if problem and folder.pictures:
         yield Warned(problem)
-    chosen = derive(settings, len(folder.pictures), model.resolution, device.type == "cpu")
+    rate = min(method.rate for method in find_methods(settings.method).values())
+    chosen = derive(settings, len(folder.pictures), model.resolution, device.type == "cpu", rate)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, folder, chosen)
     yield from _small_pictures(job)
@@ -288,7 +289,7 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}
-    values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.is_dir() else {}
+    values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.exists() else {}
     return TrainSettings.read(settings.model_dump(by_alias=True) | values, "the settings that were left open")
 
 
