@@ -74,11 +74,12 @@ class Warned:
 
 @dataclass(frozen=True)
 class Exported:
-    """The file is written, and verified for each of the readers."""
+    """The file is written, and verified for each of the readers. kind: of weights, as in limner.weights."""
 
     path: Path
     size_bytes: int
     readers: tuple[str, ...]
+    kind: str = "lora"
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,8 @@ def use_lora(model: BaseModel, tag: LoraTag, path: Path) -> UsedLora:
         raise UserError(
             f"{path} is an embedding, not a LoRA; give it with --embedding and say {path.stem} in the prompt"
         )
+    if weights.kind == "checkpoint":
+        raise UserError(f"{path} is a whole model, not a LoRA; give it with --base")
     if tag.rank is not None:
         weights = _cut(weights, tag.rank)
     return UsedLora(tag, weights, short_hash(path))
@@ -251,7 +253,7 @@ def _infotext(model: BaseModel, plan: Plan, seed: int) -> str:
         "Seed": seed,
         "Size": f"{plan.width}x{plan.height}",
         "Model hash": model.fingerprint[:10],
-        "Model": Path(model.name).name,
+        "Model": Path(model.name).name.removesuffix(".safetensors"),
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
         "RNG": "CPU",
         "Lora hashes": _hashes({used.tag.name: used.hash for used in plan.loras}),

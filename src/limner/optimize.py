@@ -34,9 +34,17 @@ def _prodigy(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     return Prodigy(groups, use_bias_correction=True, safeguard_warmup=True, d0=1e-4)
 
 
+def _adafactor(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    # Shazeer & Stern 2018 (arXiv 1804.04235): a row's and a column's mean square in place of a number for each weight,
+    # and no momentum. Its steps are relative to a tensor's size, but never to less than the second eps: at 1 the rate
+    # is AdamW's, and what starts from zero, as a LoRA's, can leave it.
+    return torch.optim.Adafactor(groups, eps=(None, 1.0))
+
+
 # AdamW's rate is for LoRA at alpha 1: 2.5e-4 at alpha = rank = 16, times sqrt(16). Prodigy finds its own.
 OPTIMIZERS = {
     "adamw": OptimizerEntry(_adamw, learning_rate=1e-3),
+    "adafactor": OptimizerEntry(_adafactor, learning_rate=1e-3),
     "prodigy": OptimizerEntry(_prodigy, learning_rate=1.0, one_rate=True),
 }
 

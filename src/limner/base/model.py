@@ -1,6 +1,7 @@
 """BaseModel: what every family of base models offers to training and to sampling alike."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,6 +57,7 @@ class BaseModel:
     alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon" or "v_prediction".
     scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration.
     words: what prompts can say beyond the vocabulary, for as long as a method or a request lends it.
+    source: the folder or file that it was opened from, None if it was not.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class BaseModel:
         tokenizer: CLIPTokenizerFast,
         scheduler_config: dict,
         alphas_cumprod: Tensor,
+        source: Path | None = None,
     ) -> None:
+        self.source = source
         self.family = family
         self.name = name
         self.fingerprint = fingerprint

@@ -1,4 +1,4 @@
-"""Open a base model by name: the pocket base, a diffusers folder, or a hub id whose files are already here."""
+"""Open a base model by name: the pocket base, a diffusers folder, a single file, or a hub id in the cache."""
 
 import contextlib
 import hashlib
@@ -6,18 +6,20 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from limner.base import pocket
+from limner.base import pocket, single
 from limner.base.attention import AttentionByShape
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, text_core
 from limner.base.sd1 import SD1
 from limner.errors import UserError
 from limner.files import sha256_file
@@ -28,36 +30,72 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> BaseModel:
     """Load a base model onto a device, without asking a hub for anything.
 
-    `name` is "pocket", a folder in diffusers' layout, or a hub id ("owner/name") that the hub's cache holds.
-    Raises UserError when it is none of these or a family that Limner does not know.
+    `name` is "pocket", a folder in diffusers' layout, a single file as base/single.py has it, or a hub id
+    ("owner/name") that the hub's cache holds. Raises UserError when it is none of these or a family that Limner does
+    not know.
     """
-    folder = find_folder(name)
-    check_family(folder)
+    source = find_base(name)
+    networks: dict[str, nn.Module] = {part: _network(source, part, dtype) for part in single.NETWORKS}
+    vocabulary = pocket.FOLDER if source.is_file() else source
     with _quiet():
-        networks = {
-            "unet": _load(UNet2DConditionModel, folder, "unet", dtype),
-            "vae": _load(AutoencoderKL, folder, "vae", dtype),
-            "text_encoder": _load(CLIPTextModel, folder, "text_encoder", dtype),
-        }
-        tokenizer = CLIPTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
-    scheduler = DDIMScheduler.from_config(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+        tokenizer = CLIPTokenizerFast.from_pretrained(vocabulary / "tokenizer", local_files_only=True)
+        scheduler = _scheduler(source)
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
     for part in ("unet", "vae"):
         networks[part].to(memory_format=memory_format)
     if device.type == "cpu":
-        networks["unet"].set_attn_processor(AttentionByShape())
+        unet: Any = networks["unet"]
+        unet.set_attn_processor(AttentionByShape())
     return BaseModel(
         family=SD1,
         name=str(name),
-        fingerprint=fingerprint(folder),
+        fingerprint=sha256_file(source) if source.is_file() else fingerprint(source),
         networks={part: network.to(device) for part, network in networks.items()},
         tokenizer=tokenizer,
         scheduler_config=dict(scheduler.config),
         alphas_cumprod=scheduler.alphas_cumprod.float(),
+        source=source,
     )
 
 
-def find_folder(name: str | Path) -> Path:
+def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
+    """A network's weights in float32 on the CPU, by limner.weights' paths: as their file has them, not as the model
+    computes. Raises UserError if the file is no longer there."""
+    if model.dtype == torch.float32 or model.source is None:
+        network = model.networks[part]
+    else:
+        network = _network(find_base(model.source), part, torch.float32)
+    return {name: tensor.float().cpu() for name, tensor in text_core(network).state_dict().items()}
+
+
+def _network(source: Path, part: str, dtype: torch.dtype) -> nn.Module:
+    """A network on the CPU, of a folder or a single file."""
+    with _quiet():
+        if source.is_file():
+            return single.load_network(source, part, single.read_configs(source), dtype)
+        return _load(single.NETWORKS[part], source, part, dtype)
+
+
+def _scheduler(source: Path) -> DDIMScheduler:
+    if source.is_file():
+        return single.scheduler(single.read_configs(source))
+    return DDIMScheduler.from_config(json.loads((source / "scheduler" / "scheduler_config.json").read_text()))
+
+
+def find_base(name: str | Path) -> Path:
+    """The folder or file that a name stands for, found to be of a known family. Raises UserError."""
+    path = Path(name).expanduser()
+    if str(name) != pocket.NAME and path.is_file():
+        if path.suffix != ".safetensors":
+            raise UserError(f"the base {path} is a file of a kind that Limner does not read; use a .safetensors file")
+        single.read_configs(path)
+        return path
+    folder = _find_folder(name)
+    check_family(folder)
+    return folder
+
+
+def _find_folder(name: str | Path) -> Path:
     """The diffusers folder that a name stands for."""
     if str(name) == pocket.NAME:
         return pocket.FOLDER
@@ -66,13 +104,11 @@ def find_folder(name: str | Path) -> Path:
         if not (path / "model_index.json").is_file():
             raise UserError(f"the base {path} is not in diffusers' layout: it has no model_index.json")
         return path
-    if path.is_file():
-        raise UserError(f"the base {path} is a single file; give a diffusers folder or a hub id, or use --base pocket")
     try:
         return Path(snapshot_download(str(name), local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise UserError(
-            f"no base model {str(name)!r}: it is neither a folder nor in the hub's cache on this machine; "
+            f"no base model {str(name)!r}: it is neither a file or folder nor in the hub's cache on this machine; "
             "give a diffusers folder, or use --base pocket"
         ) from error
 

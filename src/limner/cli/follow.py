@@ -74,7 +74,7 @@ def _tell(event: Event, output: Output, result: Followed) -> None:
             output.say(f"preview: {path}")
         case Measured(_, name, value):
             result.measured[name] = value
-        case Exported(path, size, readers):
+        case Exported(path, size, readers, _):
             result.exported = event
             output.say(f"{path.name}: {megabytes(size)}, verified for {', '.join(readers)}")
         case Done(_, reason):

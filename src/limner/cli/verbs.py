@@ -22,7 +22,7 @@ from limner.config import (
     TrainSettings,
     read_training,
 )
-from limner.events import Event
+from limner.events import Event, Exported
 
 __all__ = ["SETTINGS"]
 
@@ -51,7 +51,7 @@ def check(settings: CheckSettings, output: Output) -> dict:
 
 @verb(TrainSettings, "images", configurable=True)
 def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRun = False, rank: Rank = None) -> dict:
-    """Learn a subject or style from a folder of pictures, and write it as a LoRA file."""
+    """Learn a subject or style from a folder of pictures, and write it as a file that other programs load."""
     if rank is not None:
         values.setdefault(str(values.get("method", Learning.model_fields["method"].default)), {})["rank"] = rank
     settings, table = read_training(values, origin)
@@ -88,7 +88,7 @@ def _train(events: Generator[Event, None, None], output: Output) -> dict:
         raise Interrupted(message, run=str(result.run), step=result.step, resume=command) from None
     assert result.exported is not None
     path = result.exported.path
-    output.say(f"done in {duration(time.monotonic() - began)}; use it in prompts as <lora:{path.stem}:1>")
+    output.say(f"done in {duration(time.monotonic() - began)}; {_use(result.exported)}")
     output.result(str(path))
     return {
         "file": str(path),
@@ -104,6 +104,13 @@ def _train(events: Generator[Event, None, None], output: Output) -> dict:
         "previews": [str(preview) for preview in result.previews],
         "warnings": result.warnings,
     }
+
+
+def _use(exported: Exported) -> str:
+    """What to do with a finished file."""
+    path = exported.path
+    ways = {"checkpoint": f"use it with --base {quoted(path)}", "embedding": f"say {path.stem} in a prompt"}
+    return ways.get(exported.kind, f"use it in prompts as <lora:{path.stem}:1>")
 
 
 def _predict(events: Generator[Event, None, None], output: Output) -> dict:

@@ -93,7 +93,9 @@ class Learning(Settings):
     )
     steps: int | None = Field(None, ge=1, le=1_000_000, description="Optimizer steps.")
     batch_size: int | None = Field(None, ge=1, le=1024, description="Pictures in a batch.")
-    optimizer: Literal["adamw", "prodigy"] = Field("adamw", description="Prodigy finds its own learning rate.")
+    optimizer: Literal["adamw", "adafactor", "prodigy"] = Field(
+        "adamw", description="Adafactor needs least memory, Prodigy finds its own learning rate."
+    )
     learning_rate: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Size of the steps at their largest."
     )

@@ -11,6 +11,7 @@ from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.files import atomic_path
 from limner.formats import pickled
+from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
 from limner.formats.embedding import Embedding
 from limner.formats.header import SUFFIX, read_header
@@ -26,7 +27,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-DEFAULT_FORMATS = {"lora": Kohya.name, "embedding": Embedding.name}  # of each kind of weights
+DEFAULT_FORMATS = {
+    "lora": Kohya.name,
+    "embedding": Embedding.name,
+    "checkpoint": Checkpoint.name,
+}  # of each kind of weights
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,11 @@ def formats() -> dict[str, Any]:
     """Every format by name: those built in, and those that other packages register as `limner.formats`.
 
     A format has `sniff(header) -> bool` and `load(path) -> Weights`; one that can write also has
-    `serialize(weights, name, dtype) -> bytes`, and may have a `verify` of its own, as that for LoRAs.
+    `serialize(weights, name, dtype) -> bytes`, or `write(weights, path, name, dtype)` for files too large to be whole
+    in memory, and may have a `verify` of its own, as that for LoRAs.
     """
     found = {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
-    return found | {each.name: each for each in (Kohya, Dotted, Embedding)}
+    return found | {each.name: each for each in (Kohya, Dotted, Embedding, Checkpoint)}
 
 
 def save_weights(
@@ -62,25 +68,28 @@ def save_weights(
     Raises UserError for a path that cannot be written or does not end in .safetensors, for weights that the format
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
     """
-    writers = {name: each for name, each in formats().items() if hasattr(each, "serialize")}
+    writers = {name: each for name, each in formats().items() if hasattr(each, "serialize") or hasattr(each, "write")}
     format = format or DEFAULT_FORMATS[weights.kind]
     if format not in writers:
         raise UserError(f"no format {format!r} to write {path} in; use {' or '.join(writers)}")
     if path.suffix != SUFFIX:
         raise UserError(f"{path} does not end in {SUFFIX}, by which other programs find it; use {path.stem}{SUFFIX}")
-    data = writers[format].serialize(weights, path.stem, dtype)
-    verify_it = getattr(writers[format], "verify", verify)
+    writer = writers[format]
+    verify_it = getattr(writer, "verify", verify)
     try:
         with atomic_path(path) as temporary:
-            temporary.write_bytes(data)
+            if hasattr(writer, "write"):
+                writer.write(weights, temporary, path.stem, dtype)
+            else:
+                temporary.write_bytes(writer.serialize(weights, path.stem, dtype))
             reports = [] if model is None else verify_it(temporary, model, weights, str(path))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
-    return Saved(path, len(data), reports)
+    return Saved(path, path.stat().st_size, reports)
 
 
 def load_weights(path: Path) -> Weights:
-    """Read a LoRA or embedding of any known layout, told by its contents; UserError, with the reason, if it is none."""
+    """Read a file of any known layout, told by its contents; UserError, with the reason, if it is of none."""
     if pickled.is_pickle(path):
         return pickled.load(path)
     header = read_header(path)
@@ -88,6 +97,6 @@ def load_weights(path: Path) -> Weights:
         if format.sniff(header):
             return format.load(path)
     raise UserError(
-        f"{path} is not a LoRA or embedding that Limner reads (it looks like: {kind(header)}); "
+        f"{path} is not a LoRA, embedding or checkpoint that Limner reads (it looks like: {kind(header)}); "
         "use one of kohya's or diffusers' layout"
     )

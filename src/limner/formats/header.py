@@ -1,7 +1,8 @@
 """The safetensors container: its header read with bounds before anything in it is believed, and bytes that repeat."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from limner.errors import UserError
 
 MAX_HEADER_BYTES = 16 * 2**20  # the container allows 100 MB: enough to exhaust memory with entries of a few bytes each
+DTYPE_NAMES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
 SUFFIX = ".safetensors"  # the ending by which every other program finds and opens the file
 
 
@@ -79,6 +81,34 @@ def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byt
     header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the first tensor starts at a multiple of 8
     return len(header).to_bytes(8, "little") + header + plain[8 + length :]
+
+
+def write_tensors(
+    path: Path,
+    tensors: Iterable[tuple[str, Tensor]],
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: torch.dtype,
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a safetensors file a tensor at a time: contiguous ones on the CPU, of one dtype, in the order of `shapes`'
+    sorted names. It is what `serialize` would give, without ever being whole in memory."""
+    entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    at = 0
+    for name in sorted(shapes):
+        end = at + math.prod(shapes[name]) * dtype.itemsize
+        entries[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shapes[name]), "data_offsets": [at, end]}
+        at = end
+    header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        for _, tensor in tensors:
+            stream.write(raw_bytes(tensor))
+
+
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """A contiguous CPU tensor's bytes, not copied."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def all_finite(tensors: Mapping[str, Tensor]) -> bool:

@@ -37,12 +37,14 @@ def kind(header: Header) -> str:
 
 
 def naming(header: Header) -> str:
-    """ "kohya", "diffusers" (dotted paths, PEFT's too), or "other"."""
+    """ "kohya", "diffusers" (dotted paths, PEFT's too), "original" (Stable Diffusion's first release), or "other"."""
     layers = [name for name in header.shapes if not name.startswith(BUNDLE)]
     if layers and all(_KOHYA.match(name) for name in layers):
         return "kohya"
     if layers and all(name.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for name in layers):
         return "diffusers"
+    if any(name.startswith("model.diffusion_model.") for name in layers):
+        return "original"
     return "other"
 
 
@@ -61,7 +63,7 @@ def family(header: Header) -> str:
     for name, shape in header.shapes.items():
         if (
             re.search(r"attn2[._](processor\.)?to_k", name)
-            and re.search(r"down\.weight$|lora_A", name)
+            and re.search(r"down\.weight$|lora_A|attn2\.to_k\.weight$", name)
             and len(shape) > 1
         ):
             return _TEXT_WIDTHS.get(shape[1], "sd1")

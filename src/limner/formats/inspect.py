@@ -1,6 +1,7 @@
 """What a file is: kind, family, size, keyword, training record and hashes, without loading its weights."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,22 @@ from limner.formats.header import read_header, read_tensors
 from limner.formats.identify import family, kind, naming
 from limner.formats.metadata import run_card
 
+_PARTS = {
+    "model.diffusion_model.": "unet",
+    "first_stage_model.": "vae",
+    "cond_stage_model.": "text_encoder",
+    "conditioner.": "text_encoder",
+}
 _DOWN = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A file's facts. ranks, alphas: {value: number of modules}. modules: {network: number of modules}.
+    """A file's facts. ranks, alphas: {value: number of modules}. modules: {network: number of modules, or of a
+    checkpoint's tensors}.
 
-    webui_hash: what A1111 shows, which believes the file's own `sshs_model_hash`; hash_matches: whether that is true,
-    None if the file claims none.
+    webui_hash: what A1111 shows, which of a LoRA believes the file's own `sshs_model_hash`; hash_matches: whether that
+    is true, None if the file claims none.
     """
 
     path: str
@@ -59,16 +67,22 @@ def inspect(path: Path) -> Summary:
         keyword=header.metadata.get("modelspec.trigger_phrase"),
         ranks=dict(Counter(shape[0] for shape in downs.values() if shape)),
         alphas=dict(Counter(round(float(alpha), 6) for alpha in alphas.values() if alpha.numel() == 1)),
-        modules=dict(Counter(_network(name) for name in downs)),
+        modules=dict(Counter(map(_network, downs)) or _parts(header.shapes)),
         dtypes=dict(Counter(header.dtypes.values())),
         metadata=dict(sorted(header.metadata.items())),
         run_card=run_card(header.metadata),
         sha256=hashes.sha256,
         autov2=hashes.autov2,
         autov3=hashes.autov3,
-        webui_hash=(claimed or hashes.tensors)[:12],
+        webui_hash=hashes.autov2 if kind(header) == "checkpoint" else (claimed or hashes.tensors)[:12],
         hash_matches=None if claimed is None else claimed == hashes.tensors,
     )
+
+
+def _parts(names: Iterable[str]) -> Counter[str]:
+    """How many of a checkpoint's tensors each network has."""
+    found = (part for name in names for prefix, part in _PARTS.items() if name.startswith(prefix))
+    return Counter(found)
 
 
 def _network(name: str) -> str:

@@ -11,7 +11,7 @@ from limner.errors import UserError
 from limner.weights import Weights
 
 RUN_CARD = "limner.run_card"
-ARCHITECTURES = {"lora": "lora", "embedding": "textual-inversion"}  # the model spec's words
+ARCHITECTURES = {"lora": "/lora", "embedding": "/textual-inversion", "checkpoint": ""}  # the model spec's words
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def complete(weights: Weights, family: Family, name: str) -> dict[str, str]:
         "ss_output_name": name,
         **(_network(weights) if weights.kind == "lora" else {}),
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{family.modelspec}/{ARCHITECTURES[weights.kind]}",
+        "modelspec.architecture": f"{family.modelspec}{ARCHITECTURES[weights.kind]}",
         "modelspec.implementation": "diffusers",
         "modelspec.title": name,
         "modelspec.resolution": f"{family.resolution}x{family.resolution}",

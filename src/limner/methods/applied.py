@@ -76,6 +76,12 @@ def write_sum(weight: Tensor, original: Tensor, parts: Iterable[Part]) -> None:
     for down, up, scale in parts:
         low, high = (t.to(total.device, torch.float32).flatten(1) for t in (down, up))
         total = torch.addmm(total, high, low, alpha=scale)
+    write_rounded(weight, total)
+
+
+@torch.no_grad()
+def write_rounded(weight: Tensor, total: Tensor) -> None:
+    """Set `weight` to float32 numbers `total` of as many elements, which are lost; dithered as `write_sum` says."""
     if weight.dtype in _DROPPED_BITS:
         total = total.contiguous()
         bits = total.view(torch.int32)
@@ -83,7 +89,7 @@ def write_sum(weight: Tensor, original: Tensor, parts: Iterable[Part]) -> None:
         size = 1 << (bits.numel() - 1).bit_length()
         bits += _dither(size, dropped, bits.device)[: bits.numel()].view(bits.shape)
         bits &= -1 << dropped
-    weight.copy_(total.view(weight.shape))
+    weight.copy_(total.reshape(weight.shape))
 
 
 @functools.lru_cache(maxsize=16)
@@ -107,6 +113,11 @@ def network_root(model: BaseModel, network: str) -> nn.Module | None:
     """The module in which a neutral name's path starts, or None for a network that the base does not have."""
     root = model.networks.get(network)
     return text_core(root) if root is not None and network.startswith("text_encoder") else root
+
+
+def in_use(root: nn.Module) -> bool:
+    """Whether something is applied to a layer of a network."""
+    return any(hasattr(module, _NOTE) for module in root.modules())
 
 
 def weight_of(module: nn.Module) -> Tensor:

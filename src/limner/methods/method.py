@@ -36,12 +36,14 @@ class Method(ABC):
     Config: the class of its settings; a field without a default has `examples`, of which tests take the first.
     kind: the kind of Weights that it makes. from_run: {a field of Config: the run's setting that stands in for it where
     it is left open}. needs_images: False if its loss takes nothing but the size from a batch.
+    rate: its usual learning rate, in units of a LoRA's.
     """
 
     Config: ClassVar[type[Settings]]
     kind: ClassVar[str]
     from_run: ClassVar[Mapping[str, str]] = {}
     needs_images: ClassVar[bool] = True
+    rate: ClassVar[float] = 1.0
 
     @abstractmethod
     def __init__(self, config: Settings) -> None: ...
@@ -121,7 +123,13 @@ def find_methods(names: str) -> dict[str, type[Method]]:
     parts = names.split("+")
     if len(set(parts)) < len(parts):
         raise UserError(f"the method {names!r} names {max(parts, key=parts.count)} twice; say it once")
-    return {name: find_method(name) for name in parts}
+    found = {name: find_method(name) for name in parts}
+    kinds = {method.kind: name for name, method in found.items()}
+    if {"checkpoint", "lora"} <= kinds.keys():
+        raise UserError(
+            f"the methods {kinds['checkpoint']} and {kinds['lora']} would move the same layers; use one of them"
+        )
+    return found
 
 
 def loss_of(methods: Sequence[Method]) -> Loss:

@@ -7,8 +7,13 @@ from limner.optimize import OPTIMIZERS
 SMALL = 256  # pixels: up to here a base is small enough for large batches on any machine
 
 
-def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool) -> list[Chosen]:
-    """A value for each setting that is None, in an order in which each can rest on those before."""
+def derive(
+    settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool, rate: float = 1.0
+) -> list[Chosen]:
+    """A value for each setting that is None, in an order in which each can rest on those before.
+
+    rate: the method's usual learning rate, in units of a LoRA's.
+    """
     resolution = settings.resolution or base_resolution
     small = resolution <= SMALL
     views = _views(small, pictures)
@@ -26,9 +31,7 @@ def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu:
         ),
         Chosen("batch_size", batch, f"pictures of {resolution} pixels are {'small' if small else 'large'}"),
         Chosen("steps", steps, f"{pictures or 'its own'} pictures at this size want to be seen {views:,} times in all"),
-        Chosen(
-            "learning_rate", OPTIMIZERS[settings.optimizer].learning_rate, f"{settings.optimizer} does well with it"
-        ),
+        _learning_rate(settings, rate),
         Chosen("warmup_steps", min(steps // 20, 100), "it is a twentieth of the steps, at most 100"),
         Chosen(
             "previews", 4 if patient else 1, f"one takes {'seconds' if patient else 'a minute or more'} on this machine"
@@ -37,6 +40,16 @@ def derive(settings: TrainSettings, pictures: int, base_resolution: int, on_cpu:
     ]
     unused = {"preview_prompt"} if settings.previews == 0 else set()
     return [each for each in choices if getattr(settings, each.name) is None and each.name not in unused]
+
+
+def _learning_rate(settings: TrainSettings, rate: float) -> Chosen:
+    optimizer = OPTIMIZERS[settings.optimizer]
+    reason = f"{settings.optimizer} does well with it"
+    if optimizer.one_rate or rate == 1:
+        return Chosen("learning_rate", optimizer.learning_rate, reason)
+    return Chosen(
+        "learning_rate", optimizer.learning_rate * rate, f"{reason} on what the method {settings.method} moves"
+    )
 
 
 def _crops(small: bool, on_cpu: bool, pictures: int, views: int) -> int:

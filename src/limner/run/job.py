@@ -12,7 +12,7 @@ import torch
 
 from limner.base import pocket
 from limner.base.model import BaseModel
-from limner.base.open import find_folder, open_base
+from limner.base.open import find_base, open_base
 from limner.config import Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.cache import encode_caption, encode_examples
@@ -199,7 +199,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     if settings.resolution is not None:
         buckets(settings.resolution)
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
-    find_folder(settings.base)
+    find_base(settings.base)
     device = choose_device(settings.device)
     data = load_data(settings, dataset)
     yield from remarks(data)
@@ -207,7 +207,8 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
-    chosen = [*told, *derive(settings, len(data.taught), model.resolution, device.type == "cpu")]
+    rate = min(method.rate for method in find_methods(settings.method).values())
+    chosen = [*told, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rate)]
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
@@ -305,7 +306,7 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}
-    values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.is_dir() else {}
+    values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.exists() else {}
     return TrainSettings.read(settings.model_dump(by_alias=True) | values, "the settings that were left open")
 
 

@@ -88,7 +88,8 @@ def export(job: Job, weights: Weights, path: Path, shown: Path, loss: float | No
     """Write and verify a file at `path`, and speak of it as `shown`; it tells of the programs that read all of it."""
     weights.metadata |= describe(job, loss).metadata(job.model.family)
     saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
-    return Exported(shown, saved.size_bytes, tuple(each.reader for each in saved.reports if not each.unmatched))
+    readers = tuple(each.reader for each in saved.reports if not each.unmatched)
+    return Exported(shown, saved.size_bytes, readers, weights.kind)
 
 
 def _learn(

@@ -1,0 +1,220 @@
+"""Full fine-tuning: every weight of the UNet, and of the text encoder on request; with class images it is DreamBooth
+(Ruiz et al. 2022, arXiv 2208.12242).
+
+The weights that learn are float32 masters of the file's own precision. The model computes with them rounded to its
+dtype, by the dithering of `applied.write_rounded`: in bfloat16 a step of 1e-5 is far below a unit of a weight of 0.02,
+and rounded to nearest nothing would ever be learned.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from limner.base import single
+from limner.base.model import BaseModel
+from limner.base.open import full_precision
+from limner.config import Settings
+from limner.errors import UserError
+from limner.methods import applied
+from limner.methods.lora import TEXT_LR_SCALE
+from limner.methods.method import Method, ParamGroup
+from limner.weights import Weights
+
+TEXT = "text_encoder"
+UPDATES, AVERAGE = "ema.updates", "ema."  # names in a run's state
+
+
+class FullConfig(Settings):
+    """What of the model is trained."""
+
+    text_encoder: bool = Field(False, description="Train the text encoder's layers too, though not its vocabulary.")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Export a running average of the weights that keeps this share a step, as in 0.99; 0 for none.",
+    )
+
+
+@dataclass
+class Master:
+    """One tensor of the model and the float32 weights behind it, a matrix (out, all else) or a vector: so a factored
+    optimizer finds rows and columns, and all that reads its numbers in a row is independent of the memory format."""
+
+    parameter: nn.Parameter
+    weights: nn.Parameter
+    original: Tensor
+    hook: Any = None
+    average: Tensor | None = field(default=None)
+
+    @staticmethod
+    def of(parameter: nn.Parameter, full: Tensor) -> "Master":
+        matrix = full.flatten(1) if full.dim() > 1 else full
+        held = nn.Parameter(matrix.to(parameter.device, torch.float32, copy=True).contiguous())
+        return Master(parameter, held, parameter.detach().clone())
+
+    def attach(self) -> None:
+        self.parameter.requires_grad_(True)
+        self.hook = self.parameter.register_post_accumulate_grad_hook(self._take)
+        self.write()
+
+    def _take(self, parameter: Tensor) -> None:
+        """Move a gradient to the master at once, so that no two copies of all of them are ever held."""
+        assert parameter.grad is not None
+        grad = parameter.grad.float().reshape(self.weights.shape)
+        self.weights.grad = grad if self.weights.grad is None else self.weights.grad + grad
+        parameter.grad = None
+
+    def write(self) -> None:
+        applied.write_rounded(self.parameter.detach(), self.weights.detach().clone())
+
+    @torch.no_grad()
+    def detach(self) -> None:
+        if self.hook is not None:
+            self.hook.remove()
+            self.hook = None
+            self.parameter.requires_grad_(False)
+            self.parameter.grad = None
+            self.parameter.copy_(self.original)
+
+
+class Full(Method):
+    """The UNet's weights themselves, and the text encoder's on request."""
+
+    Config = FullConfig
+    kind = "checkpoint"
+    rate = 0.1
+
+    def __init__(self, config: FullConfig) -> None:
+        self.config = config
+        self.masters: dict[str, Master] = {}
+        self._model: BaseModel | None = None
+        self._updates = torch.zeros((), dtype=torch.int64)
+
+    @property
+    def trains_text(self) -> bool:
+        return self.config.text_encoder
+
+    def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
+        networks = ["unet", TEXT] if self.config.text_encoder else ["unet"]
+        roots = {network: applied.network_root(model, network) for network in networks}
+        if any("forward" in module.__dict__ for module in roots["unet"].modules()):  # type: ignore[union-attr]
+            raise UserError("two methods would train the same layers; use one of them")
+        self._model = model
+        self.masters = {}
+        groups = []
+        for network in networks:
+            full = full_precision(model, network)
+            own = {path: Master.of(p, full[path]) for path, p in _trained(network, roots[network])}
+            self.masters |= {f"{network}.{path}": master for path, master in own.items()}
+            scale = TEXT_LR_SCALE if network == TEXT else 1.0
+            groups.append(ParamGroup(network, [master.weights for master in own.values()], scale))
+        for master in self.masters.values():
+            master.average = master.weights.detach().clone() if self.config.ema else None
+            master.attach()
+        return groups
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        self._updates += 1
+        # a young average is of what there is, not mostly of the base (as in Karras et al. 2022)
+        keep = min(self.config.ema, float((1 + self._updates) / (10 + self._updates)))
+        for master in self.masters.values():
+            if master.average is not None:
+                master.average.lerp_(master.weights, 1 - keep)
+            master.write()
+
+    def detach(self) -> None:
+        for master in self.masters.values():
+            master.detach()
+
+    def weights(self) -> Weights:
+        """The whole model, for a checkpoint holds all of it: what was trained, and the rest as the base has it."""
+        model = self._model
+        assert model is not None
+        tensors: dict[str, Tensor] = {}
+        for network in (each for each in single.NETWORKS if each != "unet"):  # which is trained to the last weight
+            for path, tensor in full_precision(model, network).items():
+                tensors[f"{network}.{path}"] = tensor.clone()
+        for name, master in self.masters.items():
+            learned = master.weights.detach() if master.average is None else master.average
+            tensors[name] = learned.cpu().clone().reshape(master.parameter.shape)
+        return Weights("checkpoint", model.family.name, tensors, {single.ARCHITECTURE: single.describe(model)})
+
+    def state(self) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {name: master.weights for name, master in self.masters.items()}
+        if self.config.ema:
+            tensors |= {f"{AVERAGE}{name}": m.average for name, m in self.masters.items() if m.average is not None}
+            tensors[UPDATES] = self._updates
+        return tensors
+
+    @torch.no_grad()
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        own = self.state()
+        if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
+            raise UserError("the saved weights are of other settings or another base; start a new run")
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+        for master in self.masters.values():
+            master.write()
+
+    @staticmethod
+    def apply(
+        model: BaseModel, weights: Weights, unet_strength: float = 1.0, text_strength: float = 1.0
+    ) -> Callable[[], None]:
+        """Put a checkpoint's weights in the place of the model's; a strength of 0 is the model itself, others go
+        that share of the way. A network that the checkpoint shares with the model is not touched.
+
+        What is applied later is to be undone earlier. Raises UserError, with the model untouched, if it does not fit.
+        """
+        found = _places(model, weights)
+        originals: list[tuple[Tensor, Tensor]] = []
+        for network, pairs in found.items():
+            strength = text_strength if network.startswith(TEXT) else unet_strength
+            if strength == 0 or all(torch.equal(new.to(old), old) for old, new in pairs):
+                continue
+            for old, new in pairs:
+                originals.append((old, old.clone()))
+                applied.write_rounded(old, torch.lerp(old.float(), new.to(old.device, torch.float32), strength))
+
+        def undo() -> None:
+            for place, original in originals:
+                place.copy_(original)
+            originals.clear()
+
+        return undo
+
+
+def _trained(network: str, root: nn.Module | None) -> Iterator[tuple[str, nn.Parameter]]:
+    """A network's weights that learn; the vocabulary is left alone, as a word of it would change in every prompt."""
+    assert root is not None
+    for path, parameter in root.named_parameters():
+        if not (network == TEXT and path.startswith("embeddings.")):
+            yield path, parameter
+
+
+def _places(model: BaseModel, weights: Weights) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    """(the model's tensor, the checkpoint's) of each network. Raises UserError unless they fit."""
+    if weights.kind != "checkpoint":
+        raise UserError(f"the file holds {weights.kind} weights, not a checkpoint; use it as what it is")
+    if weights.family != model.family.name:
+        raise UserError(f"the checkpoint is for {weights.family}, but {model.name} is {model.family.name}")
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for network in model.networks:
+        root = applied.network_root(model, network)
+        assert root is not None
+        if applied.in_use(root):
+            raise UserError("a checkpoint cannot take the place of a model that has LoRAs in it; take them out first")
+        for path, tensor in root.state_dict().items():
+            new = weights.tensors.get(f"{network}.{path}")
+            if new is None or new.shape != tensor.shape:
+                raise UserError(
+                    f"the checkpoint does not fit the base {model.name}: its {network}.{path} is missing or of another "
+                    "shape; use it as a base of its own"
+                )
+            found.setdefault(network, []).append((tensor, new))
+    return found
