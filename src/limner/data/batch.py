@@ -10,24 +10,55 @@ from limner.base.model import Conditioning
 
 
 @dataclass(frozen=True)
+class Known:
+    """What a network should answer to latents that are noisy already, (4, h/8, w/8) float32, at a timestep."""
+
+    timestep: int
+    answer: Tensor
+
+
+@dataclass(frozen=True)
 class Example:
     """One crop ready for training: scaled latents (4, h/8, w/8) float32 on the CPU, its caption, and the caption's
-    conditioning (batch of 1) unless the text encoder is trained; `weight` scales its loss."""
+    conditioning (batch of 1) unless the text encoder is trained; `weight` scales its loss. known: of latents that are
+    noisy already, what to predict."""
 
     latents: Tensor
     caption: str
     conditioning: Conditioning | None
     weight: float = 1.0
+    known: Known | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one size: latents (batch, 4, h/8, w/8), captions, conditioning or None, weights (batch,) float32."""
+    """Examples of one size: latents (batch, 4, h/8, w/8), captions, conditioning or None, weights (batch,) float32.
+
+    timesteps (known,) and answers (known, 4, h/8, w/8): of the last examples, whose latents are noisy already.
+    """
 
     latents: Tensor
     captions: list[str]
     conditioning: Conditioning | None
     weights: Tensor
+    timesteps: Tensor | None = None
+    answers: Tensor | None = None
+
+
+def collate(examples: list[Example]) -> Batch:
+    """One batch of examples; those with a known answer go last."""
+    told = [example.conditioning for example in examples if example.conditioning is not None]
+    known = [example.known for example in examples if example.known is not None]
+    if known and any(example.known is None for example in examples[-len(known) :]):
+        raise ValueError("examples with a known answer go last")
+    return Batch(
+        latents=torch.stack([example.latents for example in examples]),
+        captions=[example.caption for example in examples],
+        conditioning=Conditioning.stack(told) if told else None,
+        weights=torch.tensor([example.weight for example in examples], dtype=torch.float32),
+        timesteps=torch.tensor([each.timestep for each in known]) if known else None,
+        answers=torch.stack([each.answer for each in known]) if known else None,
+    )
 
 
 class Batches:
@@ -75,21 +106,18 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, from 0."""
+        return collate(self.examples_at(step))
+
+    def examples_at(self, step: int) -> list[Example]:
+        """The examples of a step, from 0, some with the caption left empty."""
         rng = random.Random(f"caption dropout {self.seed} {step}")
         chosen = [self.examples[index] for index in self.indices_at(step)]
-        examples = [
+        return [
             replace(example, caption="", conditioning=self.empty if example.conditioning is not None else None)
             if rng.random() < self.dropout
             else example
             for example in chosen
         ]
-        told = [example.conditioning for example in examples if example.conditioning is not None]
-        return Batch(
-            latents=torch.stack([example.latents for example in examples]),
-            captions=[example.caption for example in examples],
-            conditioning=Conditioning.stack(told) if told else None,
-            weights=torch.tensor([example.weight for example in examples], dtype=torch.float32),
-        )
 
     def _parts(self, count: int) -> int:
         return -(-count // self.batch_size)

@@ -3,7 +3,7 @@
 import platform
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from limner.data.cache import encode_caption, encode_examples
 from limner.data.caption import caption_for, keyword_problem
 from limner.data.crop import buckets, crops_for, enlarged
 from limner.data.folder import ImageFolder, Picture, load_folder
+from limner.data.prior import WithPrior
 from limner.device import choose_device, choose_dtype
 from limner.diffusion import Objective, signal_levels
 from limner.errors import UserError
@@ -30,7 +31,8 @@ from limner.methods.method import Method, find_method, find_methods
 from limner.named import PromptFiles
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
-from limner.train import Plan
+from limner.run.prior import load_class, prior_examples
+from limner.train import BatchSource, Plan
 from limner.weights import Weights
 
 # Where the webui looks for a kind of file, below its models folder.
@@ -48,6 +50,7 @@ class Job:
     pictures: list[Picture]
     captions: list[str]
     chosen: list[Chosen]
+    class_pictures: list[Picture] = field(default_factory=list)  # the person's own
 
     @property
     def out(self) -> Path:
@@ -71,9 +74,10 @@ class Job:
     def record(self) -> Record:
         together = zip(self.pictures, self.captions, strict=True)
         sources = [Source(picture.path.name, picture.sha256, caption) for picture, caption in together]
+        of_class = [Source(each.path.name, each.sha256, each.caption or "") for each in self.class_pictures]
         libraries = ("limner", "torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
         versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
-        return Record(self.model.fingerprint, sources, versions)
+        return Record(self.model.fingerprint, sources, versions, of_class)
 
     @property
     def trains_text(self) -> bool:
@@ -90,14 +94,17 @@ class Job:
         assert self.settings.crops is not None
         return self.settings.resolution, self.settings.crops, self.settings.seed
 
-    def encode(self) -> Generator[Prepared, None, Batches]:
+    def encode(self) -> Generator[Prepared, None, BatchSource]:
         """The batches of the run, from the cache as far as it goes."""
         total = self.num_examples
         examples: list[Example] = []
         for example in self.examples(self.pictures, self.captions):
             examples.append(example)
             yield Prepared(len(examples), total)
-        return self.batches(examples)
+        prior = yield from prior_examples(
+            self.model, self.settings, self.class_pictures, examples, self.objective, self.trains_text
+        )
+        return self.batches(examples, prior)
 
     def examples(self, pictures: list[Picture], captions: list[str]) -> Iterator[Example]:
         settings, text = self.settings, not self.trains_text
@@ -106,13 +113,16 @@ class Job:
             self.model, pictures, captions, *self._crops, cache_dir=cache, text=text, clip_skip=settings.clip_skip
         )
 
-    def batches(self, examples: list[Example]) -> Batches:
+    def batches(self, examples: list[Example], prior: list[Example]) -> BatchSource:
+        """Batches of the examples, with those of the class beside them if there are any."""
         settings = self.settings
         assert settings.batch_size is not None
         empty = None
         if settings.caption_dropout and not self.trains_text:
             empty = encode_caption(self.model, "", settings.cache / "examples", settings.clip_skip)
-        return Batches(examples or self._blanks(), settings.batch_size, settings.seed, settings.caption_dropout, empty)
+        examples = examples or self._blanks()
+        own = Batches(examples, settings.batch_size, settings.seed, settings.caption_dropout, empty)
+        return WithPrior(own, prior, settings.prior_weight) if prior else own
 
     def _blanks(self) -> list[Example]:
         """As many empty examples as a batch has, for a method that needs no pictures."""
@@ -176,8 +186,8 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     problem = keyword_problem(settings.keyword, model.tokenize)
     if problem and folder.pictures:
         yield Warned(problem)
-    rate = min(method.rate for method in find_methods(settings.method).values())
-    chosen = derive(settings, len(folder.pictures), model.resolution, device.type == "cpu", rate)
+    rates = min(method.rates for method in find_methods(settings.method).values())
+    chosen = derive(settings, len(folder.pictures), model.resolution, device.type == "cpu", rates)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, folder, chosen)
     yield from _small_pictures(job)
@@ -197,6 +207,8 @@ def load_pictures(settings: TrainSettings) -> ImageFolder:
         return load_folder(settings.images)
     if settings.images is not None:
         raise UserError(f"the method {settings.method} learns from prompts alone; leave {settings.images} out")
+    if settings.prior != "none":
+        raise UserError(f"the method {settings.method} learns from prompts alone; leave --prior {settings.prior} out")
     return ImageFolder(Path(), [], [])
 
 
@@ -207,7 +219,7 @@ def assemble(
     captions = [
         caption_for(picture, settings.keyword, settings.class_word, settings.template) for picture in folder.pictures
     ]
-    job = Job(settings, methods, model, folder.pictures, captions, chosen)
+    job = Job(settings, methods, model, folder.pictures, captions, chosen, load_class(settings))
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())
@@ -285,7 +297,13 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
     base = Path(settings.base).expanduser()  # or a hub id, which looks like a path too
     assert settings.out is not None
-    paths = {"images": settings.images, "out": settings.out, "models": settings.models, "cache": settings.cache}
+    paths = {
+        "images": settings.images,
+        "class_images": settings.class_images,
+        "out": settings.out,
+        "models": settings.models,
+        "cache": settings.cache,
+    }
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}
