@@ -22,8 +22,11 @@ saved, 1 a bug.
 def page() -> str:
     """The whole page."""
     parts = [HEAD]
+    told: dict[type[Settings], str] = {}
     for verb, settings in SETTINGS.items():
-        parts.append(f"## limner {verb}\n\n{table(settings)}")
+        same = f"Those of `limner {told.get(settings)}`.\n"
+        parts.append(f"## limner {verb}\n\n{same if settings in told else table(settings)}")
+        told.setdefault(settings, verb)
     for name, method in sorted(methods().items()):
         parts.append(f"## The table [{name}]\n\n{table(method.Config)}")
     return "\n".join(parts)

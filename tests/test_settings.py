@@ -58,7 +58,7 @@ def read(values: dict[str, Any]) -> TrainSettings | None:
     try:
         return read_training(values, "test")[0]
     except UserError as error:
-        if not re.search("prodigy|warmup|preview_prompt", str(error)):
+        if not re.search("prodigy|warmup|preview_prompt|prior", str(error)):
             raise
         return None
 
@@ -176,9 +176,11 @@ def test_commands_in_documents_exist() -> None:
     checked = 0
     for path in documents():
         text = path.read_text(encoding="utf-8").replace('\\"', '"')
-        for verb, rest in re.findall(r"limner (demo|check|train|resume|generate|evaluate|inspect)\b([^`\n]*)", text):
+        for verb, rest in re.findall(
+            r"limner (demo|check|train|resume|generate|evaluate|inspect|dreambooth)\b([^`\n]*)", text
+        ):
             known = {name.replace("_", "-") for name in names(verbs.SETTINGS[verb])} | {"json", "quiet", "help"}
-            known |= {"config", "set", "dry-run", "rank"} if verb == "train" else set()
+            known |= {"config", "set", "dry-run", "rank"} if verb in ("train", "dreambooth") else set()
             options = re.findall(r"(?<!\S)--([a-z-]+)", rest)
             assert set(options) <= known, (path, verb, options)
             checked += 1

@@ -43,21 +43,29 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: 
     """Mean weighted error of the model's prediction, a float32 scalar.
 
     Timesteps and noise come from `generator`, a CPU one, so they are the same on every device. Captions are encoded
-    here, with gradients, if the batch brings no conditioning. Raises UserError as signal_levels does.
+    here, with gradients, if the batch brings no conditioning. Examples whose answer is known bring timestep and noise
+    along. Raises UserError as signal_levels does.
     """
     objective = objective or Objective()
-    latents = batch.latents.float()
+    known = 0 if batch.answers is None else len(batch.answers)
+    latents = batch.latents[: len(batch.latents) - known].float()
     levels = signal_levels(model, objective.zero_terminal_snr)
     timesteps = stratified_timesteps(len(latents), len(levels), generator, objective.timesteps)
     noise = draw_noise(latents, generator, objective.noise_offset)
     signal = levels[timesteps]
-    target = prediction_target(latents, noise, signal, model.prediction_type).to(model.device)
+    target = prediction_target(latents, noise, signal, model.prediction_type)
     if objective.input_perturbation:
         noise = noise + objective.input_perturbation * torch.randn(latents.shape, generator=generator)
-    noisy = add_noise(latents, noise, signal).to(model.device, model.dtype, memory_format=torch.channels_last)
+    noisy = add_noise(latents, noise, signal)
+    if batch.answers is not None and batch.timesteps is not None:
+        noisy = torch.cat([noisy, batch.latents[-known:]])
+        timesteps = torch.cat([timesteps, batch.timesteps])
+        target = torch.cat([target, batch.answers])
+        signal = levels[timesteps]
+    noisy = noisy.to(model.device, model.dtype, memory_format=torch.channels_last)
     conditioning = batch.conditioning or model.encode_prompts(batch.captions, objective.clip_skip)
     predicted = model.predict(noisy, timesteps.to(model.device), conditioning.to(model.device, model.dtype))
-    errors = mean_where_it_counts(penalty(predicted.float() - target, objective.huber), batch.masks)
+    errors = mean_where_it_counts(penalty(predicted.float() - target.to(model.device), objective.huber), batch.masks)
     weights = batch.weights * loss_weights(signal, model.prediction_type, objective)
     return (errors * weights.to(errors)).mean()
 

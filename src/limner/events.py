@@ -15,10 +15,11 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Prepared:
-    """So many of the run's crops are encoded."""
+    """So many of the run's crops are encoded, or so much of `what` is done."""
 
     done: int
     total: int
+    what: str = "encoding pictures"
 
 
 @dataclass(frozen=True)

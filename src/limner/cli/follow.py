@@ -33,7 +33,10 @@ def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
     try:
         for event in events:
             if isinstance(event, Prepared):
-                bar = bar or Bar(output, "encoding pictures", event.total)
+                if bar is not None and bar.what != event.what:
+                    bar.close()
+                    bar = None
+                bar = bar or Bar(output, event.what, event.total)
                 bar.at(event.done)
                 continue
             if bar is not None and (bar.what != "step" or isinstance(event, Exported)):

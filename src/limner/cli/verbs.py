@@ -62,6 +62,14 @@ def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRu
     return _train(run.train(settings, table, origin), output)
 
 
+@verb(TrainSettings, "images", configurable=True)
+def dreambooth(
+    values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRun = False, rank: Rank = None
+) -> dict:
+    """Learn a subject with the whole model and pictures of its class: limner train with the method dreambooth."""
+    return train({"method": "dreambooth", "prior": "images"} | values, origin, output, dry_run=dry_run, rank=rank)
+
+
 @verb(ResumeSettings, "run")
 def resume(settings: ResumeSettings, output: Output) -> dict:
     """Go on with a training that was stopped, from the state that was saved last."""

@@ -131,6 +131,29 @@ class Learning(Settings):
     gradient_checkpointing: bool = Field(False, description="Take less memory and more time.")
 
 
+class Prior(Settings):
+    """What the model should not forget of the class that the subject belongs to."""
+
+    title: ClassVar[str] = "What not to forget"
+
+    prior: Literal["none", "images", "match"] = Field(
+        "none",
+        description="Keep the class as it was: by pictures of it, or by matching the base's own predictions; "
+        "dreambooth takes images.",
+    )
+    class_images: FilePath | None = Field(
+        None, description="Folder of pictures of the class; without one the base draws them."
+    )
+    class_count: int | None = Field(
+        None, ge=1, le=10_000, description="How many pictures of the class, or predictions to match."
+    )
+    class_prompt: str | None = Field(None, description="What they show; by default the template without the keyword.")
+    class_seed: int = Field(0, ge=0, lt=2**62, description="Of the first picture of the class that the base draws.")
+    prior_weight: float = Field(
+        1.0, ge=0, le=100, description="How much the class counts against the subject, whatever their numbers."
+    )
+
+
 class Output(Settings):
     """What to write."""
 
@@ -156,8 +179,16 @@ class Output(Settings):
     )
 
 
-class TrainSettings(Pictures, Learning, Models, Output, Seed, Machine):
+class TrainSettings(Pictures, Learning, Prior, Models, Output, Seed, Machine):
     """Settings of `limner train`, and of run.toml, beside the method's own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dreambooth(cls, values: Any) -> Any:
+        """DreamBooth is full fine-tuning with a second source of the batch."""
+        if isinstance(values, dict) and values.get("method") == "dreambooth":
+            return {"prior": "images"} | values
+        return values
 
     @field_validator("method")
     @classmethod
@@ -177,7 +208,22 @@ class TrainSettings(Pictures, Learning, Models, Output, Seed, Machine):
             )
         if self.preview_prompt is not None and self.previews == 0:
             raise ValueError("there is a preview_prompt, but previews = 0; leave one of them out")
+        self._check_prior()
         return self
+
+    def _check_prior(self) -> None:
+        if self.prior != "none" and not (self.class_word or self.class_prompt):
+            raise ValueError(
+                f"prior = {self.prior} keeps what the base knows of a class, but none is named; say what the subject "
+                "is, as in --class dog, or use --prior none"
+            )
+        if self.class_images is not None and self.prior != "images":
+            raise ValueError(
+                f"class_images = {self.class_images} is of no use with prior = {self.prior}; say --prior images"
+            )
+        for name in ("class_count", "class_prompt"):
+            if self.prior == "none" and getattr(self, name) is not None:
+                raise ValueError(f"{name} is of no use with prior = none; say --prior images, or match")
 
 
 class ResumeSettings(Machine):

@@ -12,13 +12,22 @@ from limner.data.caption import Tags
 
 
 @dataclass(frozen=True)
+class Known:
+    """What a network should answer to latents that are noisy already, (4, h/8, w/8) float32, at a timestep."""
+
+    timestep: int
+    answer: Tensor
+
+
+@dataclass(frozen=True)
 class Example:
     """One crop ready for training: scaled latents (4, h/8, w/8) float32 on the CPU, its caption, and the caption's
     conditioning (batch of 1) unless captions are encoded as the run goes.
 
     weight: of its loss. repeats: appearances in an epoch. mask: how much each latent pixel counts (h/8, w/8). tags:
     how its caption changes; it needs captions that are encoded as the run goes. dropout: probability that the caption
-    is replaced by the empty one; None for that of the batches.
+    is replaced by the empty one; None for that of the batches. known: of latents that are noisy already, what to
+    predict.
     """
 
     latents: Tensor
@@ -29,18 +38,41 @@ class Example:
     mask: Tensor | None = None
     tags: Tags | None = None
     dropout: float | None = None
+    known: Known | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
     """Examples of one size: latents (batch, 4, h/8, w/8), captions, conditioning or None, weights (batch,) float32,
-    masks (batch, h/8, w/8) float32 or None where everything counts."""
+    masks (batch, h/8, w/8) float32 or None where everything counts.
+
+    timesteps (known,) and answers (known, 4, h/8, w/8): of the last examples, whose latents are noisy already.
+    """
 
     latents: Tensor
     captions: list[str]
     conditioning: Conditioning | None
     weights: Tensor
     masks: Tensor | None = None
+    timesteps: Tensor | None = None
+    answers: Tensor | None = None
+
+
+def collate(examples: list[Example]) -> Batch:
+    """One batch of examples; those with a known answer go last."""
+    told = [example.conditioning for example in examples if example.conditioning is not None]
+    known = [example.known for example in examples if example.known is not None]
+    if known and any(example.known is None for example in examples[-len(known) :]):
+        raise ValueError("examples with a known answer go last")
+    return Batch(
+        latents=torch.stack([example.latents for example in examples]),
+        captions=[example.caption for example in examples],
+        conditioning=Conditioning.stack(told) if told else None,
+        weights=torch.tensor([example.weight for example in examples], dtype=torch.float32),
+        masks=_masks(examples),
+        timesteps=torch.tensor([each.timestep for each in known]) if known else None,
+        answers=torch.stack([each.answer for each in known]) if known else None,
+    )
 
 
 class Batches:
@@ -93,17 +125,13 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, from 0."""
+        return collate(self.examples_at(step))
+
+    def examples_at(self, step: int) -> list[Example]:
+        """The examples of a step, from 0, some with the caption left empty."""
         rng = random.Random(f"caption dropout {self.seed} {step}")
         varying = random.Random(f"tags {self.seed} {step}")
-        examples = [self._told(self.examples[index], rng, varying) for index in self.indices_at(step)]
-        told = [example.conditioning for example in examples if example.conditioning is not None]
-        return Batch(
-            latents=torch.stack([example.latents for example in examples]),
-            captions=[example.caption for example in examples],
-            conditioning=Conditioning.stack(told) if told else None,
-            weights=torch.tensor([example.weight for example in examples], dtype=torch.float32),
-            masks=_masks(examples),
-        )
+        return [self._told(self.examples[index], rng, varying) for index in self.indices_at(step)]
 
     def _told(self, example: Example, rng: random.Random, varying: random.Random) -> Example:
         """The example with the caption that this step has for it."""

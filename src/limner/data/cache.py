@@ -74,6 +74,27 @@ def encode_caption(model: BaseModel, caption: str, cache_dir: Path, clip_skip: i
     return Conditioning(_cached(cache_dir, recipe, compute))
 
 
+def encode_view(model: BaseModel, picture: Picture, view: Crop, cache_dir: Path) -> Tensor:
+    """Scaled latents (4, h/8, w/8) float32 of one view of a picture, from the cache if they are there."""
+    return _latents(model, picture, view, picture.open, cache_dir)
+
+
+def ask(model: BaseModel, noisy: Tensor, timestep: int, told: Conditioning, cache_dir: Path) -> Tensor:
+    """What the base predicts for noisy latents (4, h/8, w/8), float32, from the cache if it has been asked before.
+
+    One at a time, as in _latents. `told` has a batch of 1.
+    """
+    digests = {name: _digest(tensor) for name, tensor in (("noisy", noisy), ("told", told.hidden_states))}
+    recipe = _recipe(model, "answer", timestep=timestep, **digests)
+
+    def compute() -> Tensor:
+        latents = noisy[None].to(model.device, model.dtype, memory_format=torch.channels_last)
+        timesteps = torch.tensor([timestep], device=model.device)
+        return model.predict(latents, timesteps, told.to(model.device, model.dtype))[0].float().contiguous()
+
+    return _cached(cache_dir, recipe, compute)
+
+
 def _latents(
     model: BaseModel, picture: Picture, view: Crop, opened: Callable[[], Image.Image], cache_dir: Path
 ) -> Tensor:
@@ -162,6 +183,10 @@ def _write(path: Path, recipe: str, tensor: Tensor) -> None:
 
 def _stamp(recipe: str, tensor: Tensor) -> str:
     """The recipe and the tensor's SHA-256 under one key: safetensors writes several in an order that varies."""
+    return f"{_digest(tensor)} {recipe}"
+
+
+def _digest(tensor: Tensor) -> str:
+    """SHA-256 of a tensor on the CPU."""
     raw = tensor.contiguous().view(torch.uint8).numpy().tobytes()
-    digest = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype} ".encode() + raw).hexdigest()
-    return f"{digest} {recipe}"
+    return hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype} ".encode() + raw).hexdigest()

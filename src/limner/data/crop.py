@@ -77,6 +77,11 @@ def crops_for(picture: Picture, resolution: int, random_crops: int, seed: int, m
     return crops + [replace(crop, mirrored=True) for crop in crops if mirror]
 
 
+def centre_crop(picture: Picture, width: int, height: int) -> Crop:
+    """The largest view of a picture in the shape of width x height, from its middle."""
+    return _place(picture, width, height, min(picture.width / width, picture.height / height), 0.5, 0.5)
+
+
 def enlarged(pictures: list[Picture], resolution: int) -> list[tuple[Picture, float]]:
     """The pictures that are smaller than their bucket, with the factor by which their centre crop is enlarged."""
     factors = [(picture, crops_for(picture, resolution, 0, 0)[0].enlargement) for picture in pictures]

@@ -36,14 +36,14 @@ class Method(ABC):
     Config: the class of its settings; a field without a default has `examples`, of which tests take the first.
     kind: the kind of Weights that it makes. from_run: {a field of Config: the run's setting that stands in for it where
     it is left open}. needs_images: False if its loss takes nothing but the size from a batch.
-    rate: its usual learning rate, in units of a LoRA's.
+    rates: its usual learning rates on a small base and on a large one, in units of a LoRA's.
     """
 
     Config: ClassVar[type[Settings]]
     kind: ClassVar[str]
     from_run: ClassVar[Mapping[str, str]] = {}
     needs_images: ClassVar[bool] = True
-    rate: ClassVar[float] = 1.0
+    rates: ClassVar[tuple[float, float]] = (1.0, 1.0)
 
     @abstractmethod
     def __init__(self, config: Settings) -> None: ...

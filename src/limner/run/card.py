@@ -8,8 +8,8 @@ from limner.run.job import Job
 
 # Settings that say where things lie or how the run was watched; none of them changes what was learned.
 PRIVATE = {
-    "images", "base", "models", "out", "overwrite", "run", "cache", "save_every", "previews", "preview_prompt",
-    "template", "masks",
+    "images", "class_images", "base", "models", "out", "overwrite", "run", "cache", "save_every", "previews",
+    "preview_prompt", "template", "masks",
 }  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def describe(job: Job, loss: float | None) -> Description:
         precision=settings.precision,
         clip_skip=settings.clip_skip,
         num_images=len(job.pictures),
+        num_class_images=(len(job.class_pictures) or settings.class_count) if settings.prior == "images" else None,
     )
 
 
@@ -64,4 +65,4 @@ def _origin(job: Job) -> dict[str, Any]:
         "methods": {name: method.model_dump(mode="json", by_alias=True) for name, method in job.methods.items()},
         "base": {"name": Path(job.settings.base).name, "sha256": record.base},
         "images_sha256": sorted(source.sha256 for source in record.sources),
-    }
+    } | ({"class_images_sha256": sorted(each.sha256 for each in record.class_sources)} if record.class_sources else {})

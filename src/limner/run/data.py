@@ -57,6 +57,8 @@ def find_data(settings: TrainSettings) -> DataSet:
         return find_dataset(settings.images)
     if settings.images is not None:
         raise UserError(f"the method {settings.method} learns from prompts alone; leave {settings.images} out")
+    if settings.prior != "none":
+        raise UserError(f"the method {settings.method} learns from prompts alone; leave --prior {settings.prior} out")
     return DataSet(Path(), ())
 
 

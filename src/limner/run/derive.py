@@ -8,11 +8,11 @@ SMALL = 256  # pixels: up to here a base is small enough for large batches on an
 
 
 def derive(
-    settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool, rate: float = 1.0
+    settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool, rates: tuple[float, float] = (1.0, 1.0)
 ) -> list[Chosen]:
     """A value for each setting that is None, in an order in which each can rest on those before.
 
-    rate: the method's usual learning rate, in units of a LoRA's.
+    rates: the method's usual learning rates on a small base and on a large one, in units of a LoRA's.
     """
     resolution = settings.resolution or base_resolution
     small = resolution <= SMALL
@@ -31,7 +31,8 @@ def derive(
         ),
         Chosen("batch_size", batch, f"pictures of {resolution} pixels are {'small' if small else 'large'}"),
         Chosen("steps", steps, f"{pictures or 'its own'} pictures at this size want to be seen {views:,} times in all"),
-        _learning_rate(settings, rate),
+        _learning_rate(settings, rates[0] if small else rates[1]),
+        _class_count(settings, patient),
         Chosen("warmup_steps", min(steps // 20, 100), "it is a twentieth of the steps, at most 100"),
         Chosen(
             "previews", 4 if patient else 1, f"one takes {'seconds' if patient else 'a minute or more'} on this machine"
@@ -39,6 +40,7 @@ def derive(
         Chosen("preview_prompt", name, "it says keyword and class"),
     ]
     unused = {"preview_prompt"} if settings.previews == 0 else set()
+    unused |= {"class_count"} if settings.prior == "none" or settings.class_images is not None else set()
     return [each for each in choices if getattr(settings, each.name) is None and each.name not in unused]
 
 
@@ -50,6 +52,14 @@ def _learning_rate(settings: TrainSettings, rate: float) -> Chosen:
     return Chosen(
         "learning_rate", optimizer.learning_rate * rate, f"{reason} on what the method {settings.method} moves"
     )
+
+
+def _class_count(settings: TrainSettings, patient: bool) -> Chosen:
+    """A picture takes forty times as long as a prediction."""
+    if settings.prior == "match":
+        return Chosen("class_count", 256 if patient else 64, "so many predictions cover all noise levels well")
+    seconds = "seconds" if patient else "minutes"
+    return Chosen("class_count", 100 if patient else 20, f"drawing one takes {seconds} on this machine")
 
 
 def _crops(small: bool, on_cpu: bool, pictures: int, views: int) -> int:

@@ -19,6 +19,7 @@ from limner.run.job import Job, prepare
 from limner.run.training import export
 from limner.train import train as loop
 
+CALLS = 40  # of the network in a picture: twenty steps with and without the prompt
 TIMED = 3  # steps after the first, which prepares the kernels and is slower
 
 
@@ -39,8 +40,9 @@ def dry_run(
     encoding = (time.perf_counter() - began) / max(len(examples), 1) * job.num_examples
     methods = job.new_methods()
     seconds: list[float] = []
-    preview = 0.0
-    with closing(loop(job.model, job.batches(examples), methods, job.plan(None))) as events:
+    picture = 0.0
+    beside = examples if job.settings.prior != "none" else []  # what shows the class costs as much
+    with closing(loop(job.model, job.batches(examples, beside), methods, job.plan(None))) as events:
         for event in events:
             if not isinstance(event, Step):
                 break
@@ -48,14 +50,14 @@ def dry_run(
                 yield event  # the others only tell how long one takes
             seconds.append(event.seconds)
             if event.step == min(1 + TIMED, steps):
-                preview = _time_preview(job) if job.settings.previews else 0.0
+                picture = _time_preview(job) if job.settings.previews or beside else 0.0
                 break
     size = 0
     for exported in _save(job, methods):
         size += exported.size_bytes
         yield exported
     step = min(seconds[1:], default=seconds[0])
-    total = encoding + seconds[0] + step * (steps - 1) + preview * (job.settings.previews or 0)
+    total = encoding + seconds[0] + step * (steps - 1) + picture * ((job.settings.previews or 0) + _class_pictures(job))
     yield Measured(1, "seconds", total)
     yield Measured(1, "memory_bytes", peak_memory_bytes())
     if job.model.device.type == "cuda":
@@ -72,6 +74,14 @@ def _some_examples(job: Job, batch: int) -> list[Example]:
         if len(examples) >= needed:
             break
     return examples
+
+
+def _class_pictures(job: Job) -> float:
+    """How many pictures the base would have to draw of the class, or as many as would take as long."""
+    count = job.settings.class_count or 0
+    if job.settings.prior == "match":
+        return count / CALLS
+    return count if job.settings.prior == "images" and not job.class_pictures else 0
 
 
 def _time_preview(job: Job, whole: int = 20) -> float:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run was made from: it goes on only with the same. versions: of Python and the libraries."""
+    """What a run was made from: it goes on only with the same. versions: of Python and the libraries. class_sources:
+    the person's own pictures of the class."""
 
     base: str
     sources: list[Source]
     versions: dict[str, str]
+    class_sources: list[Source] = field(default_factory=list)
 
 
 class RunFolder:
@@ -67,7 +69,10 @@ class RunFolder:
         """What the run was made from. Raises UserError if this is no folder of a run."""
         try:
             held = json.loads(self.record_file.read_text(encoding="utf-8"))
-            return Record(held["base"], [Source(**source) for source in held["sources"]], held["versions"])
+            sources, of_class = (
+                [Source(**source) for source in held.get(name, [])] for name in ("sources", "class_sources")
+            )
+            return Record(held["base"], sources, held["versions"], of_class)
         except FileNotFoundError as error:
             raise UserError(f"{self.path} is not the folder of a run; give the one that limner train named") from error
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -3,7 +3,7 @@
 import platform
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from limner.data.caption import caption_for, keyword_problem
 from limner.data.crop import buckets, crops_for
 from limner.data.dataset import Item
 from limner.data.folder import Picture
+from limner.data.prior import WithPrior
 from limner.device import choose_device, choose_dtype
 from limner.diffusion import Objective, signal_levels
 from limner.errors import UserError
@@ -41,7 +42,8 @@ from limner.run.data import (
 )
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
-from limner.train import Plan
+from limner.run.prior import load_class, prior_examples
+from limner.train import BatchSource, Plan
 from limner.weights import Weights
 
 # Where the webui looks for a kind of file, below its models folder.
@@ -58,6 +60,7 @@ class Job:
     data: RunData
     items: list[Item]
     chosen: list[Chosen]
+    class_pictures: list[Picture] = field(default_factory=list)  # the person's own
 
     @property
     def pictures(self) -> list[Picture]:
@@ -94,9 +97,10 @@ class Job:
             )
             for item in self.items
         ]
+        of_class = [Source(each.path.name, each.sha256, each.caption or "") for each in self.class_pictures]
         libraries = ("limner", "torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
         versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
-        return Record(self.model.fingerprint, sources, versions)
+        return Record(self.model.fingerprint, sources, versions, of_class)
 
     @property
     def trains_text(self) -> bool:
@@ -114,14 +118,17 @@ class Job:
         where = self.settings.resolution, self.settings.seed
         return sum(len(crops_for(each.picture, where[0], each.crops, where[1], each.mirror)) for each in self.items)
 
-    def encode(self) -> Generator[Prepared, None, Batches]:
+    def encode(self) -> Generator[Prepared, None, BatchSource]:
         """The batches of the run, from the cache as far as it goes."""
         total = self.num_examples
         examples: list[Example] = []
         for example in self.examples(self.items):
             examples.append(example)
             yield Prepared(len(examples), total)
-        return self.batches(examples)
+        prior = yield from prior_examples(
+            self.model, self.settings, self.class_pictures, examples, self.objective, self.trains_text
+        )
+        return self.batches(examples, prior)
 
     def examples(self, items: list[Item]) -> Iterator[Example]:
         settings = self.settings
@@ -136,13 +143,16 @@ class Job:
             clip_skip=settings.clip_skip,
         )
 
-    def batches(self, examples: list[Example]) -> Batches:
+    def batches(self, examples: list[Example], prior: list[Example]) -> BatchSource:
+        """Batches of the examples, with those of the class beside them if there are any."""
         settings = self.settings
         assert settings.batch_size is not None
         empty = None
         if self.encodes_text and any(example.dropout or settings.caption_dropout for example in examples):
             empty = encode_caption(self.model, "", settings.cache / "examples", settings.clip_skip)
-        return Batches(examples or self._blanks(), settings.batch_size, settings.seed, settings.caption_dropout, empty)
+        examples = examples or self._blanks()
+        own = Batches(examples, settings.batch_size, settings.seed, settings.caption_dropout, empty)
+        return WithPrior(own, prior, settings.prior_weight) if prior else own
 
     def _blanks(self) -> list[Example]:
         """As many empty examples as a batch has, for a method that needs no pictures."""
@@ -207,8 +217,8 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
-    rate = min(method.rate for method in find_methods(settings.method).values())
-    chosen = [*told, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rate)]
+    rates = min(method.rates for method in find_methods(settings.method).values())
+    chosen = [*told, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
@@ -224,7 +234,7 @@ def assemble(
     settings: TrainSettings, methods: dict[str, Settings], model: BaseModel, data: RunData, chosen: list[Chosen]
 ) -> Job:
     """The job of decided settings, its preview found to be possible. Raises UserError."""
-    job = Job(settings, methods, model, data, data.items(settings), chosen)
+    job = Job(settings, methods, model, data, data.items(settings), chosen, load_class(settings))
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())
@@ -302,7 +312,7 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
     base = Path(settings.base).expanduser()  # or a hub id, which looks like a path too
     assert settings.out is not None
-    paths = {name: getattr(settings, name) for name in ("images", "masks", "out", "models", "cache")}
+    paths = {name: getattr(settings, name) for name in ("images", "masks", "class_images", "out", "models", "cache")}
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}

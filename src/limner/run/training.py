@@ -8,7 +8,6 @@ from typing import Any
 
 from limner.base.open import open_base
 from limner.config import ResumeSettings, TrainSettings, read_toml, read_training
-from limner.data.batch import Batches
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
 from limner.events import Done, Event, Exported, Preview, Started, Step, Warned
@@ -18,8 +17,9 @@ from limner.infotext import save_png
 from limner.methods.method import Method
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
-from limner.run.folder import Log, Record, RunFolder
+from limner.run.folder import Log, Record, RunFolder, Source
 from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
+from limner.train import BatchSource
 from limner.train import train as loop
 from limner.weights import Weights
 
@@ -93,7 +93,7 @@ def export(job: Job, weights: Weights, path: Path, shown: Path, loss: float | No
 
 
 def _learn(
-    job: Job, folder: RunFolder, methods: list[Method], batches: Batches, log: Log
+    job: Job, folder: RunFolder, methods: list[Method], batches: BatchSource, log: Log
 ) -> Generator[Event, None, Done]:
     """The loop's events, logged, with previews between them."""
     plan = job.plan(folder.state)
@@ -128,11 +128,13 @@ def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
     now = job.record
     if before.base != now.base:
         raise UserError(f"the base {job.settings.base} has changed since the run began; start a new run")
-    was = {source.file: source for source in before.sources}
-    changed = {source.file for source in now.sources if was.pop(source.file, None) != source} | was.keys()
+    changed = [
+        *_changed(before.sources, now.sources, job.settings.images),
+        *_changed(before.class_sources, now.class_sources, job.settings.class_images),
+    ]
     if changed:
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        first = (job.settings.images or Path()) / min(changed)
+        first = changed[0]
         raise UserError(
             f"{first}{others} changed since the run began; put the old files back, "
             f"or start a new run with --config {folder.settings_file}"
@@ -142,6 +144,13 @@ def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
             yield Warned(
                 f"{name} was {version} when the run began and is {now.versions.get(name)}; last bits may differ"
             )
+
+
+def _changed(before: list[Source], now: list[Source], folder: Path | None) -> list[Path]:
+    """Pictures that are no longer there, are new, or are others than they were."""
+    was = {source.file: source for source in before}
+    changed = {source.file for source in now if was.pop(source.file, None) != source} | was.keys()
+    return [(folder or Path()) / name for name in sorted(changed)]
 
 
 def _is_own(out: Path, job: Job) -> bool:

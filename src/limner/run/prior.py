@@ -1,0 +1,170 @@
+"""What a run shows its model of the class, so that it is not lost: pictures of it, or the base's own predictions."""
+
+import hashlib
+import json
+from collections.abc import Generator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from limner.base.model import BaseModel
+from limner.config import TrainSettings
+from limner.data.batch import Example, Known
+from limner.data.cache import ask, encode_caption, encode_view
+from limner.data.caption import caption_for
+from limner.data.crop import centre_crop
+from limner.data.folder import Picture, load_folder
+from limner.device import generator
+from limner.diffusion import Objective, add_noise, draw_noise, signal_levels, stratified_timesteps
+from limner.errors import UserError
+from limner.events import Prepared
+from limner.generate import MIN_SIDE, Request, generate
+from limner.infotext import save_png
+
+Size = tuple[int, int]  # width and height, in pixels
+AT_ONCE = 4  # pictures drawn together; always the same ones, so that a run which goes on draws what it would have drawn
+DRAWING, ENCODING, ASKING = "drawing class pictures", "encoding class pictures", "asking the base about the class"
+
+
+def class_prompt(settings: TrainSettings) -> str:
+    """What pictures of the class are called: by default what the subject's are, without the keyword."""
+    return settings.class_prompt or caption_for(Picture(Path(), "", 1, 1), "", settings.class_word, settings.template)
+
+
+def load_class(settings: TrainSettings) -> list[Picture]:
+    """The person's own pictures of the class, each once. Raises UserError if there are none."""
+    if settings.prior != "images" or settings.class_images is None:
+        return []
+    return _different(load_folder(settings.class_images).pictures)[: settings.class_count]
+
+
+def prior_examples(
+    model: BaseModel,
+    settings: TrainSettings,
+    own: list[Picture],
+    subject: list[Example],
+    objective: Objective,
+    live_text: bool,
+) -> Generator[Prepared, None, list[Example]]:
+    """The second source of the run's batches, none if it has no prior preservation. To be called before a method
+    attaches. own: the person's pictures of the class, if any. live_text: leave captions to be encoded as the run goes.
+    """
+    if settings.prior == "match":
+        return (yield from _answers(model, settings, subject, objective, live_text))
+    if settings.prior == "images":
+        sizes = _sizes(model, subject, len(own) or settings.class_count or 0)
+        if own:
+            pictures = [(own[index % len(own)], size) for index, size in enumerate(sizes)]
+        else:
+            pictures = yield from _drawn(model, settings, sizes)
+        return (yield from _encoded(model, settings, pictures, live_text))
+    return []
+
+
+def _sizes(model: BaseModel, subject: list[Example], count: int) -> list[Size]:
+    """A size for each of `count` pictures: the subject's, each in its share, and if need be more to have them all."""
+    all_sizes = [(e.latents.shape[2] * model.factor, e.latents.shape[1] * model.factor) for e in subject]
+    different = list(dict.fromkeys(all_sizes))
+    rest = max(0, count - len(different))
+    return different + [all_sizes[index * len(all_sizes) // rest] for index in range(rest)]
+
+
+def _drawn(
+    model: BaseModel, settings: TrainSettings, sizes: list[Size]
+) -> Generator[Prepared, None, list[tuple[Picture, Size]]]:
+    """Pictures that the base draws of the class, as many as there are sizes; those of earlier runs are taken again."""
+    found: list[tuple[Picture, Size]] = []
+    for size in dict.fromkeys(sizes):
+        count = sizes.count(size)
+        request = _request(model, settings, size)
+        folder = settings.cache / "class" / _key(model, request, settings.class_seed)
+        have = _have(folder)
+        for start in range(0, count, AT_ONCE):
+            seeds = range(settings.class_seed + start, settings.class_seed + start + AT_ONCE)
+            if not {f"{seed}.png" for seed in seeds} <= have.keys():
+                _draw(model, request, seeds, folder)
+            yield Prepared(len(found) + min(start + AT_ONCE, count), len(sizes), DRAWING)
+        have = _have(folder)
+        names = (f"{settings.class_seed + index}.png" for index in range(count))
+        found += [(have[name], size) for name in names]
+    kept = {picture.path for picture in _different([picture for picture, _ in found])}
+    return [(picture, size) for picture, size in found if picture.path in kept]
+
+
+def _request(model: BaseModel, settings: TrainSettings, size: Size) -> Request:
+    """Pictures in a shape that the subject has, of as many pixels as the base draws best."""
+    assert settings.resolution is not None
+    scale = model.resolution / settings.resolution / model.factor
+    width, height = (max(round(side * scale) * model.factor, MIN_SIDE) for side in size)
+    return Request(class_prompt(settings), width=width, height=height, clip_skip=settings.clip_skip)
+
+
+def _key(model: BaseModel, request: Request, seed: int) -> str:
+    """The name of the folder for the pictures of a request, whose seeds begin at `seed`: all that they depend on."""
+    said = asdict(replace(request, seed=seed))
+    said |= {"base": model.fingerprint, "dtype": str(model.dtype), "device": model.device.type}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _have(folder: Path) -> dict[str, Picture]:
+    """The whole pictures of a folder by name."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return {}
+    try:
+        return {picture.path.name: picture for picture in load_folder(folder).pictures}
+    except UserError:  # not one of them is whole
+        return {}
+
+
+def _draw(model: BaseModel, request: Request, seeds: range, folder: Path) -> None:
+    from dataclasses import replace
+
+    whole = replace(request, seed=seeds.start, count=len(seeds), batch_size=AT_ONCE)
+    for picture in generate(model, whole):
+        save_png(picture.image, picture.infotext, folder / f"{picture.seed}.png")
+
+
+def _different(pictures: list[Picture]) -> list[Picture]:
+    """Each picture once, by what it shows."""
+    seen: dict[str, Picture] = {}
+    for picture in pictures:
+        image = picture.open()
+        seen.setdefault(hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest(), picture)
+    return list(seen.values())
+
+
+def _encoded(
+    model: BaseModel, settings: TrainSettings, pictures: list[tuple[Picture, Size]], live_text: bool
+) -> Generator[Prepared, None, list[Example]]:
+    """One example of each picture; the caption of one that has none is the class prompt."""
+    cache = settings.cache / "examples"
+    found = []
+    for picture, size in pictures:
+        caption = picture.caption or class_prompt(settings)
+        told = None if live_text else encode_caption(model, caption, cache, settings.clip_skip)
+        found.append(Example(encode_view(model, picture, centre_crop(picture, *size), cache), caption, told))
+        yield Prepared(len(found), len(pictures), ENCODING)
+    return found
+
+
+def _answers(
+    model: BaseModel, settings: TrainSettings, subject: list[Example], objective: Objective, live_text: bool
+) -> Generator[Prepared, None, list[Example]]:
+    """What the base predicts under the class prompt for the subject's own pictures with noise: of these it must not
+    come to see the subject in them. Stratified over timesteps; every example about as often as any other."""
+    sizes = _sizes(model, subject, settings.class_count or 0)
+    count, prompt, cache = len(sizes), class_prompt(settings), settings.cache / "examples"
+    told = encode_caption(model, prompt, cache, settings.clip_skip)
+    levels = signal_levels(model, objective.zero_terminal_snr)
+    random = generator(settings.class_seed)
+    timesteps = stratified_timesteps(count, len(levels), random, objective.timesteps)
+    found = []
+    for index, (timestep, size) in enumerate(zip(timesteps.tolist(), sizes, strict=True)):
+        shape = (size[1] // model.factor, size[0] // model.factor)
+        fitting = [example for example in subject if tuple(example.latents.shape[1:]) == shape]
+        latents = fitting[index % len(fitting)].latents[None]
+        noise = draw_noise(latents, random, objective.noise_offset)
+        noisy = add_noise(latents, noise, levels[timestep])[0]
+        answer = ask(model, noisy, timestep, told, cache)
+        found.append(Example(noisy, prompt, None if live_text else told, known=Known(timestep, answer)))
+        yield Prepared(len(found), count, ASKING)
+    return found
