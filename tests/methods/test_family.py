@@ -61,7 +61,8 @@ def test_gradients_are_those_of_autograd_through_f(kind: str, name: str, strengt
     found = torch.autograd.grad(out, [x, *learned], seed)
 
     adapter.detach()
-    weight = weight_of(layer) + strength * adapter.form.change(weight_of(layer), adapter.leaves())
+    exact = {leaf: tensor.double() for leaf, tensor in adapter.leaves().items()}
+    weight = weight_of(layer) + strength * adapter.form.change(weight_of(layer), exact)
     plain = torch.func.functional_call(layer, {"weight": weight}, (x,))
     expected = torch.autograd.grad(plain, [x, *learned], seed)
     torch.testing.assert_close(out, plain, rtol=1e-5, atol=1e-5)  # W' is summed in float32
@@ -217,8 +218,7 @@ def test_a_principal_start_holds_the_weights_main_directions(tiny_base: BaseMode
     adapter = lora.adapters[name]
     assert isinstance(adapter, LowRankAdapter)
     product = (adapter.up @ adapter.down).detach()
-    left, lengths, right = torch.linalg.svd(adapter.original)
-    torch.testing.assert_close(product, left[:, :8] * lengths[:8] @ right[:8], rtol=0, atol=2e-2)
+    lengths = torch.linalg.svdvals(adapter.original)  # no product of that rank comes nearer than what they leave
     assert torch.linalg.vector_norm(adapter.original - product) == pytest.approx(
         float(torch.linalg.vector_norm(lengths[8:])), rel=1e-2
     )
@@ -255,7 +255,7 @@ def test_masked_directions_neither_act_nor_learn(kind: str) -> None:
     each = []
     for index in range(shape[0]):
         kept = adapter.mask[index].view(-1, 1)
-        change = (adapter.up.flatten(1) @ (kept * adapter.down.flatten(1))).view(layer.weight.shape)
+        change = (adapter.up.double().flatten(1) @ (kept * adapter.down.double().flatten(1))).view(layer.weight.shape)
         each.append(torch.func.functional_call(layer, {"weight": layer.weight + change}, (x[index : index + 1],)))
     plain = torch.cat(each)
     expected = torch.autograd.grad(plain, [x, adapter.down, adapter.up], seed)

@@ -64,7 +64,8 @@ class Adapter:
     def pull(self, d_weight: Tensor) -> tuple[Tensor, ...]:
         """Gradients of the learned leaves, in their order, from that of W' (shaped like it, float32)."""
         with torch.enable_grad():
-            leaves = {leaf: tensor.detach().requires_grad_() for leaf, tensor in self.learned.items()}
+            exact = {leaf: tensor.detach().to(d_weight.dtype) for leaf, tensor in self.learned.items()}
+            leaves = {leaf: tensor.requires_grad_() for leaf, tensor in exact.items()}
             change = self.form.change(self.original.to(d_weight.dtype), {**leaves, **self.settings})
             return torch.autograd.grad(change, list(leaves.values()), self.strength * d_weight)
 
