@@ -73,12 +73,11 @@ class RankedConfig(AdapterConfig):
 class Adapters(Method):
     """Changes of linear and convolution layers, in float32 over a frozen base of any precision.
 
-    A subclass says by `form` what a change is, and by `start` how it begins. rate: times the run's learning rate.
+    A subclass says by `form` what a change is, and by `start` how it begins.
     """
 
     kind = "lora"
     form: ClassVar[type[Form]]
-    rate: ClassVar[float] = 1.0
     apply = staticmethod(applied.apply)
 
     def __init__(self, config: AdapterConfig) -> None:
@@ -136,7 +135,7 @@ class Adapters(Method):
         groups: dict[tuple[str, float], list[nn.Parameter]] = {}
         for name, adapter in self.adapters.items():
             network = name.partition(".")[0]
-            scale = self.rate * (1.0 if network == "unet" else TEXT_LR_SCALE) * _first(self.config.rates, name, 1.0)
+            scale = (1.0 if network == "unet" else TEXT_LR_SCALE) * _first(self.config.rates, name, 1.0)
             for leaf, parameter in adapter.learned.items():
                 groups.setdefault((network, scale * self.leaf_rate(leaf)), []).append(parameter)
         return [ParamGroup(network, parameters, scale) for (network, scale), parameters in groups.items()]
