@@ -16,9 +16,9 @@ class Weights:
     names), module path as in diffusers and transformers without the `text_model.` wrapper, and the leaves of one of the
     forms of limner.methods, which say what they make of a weight: "lora_down" (rank, in[, k, k]), "lora_up" (out,
     rank[, 1, 1]) and "alpha" (a scalar) of a LoRA. For kind "embedding", vectors (n, dim) by the text encoder's
-    component name. For kind "checkpoint" all weights of the networks "unet", "vae" and "text_encoder", "<network>.<path>" as in diffusers
-    and transformers without the `text_model.` wrapper; the metadata's entry base.single.ARCHITECTURE says how they are
-    made.
+    component name. For kind "checkpoint" all weights of the networks "unet", "vae" and "text_encoder",
+    "<network>.<path>" as in diffusers and transformers without the `text_model.` wrapper; the metadata's entry
+    base.single.ARCHITECTURE says how they are made.
     """
 
     kind: str

@@ -70,6 +70,19 @@ def test_gradients_are_those_of_autograd_through_f(kind: str, name: str, strengt
         torch.testing.assert_close(one, other.to(one.dtype), rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["dora", "ia3", "oft"])
+@pytest.mark.parametrize("kind", ["linear", "1x1"])
+def test_some_gradients_are_found_without_that_of_the_weight(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, shape, place = LAYERS[kind]
+    layer = make().requires_grad_(False)
+    method = find_method(name)(find_method(name).Config())
+    method.adapter(place, layer, generator(0))
+    monkeypatch.setattr("limner.methods.adapter.weight_gradient", None)  # whoever asks for it fails
+    layer(torch.randn(shape, requires_grad=True)).sum().backward()
+
+
 ALGORITHMS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "lora": ("locon", "LoConModule", {}),
     "lora, core": ("locon", "LoConModule", {"use_tucker": True}),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from limner.methods import applied
-from limner.methods.form import Form, Part
+from limner.methods.form import Form, Part, Seen
 
 
 class Adapter:
@@ -61,6 +61,23 @@ class Adapter:
         """The layer's output, with a gradient for the inputs and theta."""
         return Merged.apply(inputs, self, *self.learned.values())
 
+    def shorter(self, inputs: Tensor, outputs: Tensor, d_inputs: Tensor | None, d_outputs: Tensor) -> Any:
+        """Gradients of the learned leaves, if the form has a way that does not form that of W'."""
+        precise = torch.float64 if self.original.dtype == torch.float64 else torch.float32
+        bias = self.layer.bias
+        seen = Seen(
+            tuple(self.learned),
+            self.original.to(precise),
+            None if bias is None else bias.detach().to(precise),  # type: ignore[operator]
+            self.strength,
+            rows(inputs),
+            rows(outputs),
+            None if d_inputs is None else rows(d_inputs),
+            rows(d_outputs),
+            is_matrix(self.layer),
+        )
+        return self.form.gradients(seen, {leaf: tensor.detach().to(precise) for leaf, tensor in self.leaves().items()})
+
     def pull(self, d_weight: Tensor) -> tuple[Tensor, ...]:
         """Gradients of the learned leaves, in their order, from that of W' (shaped like it, float32)."""
         with torch.enable_grad():
@@ -71,19 +88,25 @@ class Adapter:
 
 
 class Merged(torch.autograd.Function):
-    """A layer with weight W'; the gradient of W' is formed once, in the layer's precision, and pulled through f."""
+    """A layer with weight W'. Unless the form has a shorter way, the gradient of W' is formed, in the layer's
+    precision, and pulled through f: once for a layer, whatever the number of positions."""
 
     @staticmethod
     def forward(ctx: Any, inputs, adapter, *learned):  # type: ignore[no-untyped-def]
         ctx.adapter = adapter
-        ctx.save_for_backward(inputs, adapter.layer.weight)
-        return run(adapter.layer, inputs)
+        outputs = run(adapter.layer, inputs)
+        ctx.save_for_backward(inputs, adapter.layer.weight, outputs)
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight = ctx.saved_tensors
-        adapter = ctx.adapter
-        d_inputs, d_weight = layer_backward(adapter.layer, grads[0], inputs, weight, ctx.needs_input_grad[0])
+        inputs, weight, outputs = ctx.saved_tensors
+        adapter, grad = ctx.adapter, grads[0]
+        d_inputs = input_gradient(adapter.layer, grad, inputs, weight) if ctx.needs_input_grad[0] else None
+        shorter = adapter.shorter(inputs, outputs, d_inputs, grad)
+        if shorter is not None:
+            return d_inputs, None, *shorter
+        d_weight = weight_gradient(adapter.layer, grad, inputs, weight)
         precise = d_weight if d_weight.dtype == torch.float64 else d_weight.float()
         return d_inputs, None, *adapter.pull(precise)
 
@@ -96,15 +119,16 @@ def run(layer: nn.Module, inputs: Tensor) -> Tensor:
     return functional.conv2d(inputs, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation)
 
 
-def layer_backward(
-    layer: nn.Module, grad: Tensor, inputs: Tensor, weight: Tensor, wants_inputs: bool
-) -> tuple[Tensor | None, Tensor]:
-    """Gradients of a layer's inputs, if wanted, and of its weight."""
+def input_gradient(layer: nn.Module, grad: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
     if is_matrix(layer):
-        d_weight = rows(grad).t() @ rows(inputs)
-        return matrix_d_inputs(grad, inputs, weight) if wants_inputs else None, d_weight.view(weight.shape)
-    d_inputs, d_weight, _ = convolution_backward(layer, grad, inputs, weight, [wants_inputs, True, False])
-    return d_inputs, d_weight
+        return matrix_d_inputs(grad, inputs, weight)
+    return convolution_backward(layer, grad, inputs, weight, [True, False, False])[0]
+
+
+def weight_gradient(layer: nn.Module, grad: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
+    if is_matrix(layer):
+        return (rows(grad).t() @ rows(inputs)).view(weight.shape)
+    return convolution_backward(layer, grad, inputs, weight, [False, True, False])[1]
 
 
 def is_matrix(layer: nn.Module) -> bool:

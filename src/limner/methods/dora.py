@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limner.methods.family import Ranked, RankedConfig
-from limner.methods.form import Form, Leaves, Shape
+from limner.methods.form import TINY, Form, Leaves, Seen, Shape, scale
 from limner.methods.loha import HadamardForm
 from limner.methods.lokr import KroneckerForm
 from limner.methods.lora import LowRankForm, no_change
@@ -55,6 +55,26 @@ class DecomposedForm(Form):
         added = form.change(weight, leaves)
         ratio = lengths.view(_kept(lengths, weight)) / norms(weight + added, _is_by_row(lengths, weight.shape[0]))
         return added * ratio + weight * (ratio - 1)  # without a change, exactly none
+
+    @classmethod
+    def gradients(cls, seen: Seen, leaves: Leaves) -> tuple[Tensor, ...] | None:
+        """Much as a LoRA's: with q = sum(dy y) of each row, dm = q / m and dV = m / |V| dW' - q / |V|^2 V."""
+        lengths = leaves[MAGNITUDE].flatten()
+        plain = seen.learned == ("lora_down", "lora_up", MAGNITUDE) and seen.strength == 1 and seen.is_matrix
+        if not plain or bool(lengths.abs().min() < TINY):
+            return None
+        down, up = leaves["lora_down"].flatten(1), leaves["lora_up"].flatten(1)
+        size = scale(leaves, len(down))
+        merged = torch.addmm(seen.weight.flatten(1), up, down, alpha=size)
+        norm = norms(merged).flatten()
+        products, ratio = seen.products(), lengths / norm
+        backward = (products / norm.square())[:, None]
+        low, high = (factor.to(seen.inputs.dtype) for factor in (down, ratio[:, None] * up))
+        d_up = ratio[:, None] * (seen.d_outputs.t() @ (seen.inputs @ low.t())).to(norm.dtype)
+        d_up -= backward * (merged @ down.t())
+        d_down = ((seen.d_outputs @ high).t() @ seen.inputs).to(norm.dtype) - (backward * up).t() @ merged
+        found = {"lora_down": size * d_down, "lora_up": size * d_up, MAGNITUDE: products / lengths}
+        return tuple(found[leaf].view(leaves[leaf].shape) for leaf in seen.learned)
 
 
 def norms(weight: Tensor, by_row: bool = True) -> Tensor:

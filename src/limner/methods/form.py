@@ -16,6 +16,7 @@ from torch import Tensor
 from limner.methods.method import methods
 
 Leaves = Mapping[str, Tensor]
+TINY = 1e-3  # factors nearer to zero are not divided by
 Shape = tuple[int, ...]
 
 
@@ -52,6 +53,12 @@ class Form(ABC):
         """f(W, theta) - W, shaped like the weight, in the leaves' precision; autograd can go through it."""
 
     @classmethod
+    def gradients(cls, seen: "Seen", leaves: Leaves) -> tuple[Tensor, ...] | None:
+        """Gradients of the learned leaves, in the order of `seen.learned`, without forming that of W'; None if there is
+        no shorter way, as there is none unless a form says one."""
+        return None
+
+    @classmethod
     def rank(cls, leaves: Leaves) -> int | None:
         """What the metadata call the network's dimension, if it has one."""
         return None
@@ -60,6 +67,33 @@ class Form(ABC):
     def add(cls, total: Tensor, weight: Tensor, leaves: Leaves, strength: float) -> Tensor:
         """`total` (out, in * k * k) plus `strength` times the change; both float32 on one device."""
         return total.add(cls.change(weight, leaves).flatten(1), alpha=strength)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a layer saw in a training pass.
+
+    learned: names of its learned leaves. weight: W, float32 or wider; strength: times its change is in W'. inputs,
+    outputs, d_outputs, and d_inputs (None if nobody wants them): rows of channels, (positions, channels); is_matrix:
+    whether each row of outputs came from that row of inputs alone, or from a convolution's window.
+    """
+
+    learned: tuple[str, ...]
+    weight: Tensor
+    bias: Tensor | None
+    strength: float
+    inputs: Tensor
+    outputs: Tensor
+    d_inputs: Tensor | None
+    d_outputs: Tensor
+    is_matrix: bool
+
+    def products(self) -> Tensor:
+        """For each output channel, the sum of its gradient times what came out of W' (without the bias): (out,)."""
+        total = (self.d_outputs * self.outputs).sum(0, dtype=self.weight.dtype)
+        if self.bias is not None:
+            total -= self.bias * self.d_outputs.sum(0, dtype=self.weight.dtype)
+        return total
 
 
 @dataclass(frozen=True)

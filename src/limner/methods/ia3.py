@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limner.base.model import BaseModel
 from limner.methods.family import AdapterConfig, Adapters
-from limner.methods.form import Form, Leaves, Shape, is_number
+from limner.methods.form import TINY, Form, Leaves, Seen, Shape, is_number
 
 OUTPUTS = ("to_k", "to_v", "k_proj", "v_proj")
 INPUTS = ("net.2", "fc2", "conv1", "conv2")  # ends of paths: A1111 misreads numbers of a convolution's outputs
@@ -34,6 +34,20 @@ class ScaleForm(Form):
     @classmethod
     def change(cls, weight: Tensor, leaves: Leaves) -> Tensor:
         return weight * leaves["weight"].view(by_channel(weight, bool(leaves["on_input"])))
+
+    @classmethod
+    def gradients(cls, seen: Seen, leaves: Leaves) -> tuple[Tensor, ...] | None:
+        """With y = (1 + w) u of outputs, dw = sum(dy u); with x' = (1 + w) x of inputs, dw = sum(dx x) / (1 + w)."""
+        factor = 1 + seen.strength * leaves["weight"].flatten()
+        if bool(factor.abs().min() < TINY):
+            return None
+        if not bool(leaves["on_input"]):
+            total = seen.products()
+        elif seen.d_inputs is not None:
+            total = (seen.d_inputs * seen.inputs).sum(0, dtype=factor.dtype)
+        else:
+            return None
+        return ((seen.strength * total / factor).view(leaves["weight"].shape),)
 
 
 def by_channel(weight: Tensor, on_input: bool) -> list[int]:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limner.methods.family import AdapterConfig, Adapters
-from limner.methods.form import Form, Leaves, Shape, divisor, is_number
+from limner.methods.form import Form, Leaves, Seen, Shape, divisor, is_number
 
 SMALL = 1e-8  # as LyCORIS has it
 
@@ -47,6 +47,23 @@ class RotationForm(Form):
             return change
         size = leaves["rescale"].view(-1, *[1] * (weight.dim() - 1))
         return size * change + (size - 1) * weight
+
+    @classmethod
+    def gradients(cls, seen: Seen, leaves: Leaves) -> tuple[Tensor, ...] | None:
+        """Of y = R^T u in each block dR = sum(u dy^T), and u = R y."""
+        if seen.strength != 1 or "rescale" in leaves:
+            return None
+        count, size, _ = leaves["oft_blocks"].shape
+        y, dy = (part.view(-1, count, size).transpose(0, 1) for part in (seen.outputs, seen.d_outputs))
+        products = (y.transpose(1, 2) @ dy).to(seen.weight.dtype)
+        if seen.bias is not None:
+            total = seen.d_outputs.sum(0, dtype=seen.weight.dtype)
+            products -= seen.bias.view(count, size, 1) * total.view(count, 1, size)
+        with torch.enable_grad():
+            blocks = leaves["oft_blocks"].requires_grad_()
+            turn = turned({**leaves, "oft_blocks": blocks}, count * size)
+            d_turn = products + turn.detach() @ products
+            return torch.autograd.grad(turn, blocks, d_turn)
 
 
 def turned(leaves: Leaves, outputs: int) -> Tensor:
