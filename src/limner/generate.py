@@ -184,9 +184,12 @@ def _read(model: BaseModel, path: Path) -> Weights:
 
 
 def _cut(weights: Weights, rank: int) -> Weights:
-    """The first `rank` rows and columns of each LoRA pair, at the strength per rank that the whole has."""
+    """The first `rank` rows and columns of each LoRA pair, at the strength per rank that the whole has; others of its
+    family stay whole, as in the webui."""
     tensors = dict(weights.tensors)
     for name, leaves in weights.modules().items():
+        if not {"lora_down", "lora_up"} <= leaves.keys() <= {"lora_down", "lora_up", "alpha"}:
+            continue
         down, up = leaves["lora_down"], leaves["lora_up"]
         whole = down.shape[0]
         kept = min(max(rank, 1), whole)

@@ -13,12 +13,12 @@ class Weights:
     words: embeddings that a LoRA brings along, {what prompts call it: vectors as of kind "embedding"}.
     name: what prompts call it, an embedding's keyword; of what was read from a file, the file's stem.
     tensors: for kind "lora", "<network>.<module path>.<leaf>": network "unet" or "text_encoder" (diffusers' component
-    names), module path as in diffusers and transformers without the `text_model.` wrapper, leaf "lora_down" (rank,
-    in[, k, k]), "lora_up" (out, rank[, 1, 1]) or "alpha" (a scalar). The change of a weight is
-    alpha / rank * lora_up @ lora_down. For kind "embedding", vectors (n, dim) by the text encoder's component name. For
-    kind "checkpoint" all weights of the networks "unet", "vae" and "text_encoder", "<network>.<path>" as in diffusers
-    and transformers without the `text_model.` wrapper; the metadata's entry base.single.ARCHITECTURE says how they are
-    made.
+    names), module path as in diffusers and transformers without the `text_model.` wrapper, and the leaves of one of the
+    forms of limner.methods, which say what they make of a weight: "lora_down" (rank, in[, k, k]), "lora_up" (out,
+    rank[, 1, 1]) and "alpha" (a scalar) of a LoRA. For kind "embedding", vectors (n, dim) by the text encoder's
+    component name. For kind "checkpoint" all weights of the networks "unet", "vae" and "text_encoder",
+    "<network>.<path>" as in diffusers and transformers without the `text_model.` wrapper; the metadata's entry
+    base.single.ARCHITECTURE says how they are made.
     """
 
     kind: str

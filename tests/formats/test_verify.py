@@ -46,7 +46,9 @@ def test_diffusers_itself_applies_the_same_change(
         after = dict(trained.named_parameters())
         for name, before in tiny_base.networks[network].named_parameters():
             module = f"{network}.{name.removeprefix('text_model.').removesuffix('.weight')}"
-            want = change(weights.modules()[module]) if module in weights.modules() else torch.zeros_like(before)
+            want = (
+                change(weights.modules()[module], before) if module in weights.modules() else torch.zeros_like(before)
+            )
             torch.testing.assert_close(after[name] - before, want, atol=1e-6, rtol=1e-4)
 
 

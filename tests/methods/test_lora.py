@@ -14,7 +14,8 @@ from limner.base.open import open_base
 from limner.device import generator
 from limner.errors import UserError
 from limner.methods.applied import write_sum
-from limner.methods.lora import Adapter, LoRA, LoRAConfig, apply
+from limner.methods.form import Part
+from limner.methods.lora import LoRA, LoRAConfig, LowRankAdapter, LowRankForm, apply, no_change
 from limner.weights import Weights
 
 
@@ -49,7 +50,8 @@ def test_gradients_are_those_of_plain_autograd(kind: str, channels_last: bool) -
     make, shape = LAYERS[kind]
     torch.manual_seed(0)
     layer = make().double().requires_grad_(False)
-    adapter = Adapter(layer, rank=4, scale=0.7, random=generator(0))
+    down, up = no_change(layer.weight, 4, generator(0))
+    adapter = LowRankAdapter(layer, {"lora_down": down, "lora_up": up}, {"alpha": torch.tensor(2.8)})
     nn.init.normal_(adapter.up)
     adapter.refresh()
     x = torch.randn(shape, dtype=torch.float64)
@@ -160,10 +162,10 @@ def test_changes_too_small_to_round_to_arrive_in_the_mean(dtype: torch.dtype) ->
     down, up = torch.ones(1, 64), torch.ones(256, 1)
     unit = 0.75 * torch.finfo(dtype).eps
     weight = original.clone()
-    write_sum(weight, original, [(down, up, 0.1 * unit)])
+    write_sum(weight, original, [Part(LowRankForm, {"lora_down": down, "lora_up": up}, 0.1 * unit)])
     assert not torch.equal(weight, original)
     assert (weight.double() - 0.75).mean().item() == pytest.approx(0.1 * unit, rel=0.1)
-    write_sum(weight, original, [(down, up, 0.0)])
+    write_sum(weight, original, [Part(LowRankForm, {"lora_down": down, "lora_up": up}, 0.0)])
     assert torch.equal(weight, original)
 
 

@@ -20,6 +20,7 @@ def show(path: Path, output: Output) -> dict:
         ("tensors" if summary.kind == "checkpoint" else "layers", _counts(summary.modules)),
         *([("rank", _counts(summary.ranks)), ("alpha", _counts(summary.alphas))] if summary.ranks else []),
         ("number format", _counts(summary.dtypes)),
+        *(("not as trained in", f"{program}, which {fault}") for program, fault in summary.faults.items()),
         ("SHA-256", summary.sha256),
         ("AutoV2, AutoV3", f"{summary.autov2}, {summary.autov3}"),
         ("webui's hash", summary.webui_hash + _doubt(summary)),

@@ -79,7 +79,7 @@ def _tell(event: Event, output: Output, result: Followed) -> None:
             result.measured[name] = value
         case Exported(path, size, readers, _):
             result.exported = event
-            output.say(f"{path.name}: {megabytes(size)}, verified for {', '.join(readers)}")
+            output.say(f"{path.name}: {megabytes(size)}, verified for {', '.join(readers) or 'Limner alone'}")
         case Done(_, reason):
             output.say(reason)
         case _:

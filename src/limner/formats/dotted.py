@@ -17,6 +17,7 @@ from limner.weights import Weights
 _LEAF = re.compile(
     r"(?P<path>.+?)(?:\.lora_(?P<peft>[AB])(?:\.default)?|[._]lora(?:_linear_layer)?\.(?P<side>down|up))\.weight"
 )
+_LENGTHS = re.compile(r"(?P<path>.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?")  # PEFT's DoRA
 _SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network
 
 
@@ -36,10 +37,14 @@ class Dotted:
         Raises UserError if it is another kind of adapter, of another family, or damaged.
         """
         header = read_header(path)
-        if kind(header) != "lora" or family(header) != "sd1":
+        if kind(header) not in ("lora", "dora") or family(header) != "sd1":
             raise UserError(f"{path} is a {family(header)} {kind(header)}, which Limner does not read; use an sd1 LoRA")
         modules: dict[str, dict[str, Tensor]] = {}
         for key, tensor in read_tensors(path, header).items():
+            lengths = _LENGTHS.fullmatch(key)
+            if lengths:
+                modules.setdefault(_module(lengths["path"]), {})["dora_scale"] = tensor.flatten()
+                continue
             match = _LEAF.fullmatch(key)
             if match is None:
                 raise UserError(f"{path} holds {key}, which is no part of a plain LoRA; use another file")
@@ -49,6 +54,9 @@ class Dotted:
         for module, factors in modules.items():
             if "lora_down" in factors:
                 factors["alpha"] = torch.tensor(_alpha(settings, module, factors["lora_down"].shape[0], path))
+            if {"dora_scale", "lora_down"} <= factors.keys():
+                ones = [1] * (factors["lora_down"].dim() - 1)
+                factors["dora_scale"] = factors["dora_scale"].view(-1, *ones)
             check_factors(factors, module, str(path))
         tensors = {
             f"{module}.{leaf}": tensor for module, factors in modules.items() for leaf, tensor in factors.items()

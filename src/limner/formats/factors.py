@@ -1,27 +1,41 @@
-"""The factors of one layer's LoRA: that they fit each other, and the change of weight that they stand for."""
+"""The leaves of one layer of a LoRA or another of its family: which form they are of, and that they fit each other."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from limner.errors import UserError
+from limner.methods.form import Form, form_of, forms
 
 
-def check_factors(factors: dict[str, Tensor], module: str, file: str) -> None:
-    """Raise UserError unless a module has lora_down (r, in[, k, k]), lora_up (out, r[, 1, 1]) and a scalar alpha."""
-    missing = [leaf for leaf in ("lora_down", "lora_up", "alpha") if leaf not in factors]
+def spellings() -> dict[str, str]:
+    """{a leaf as files spell it: its neutral name}, of all forms."""
+    return {spelled: leaf for form in forms().values() for leaf, spelled in form.leaves.items()}
+
+
+def check_factors(leaves: Mapping[str, Tensor], module: str, file: str) -> type[Form]:
+    """The form of a layer. Raises UserError unless the leaves are all of one form and fit each other."""
+    form = form_of(leaves)
+    if form is None:
+        raise UserError(f"{file} has {', '.join(leaves)} for the layer {module}, which makes no change; use another")
+    strange = leaves.keys() - form.leaves.keys()
+    if strange:
+        raise UserError(f"{file} has {min(strange)} for the layer {module}, which no {form.name} has; use another file")
+    missing = form.missing(leaves)
     if missing:
         raise UserError(f"{file} lacks {missing[0]} of the layer {module}; the file is incomplete, so use another")
-    down, up, alpha = factors["lora_down"], factors["lora_up"], factors["alpha"]
-    fits = down.ndim == up.ndim and down.ndim in (2, 4) and up.shape[1] == down.shape[0] and down.shape[0] > 0
-    if not (fits and alpha.numel() == 1 and (up.ndim == 2 or up.shape[2:] == (1, 1))):
+    if not form.fits(leaves):
+        shapes = " and ".join(str(tuple(tensor.shape)) for leaf, tensor in leaves.items() if leaf != "alpha")
         raise UserError(
-            f"{file} has factors of shapes {tuple(up.shape)} and {tuple(down.shape)} for the layer {module}, "
-            "which do not fit together; use another file"
+            f"{file} has factors of shapes {shapes} for the layer {module}, which do not fit together; use another file"
         )
+    return form
 
 
-def change(factors: dict[str, Tensor]) -> Tensor:
-    """alpha / rank * up @ down, (out, in[, k, k]), float32 on the CPU: the definition in limner.weights."""
-    down, up = (factors[leaf].detach().to("cpu", torch.float32) for leaf in ("lora_down", "lora_up"))
-    flat_up = up if up.ndim == 2 else up[:, :, 0, 0]
-    return float(factors["alpha"]) / down.shape[0] * torch.einsum("or,r...->o...", flat_up, down)
+def change(leaves: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+    """What a layer's weight would change by, shaped like it, float32 on the CPU."""
+    form = form_of(leaves)
+    assert form is not None
+    exact = {leaf: tensor.detach().to("cpu", torch.float32) for leaf, tensor in leaves.items()}
+    return form.change(weight.detach().to("cpu", torch.float32), exact)

@@ -13,12 +13,13 @@ _ALGORITHMS = {
     "ia3": ("on_input",),
     "glora": ("a1.weight",),
     "full": ("diff",),
+    "norm": ("w_norm",),
     "tucker lora": ("lora_mid.weight",),
     "lora": ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight", "lora_A"),
 }
 _TEXT_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # of the states that cross-attention sees
 BUNDLE = "bundle_emb."  # begins the name of an embedding's tensor that lies in a LoRA's file
-_KOHYA = re.compile(r"(lora_unet|lora_te|lora_te1|lora_te2)_")
+_KOHYA = re.compile(r"(lora_unet|lora_te|lora_te1|lora_te2|lycoris)_")
 
 
 def kind(header: Header) -> str:
@@ -63,7 +64,7 @@ def family(header: Header) -> str:
     for name, shape in header.shapes.items():
         if (
             re.search(r"attn2[._](processor\.)?to_k", name)
-            and re.search(r"down\.weight$|lora_A|attn2\.to_k\.weight$", name)
+            and re.search(r"down\.weight$|lora_A|hada_w1_b|attn2\.to_k\.weight$", name)
             and len(shape) > 1
         ):
             return _TEXT_WIDTHS.get(shape[1], "sd1")

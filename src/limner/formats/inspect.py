@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.formats.factors import spellings
 from limner.formats.hashes import hash_file
-from limner.formats.header import read_header, read_tensors
-from limner.formats.identify import family, kind, naming
+from limner.formats.header import Header, read_header, read_tensors
+from limner.formats.identify import BUNDLE, family, kind, naming
 from limner.formats.metadata import run_card
+from limner.formats.programs import faults
+from limner.methods.form import form_of, forms
 
 _PARTS = {
     "model.diffusion_model.": "unet",
@@ -18,12 +21,14 @@ _PARTS = {
     "conditioner.": "text_encoder",
 }
 _DOWN = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight")
+_RANKED = dict.fromkeys((*_DOWN, "hada_w1_b", "lokr_w2_b"), 0) | {"oft_blocks": 1}  # the axis that is the rank
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A file's facts. ranks, alphas: {value: number of modules}. modules: {network: number of modules, or of a
-    checkpoint's tensors}.
+    """A file's facts. ranks, alphas: {value: number of modules}; an OFT's rank is the size of its blocks. modules:
+    {network: number of modules, or of a checkpoint's tensors}. faults: {program: what it does instead of what was
+    trained} of a LoRA or its kin.
 
     webui_hash: what A1111 shows, which of a LoRA believes the file's own `sshs_model_hash`; hash_matches: whether that
     is true, None if the file claims none.
@@ -46,6 +51,7 @@ class Summary:
     autov3: str
     webui_hash: str
     hash_matches: bool | None
+    faults: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -54,20 +60,21 @@ class Summary:
 def inspect(path: Path) -> Summary:
     """Facts about any safetensors file; UserError if it is not one or is damaged."""
     header = read_header(path)
-    downs = {name: shape for name, shape in header.shapes.items() if name.endswith(_DOWN)}
+    sort = _kind(header)
+    ranks = [shape[axis] for name, shape in header.shapes.items() if (axis := _axis(name)) is not None and shape[axis:]]
     alphas = read_tensors(path, header, ending=".alpha")
     hashes = hash_file(path, header.data_start)
     claimed = header.metadata.get("sshs_model_hash")
     return Summary(
         path=str(path),
         size_bytes=path.stat().st_size,
-        kind=kind(header),
+        kind=sort,
         naming=naming(header),
         family=family(header),
         keyword=header.metadata.get("modelspec.trigger_phrase"),
-        ranks=dict(Counter(shape[0] for shape in downs.values() if shape)),
+        ranks=dict(Counter(ranks)),
         alphas=dict(Counter(round(float(alpha), 6) for alpha in alphas.values() if alpha.numel() == 1)),
-        modules=dict(Counter(map(_network, downs)) or _parts(header.shapes)),
+        modules=dict(Counter(_network(module) for module in _modules(header)) or _parts(header.shapes)),
         dtypes=dict(Counter(header.dtypes.values())),
         metadata=dict(sorted(header.metadata.items())),
         run_card=run_card(header.metadata),
@@ -76,6 +83,7 @@ def inspect(path: Path) -> Summary:
         autov3=hashes.autov3,
         webui_hash=hashes.autov2 if kind(header) == "checkpoint" else (claimed or hashes.tensors)[:12],
         hash_matches=None if claimed is None else claimed == hashes.tensors,
+        faults=faults(sort) if sort in forms() and naming(header) == "kohya" else {},
     )
 
 
@@ -83,6 +91,28 @@ def _parts(names: Iterable[str]) -> Counter[str]:
     """How many of a checkpoint's tensors each network has."""
     found = (part for name in names for prefix, part in _PARTS.items() if name.startswith(prefix))
     return Counter(found)
+
+
+def _axis(name: str) -> int | None:
+    return next((axis for leaf, axis in _RANKED.items() if name.endswith(leaf)), None)
+
+
+def _modules(header: Header) -> list[str]:
+    """The layers that a LoRA or its kin is for."""
+    if naming(header) == "kohya":
+        return sorted({name.partition(".")[0] for name in header.shapes if not name.startswith(BUNDLE)})
+    return [name for name in header.shapes if name.endswith(_DOWN)]
+
+
+def _kind(header: Header) -> str:
+    """Its kind, of which those from outside of Limner are known by their leaves."""
+    known = kind(header)
+    if known != "unknown" or naming(header) != "kohya":
+        return known
+    spelled, first = spellings(), _modules(header)[0]
+    leaves = [spelled.get(name.partition(".")[2], "") for name in header.shapes if name.startswith(f"{first}.")]
+    form = form_of(leaves)
+    return known if form is None else form.name
 
 
 def _network(name: str) -> str:

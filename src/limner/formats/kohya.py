@@ -1,4 +1,5 @@
-"""kohya's LoRA file, which A1111, Forge, ComfyUI, stable-diffusion.cpp and diffusers all read."""
+"""kohya's LoRA file, which A1111, Forge, ComfyUI, stable-diffusion.cpp and diffusers all read, and LyCORIS's of the
+same names, of which each reads some."""
 
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from torch import Tensor
 from limner.base.model import Family
 from limner.base.sd1 import SD1
 from limner.errors import UserError
-from limner.formats.factors import check_factors
+from limner.formats.factors import check_factors, spellings
 from limner.formats.hashes import legacy_hash, model_hash
 from limner.formats.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.formats.identify import BUNDLE, family, kind, naming
@@ -17,8 +18,14 @@ from limner.formats.metadata import complete
 from limner.weights import Weights
 
 FAMILIES = {SD1.name: SD1}
+PREFIXES = {  # the last is that of LyCORIS without kohya's trainer
+    "lora_unet_": "unet",
+    "lora_te1_": "text_encoder",
+    "lora_te_": "text_encoder",
+    "lycoris_": "unet",
+}
 BUNDLED_LEAF = ".string_to_param.*"
-LEAVES = {"lora_down": "lora_down.weight", "lora_up": "lora_up.weight", "alpha": "alpha"}
+UNREAD = ("glora", "full", "norm", "boft")  # kinds of adapters of which Limner has no form
 
 # Every part of a module path, in diffusers' UNet and CLIP's text encoder, that a trained layer lies on. The file
 # writes dots as underscores, so that only this list tells where a path like `attn1_to_out_0` is to be cut.
@@ -54,9 +61,9 @@ class Kohya:
         known = FAMILIES[weights.family]
         tensors = {}
         for module, factors in weights.modules().items():
-            check_factors(factors, module, f"the LoRA to be saved as {name}")
+            form = check_factors(factors, module, f"the LoRA to be saved as {name}")
             for leaf, tensor in factors.items():
-                tensors[f"{file_name(module, known)}.{LEAVES[leaf]}"] = _cast(tensor, dtype, leaf)
+                tensors[f"{file_name(module, known)}.{form.leaves[leaf]}"] = _cast(tensor, dtype, leaf)
         for word, vectors in weights.words.items():
             tensors[bundled_name(word)] = next(iter(vectors.values())).detach().to("cpu", dtype)
         if not all_finite(tensors):
@@ -73,31 +80,32 @@ class Kohya:
 
     @staticmethod
     def load(path: Path) -> Weights:
-        """The weights of a kohya file; a missing alpha means the rank, as every reader takes it.
+        """The weights of a kohya file; a LoRA's missing alpha means the rank, as every reader takes it.
 
         Raises UserError if it is another kind of adapter, of another family, damaged, or names an unknown layer.
         """
         header = read_header(path)
-        if kind(header) != "lora":
-            raise UserError(f"{path} is a {kind(header)}, which Limner does not read; use a plain LoRA")
+        if kind(header) in UNREAD:
+            raise UserError(f"{path} is a {kind(header)}, which Limner does not read; use a LoRA, LoHa, LoKr or OFT")
         if family(header) not in FAMILIES:
             raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use one for sd1")
         modules: dict[str, dict[str, Tensor]] = {}
         words: dict[str, dict[str, Tensor]] = {}
-        leaves = {spelled: leaf for leaf, spelled in LEAVES.items()}
+        leaves = spellings()
         for key, tensor in read_tensors(path, header).items():
             module, _, leaf = key.partition(".")
             if key.startswith(BUNDLE):
                 words[_word(key, path)] = {"text_encoder": tensor.float()}
                 continue
             if leaf not in leaves:
-                raise UserError(f"{path} holds {key}, which is no part of a plain LoRA; use another file")
+                raise UserError(f"{path} holds {key}, which is no part of a LoRA or its kin; use another file")
             modules.setdefault(neutral_name(module, path), {})[leaves[leaf]] = tensor
         for module, factors in modules.items():
             if "alpha" not in factors and "lora_down" in factors:
                 factors["alpha"] = torch.tensor(float(factors["lora_down"].shape[0]))
             check_factors(factors, module, str(path))
-            factors["alpha"] = factors["alpha"].float().reshape(())
+            if "alpha" in factors:
+                factors["alpha"] = factors["alpha"].float().reshape(())
         tensors = {
             f"{module}.{leaf}": tensor for module, factors in modules.items() for leaf, tensor in factors.items()
         }
@@ -135,7 +143,7 @@ def file_name(module: str, known: Family) -> str:
 
 def neutral_name(name: str, path: Path) -> str:
     """The inverse of file_name; UserError, naming the file `path`, for a layer that no UNet or text encoder has."""
-    for prefix, network in (("lora_unet_", "unet"), ("lora_te1_", "text_encoder"), ("lora_te_", "text_encoder")):
+    for prefix, network in PREFIXES.items():
         if name.startswith(prefix):
             parts = _split(name.removeprefix(prefix))
             if parts:
@@ -155,7 +163,10 @@ def _split(path: str) -> list[str]:
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype, leaf: str) -> Tensor:
-    """The tensor in the file's dtype; an alpha that would change with it stays float32, for it scales everything."""
+    """The tensor in the file's dtype; whole numbers stay what they are, and an alpha that would change with it stays
+    float32, for it scales everything."""
+    if not tensor.is_floating_point():
+        return tensor.detach().cpu()
     cast = tensor.detach().to("cpu", dtype)
     return (
         tensor.detach().to("cpu", torch.float32) if leaf == "alpha" and cast.float() != tensor.float().cpu() else cast

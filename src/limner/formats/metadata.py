@@ -8,10 +8,19 @@ from typing import Any
 
 from limner.base.model import Family
 from limner.errors import UserError
+from limner.methods.form import form_of
 from limner.weights import Weights
 
 RUN_CARD = "limner.run_card"
 ARCHITECTURES = {"lora": "/lora", "embedding": "/textual-inversion", "checkpoint": ""}  # the model spec's words
+NETWORKS: dict[str, tuple[str, dict[str, str]]] = {  # kohya's words for a form: the module and its arguments
+    "lora": ("networks.lora", {}),
+    "dora": ("lycoris.kohya", {"algo": "lora", "dora_wd": "True"}),
+    "loha": ("lycoris.kohya", {"algo": "loha"}),
+    "lokr": ("lycoris.kohya", {"algo": "lokr"}),
+    "oft": ("lycoris.kohya", {"algo": "diag-oft"}),
+    "ia3": ("lycoris.kohya", {"algo": "ia3"}),
+}
 
 
 @dataclass(frozen=True)
@@ -104,21 +113,30 @@ def run_card(metadata: dict[str, str]) -> dict[str, Any] | None:
 
 
 def _network(weights: Weights) -> dict[str, str]:
-    """kohya's description of the network; "Dynamic" is its word where modules differ."""
+    """kohya's description of the network, or LyCORIS's; "Dynamic" is kohya's word where modules differ."""
     dims: Counter[int] = Counter()
     alphas: Counter[float] = Counter()
     conv_dims: Counter[int] = Counter()
+    names: Counter[str] = Counter()
     for module in weights.modules().values():
-        down = module["lora_down"]
-        dims[down.shape[0]] += 1
-        alphas[round(float(module["alpha"]), 6)] += 1
-        if down.ndim == 4 and down.shape[-1] > 1:
-            conv_dims[down.shape[0]] += 1
-    if not dims:
+        form = form_of(module)
+        assert form is not None
+        names[form.name] += 1
+        dim = form.rank(module)
+        if dim is not None:
+            dims[dim] += 1
+        if dim is not None and any(tensor.ndim == 4 and tensor.shape[-1] > 1 for tensor in module.values()):
+            conv_dims[dim] += 1
+        if "alpha" in module:
+            alphas[round(float(module["alpha"]), 6)] += 1
+    if not names:
         raise UserError("there is nothing to save: no layer was trained; choose some with layers")
-    arguments = {"conv_dim": str(next(iter(conv_dims)))} if len(conv_dims) == 1 else {}
+    name = max(names, key=lambda each: names[each])
+    module_name, arguments = NETWORKS.get(name, ("limner", {"algo": name}))
+    if len(conv_dims) == 1:
+        arguments = arguments | {"conv_dim": str(next(iter(conv_dims)))}
     return {
-        "ss_network_module": "networks.lora",
+        "ss_network_module": module_name,
         "ss_network_dim": str(next(iter(dims))) if len(dims) == 1 else "Dynamic",
         "ss_network_alpha": str(next(iter(alphas))) if len(alphas) == 1 else "Dynamic",
         "ss_network_args": json.dumps(arguments),

@@ -5,7 +5,7 @@ which tensors it would apply to which layer and how strongly, and which it would
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from diffusers.loaders import StableDiffusionLoraLoaderMixin
@@ -17,14 +17,24 @@ from limner.formats.layers import Layer
 
 Tensors = Mapping[str, Tensor]
 
+# Leaves by which readers know a kind of adapter, those first that it must have.
+LORA = ("lora_up.weight", "lora_down.weight", "lora_mid.weight", "alpha")
+LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", "alpha")
+LOKR = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2", "alpha")
+OFT = ("oft_blocks", "rescale", "alpha")
+LENGTHS = "dora_scale"
+CPP = {*LORA, *LOHA, *LOKR} - {"lokr_t2"}
+FORGIVEN = 12  # unmatched tensors at which Forge still applies the rest
+
 
 @dataclass(frozen=True)
 class Patch:
-    """What one layer would be given: scale * up @ down, by the tensors' names in the file."""
+    """What one layer would be given: a way of limner.formats.effects, the file's names of its tensors by leaf, and for
+    what is scaled by something else than the file's own alpha / rank, by what."""
 
-    down: str
-    up: str
-    scale: float
+    way: str
+    keys: tuple[tuple[str, str], ...]
+    scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,10 @@ def a1111(tensors: Tensors, layers: list[Layer]) -> Reading:
             unmatched.append(key)
         else:
             found.setdefault(layer, {})[leaf] = key
-    return _with_alphas(tensors, found, unmatched)
+    # It tries these one after the other, and gives up the whole file at a layer that is none of them.
+    ways = {"lora": LORA, "loha": LOHA, "ia3": ("weight", "on_input", "alpha"), "lokr": LOKR, "oft": OFT}
+    reading = _by_way(found, ways, unmatched, "dora by column")
+    return Reading({}, list(tensors)) if len(reading.patches) < len(found) else reading
 
 
 def _a1111_module(name: str) -> str:
@@ -88,12 +101,13 @@ def comfyui(tensors: Tensors, layers: list[Layer]) -> Reading:
             table["diffusion_model." + layer.original] = layer.name
         else:
             table["text_encoder." + layer.diffusers] = layer.name
-    return _taken(tensors, table)
+    return _taken(tensors, table, {"lora": LORA, "loha": LOHA, "lokr": LOKR, "oft": OFT})
 
 
 def forge(tensors: Tensors, layers: list[Layer]) -> Reading:
     """ComfyUI's way with fewer spellings. It forgives twelve unmatched tensors and drops the file at the thirteenth."""
-    return _taken(tensors, _by_target(layers))
+    reading = _taken(tensors, _by_target(layers), {"lora": LORA, "loha": LOHA, "lokr": LOKR})
+    return Reading({}, list(tensors)) if len(reading.unmatched) > FORGIVEN else reading
 
 
 def _by_target(layers: list[Layer]) -> dict[str, str]:
@@ -108,15 +122,39 @@ def _by_target(layers: list[Layer]) -> dict[str, str]:
     return table
 
 
-def _taken(tensors: Tensors, table: dict[str, str]) -> Reading:
+def _taken(tensors: Tensors, table: dict[str, str], ways: Mapping[str, tuple[str, ...]]) -> Reading:
+    """For each layer what the file has under its name, taken leaf by leaf; DoRA's lengths are divided by W's norms."""
     found: dict[str, dict[str, str]] = {}
+    known = {leaf for leaves in ways.values() for leaf in leaves} | {LENGTHS}
     for module, layer in table.items():
-        leaves = {leaf: f"{module}.{leaf}" for leaf in ("lora_up.weight", "lora_down.weight", "alpha")}
-        present = {leaf: key for leaf, key in leaves.items() if key in tensors}
+        present = {leaf: key for leaf in known if (key := f"{module}.{leaf}") in tensors}
         if present:
             found[layer] = present
     used = {key for present in found.values() for key in present.values()}
-    return _with_alphas(tensors, found, [key for key in tensors if key not in used])
+    return _by_way(found, ways, [key for key in tensors if key not in used], "dora by old row")
+
+
+def _by_way(
+    found: Mapping[str, Mapping[str, str]], ways: Mapping[str, tuple[str, ...]], unmatched: list[str], dora: str
+) -> Reading:
+    """Patches of the layers whose leaves are a way's, with or without DoRA's lengths. `found`: {layer: {leaf: key}}."""
+    patches = {}
+    for layer, leaves in found.items():
+        plain = leaves.keys() - {LENGTHS}
+        way = next((way for way, known in ways.items() if plain <= set(known) and _is_whole(way, plain)), None)
+        if way is None or (LENGTHS in leaves and way in ("oft", "ia3")):
+            unmatched.extend(leaves.values())
+        else:
+            patches[layer] = Patch(f"{way}, {dora}" if LENGTHS in leaves else way, tuple(sorted(leaves.items())))
+    return Reading(patches, unmatched)
+
+
+def _is_whole(way: str, leaves: Set[str]) -> bool:
+    pairs = {"lokr_w1": {"lokr_w1_a", "lokr_w1_b"}, "lokr_w2": {"lokr_w2_a", "lokr_w2_b"}}
+    if way == "lokr":
+        return all(whole in leaves or halves <= leaves for whole, halves in pairs.items())
+    needed = {"lora": LORA[:2], "loha": LOHA[:4], "oft": OFT[:1], "ia3": ("weight", "on_input")}[way]
+    return set(needed) <= leaves
 
 
 # The words in stable-diffusion.cpp's own names that hold an underscore; any other underscore it takes for a dot.
@@ -137,13 +175,13 @@ def stable_diffusion_cpp(tensors: Tensors, layers: list[Layer]) -> Reading:
     found: dict[str, dict[str, str]] = {}
     unmatched = []
     for key in tensors:
-        match = re.fullmatch(r"(?:lora|lycoris)[_.](.+)\.(lora_up\.weight|lora_down\.weight|alpha)", key)
+        match = re.fullmatch(r"(?:lora|lycoris)[_.]([^.]+)\.(.+)", key)
         name = table.get(_cpp_module(match[1])) if match else None
-        if match is None or name is None:
+        if match is None or name is None or match[2] not in CPP:
             unmatched.append(key)
         else:
             found.setdefault(name, {})[match[2]] = key
-    return _with_alphas(tensors, found, unmatched)
+    return _by_way(found, {"lora": LORA, "loha": LOHA, "lokr": LOKR}, unmatched, "")
 
 
 def _cpp_module(name: str) -> str:
@@ -194,7 +232,7 @@ def diffusers(tensors: Tensors, layers: list[Layer]) -> Reading:
         if own:
             known = {layer.diffusers.removeprefix("text_model."): layer for layer in layers if layer.network == network}
             patches |= _as_peft(own, own_alphas, known, network == "unet", origin)
-    used = {key for patch in patches.values() for key in (patch.down, patch.up)}
+    used = {key for patch in patches.values() for _, key in patch.keys}
     used |= {f"{key.partition('.')[0]}.alpha" for key in used}
     return Reading(patches, [key for key in tensors if key not in used])
 
@@ -221,30 +259,14 @@ def _as_peft(
         rank = _pattern(config["rank_pattern"], path, config["r"])
         alpha = _pattern(config["alpha_pattern"], path, config["lora_alpha"])
         if rank == down.shape[0]:
-            patches[layer.name] = Patch(origin[id(down)], origin[id(up)], alpha / rank)
+            keys = (("lora_down.weight", origin[id(down)]), ("lora_up.weight", origin[id(up)]))
+            patches[layer.name] = Patch("lora", keys, alpha / rank)
     return patches
 
 
 def _pattern(patterns: dict[str, float], path: str, default: float) -> float:
     """PEFT's choice: the first pattern that the end of the path matches."""
     return next((value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", path)), default)
-
-
-def _with_alphas(tensors: Tensors, found: dict[str, dict[str, str]], unmatched: list[str]) -> Reading:
-    """Patches of the layers that have both factors; alpha / rank is their scale, or 1 without an alpha."""
-    patches = {}
-    for layer, leaves in found.items():
-        if (
-            not {"lora_up.weight", "lora_down.weight"}
-            <= leaves.keys()
-            <= {"lora_up.weight", "lora_down.weight", "alpha"}
-        ):
-            unmatched.extend(leaves.values())
-            continue
-        rank = tensors[leaves["lora_down.weight"]].shape[0]
-        scale = tensors[leaves["alpha"]].item() / rank if "alpha" in leaves else 1.0
-        patches[layer] = Patch(leaves["lora_down.weight"], leaves["lora_up.weight"], scale)
-    return Reading(patches, unmatched)
 
 
 READERS: dict[str, Reader] = {

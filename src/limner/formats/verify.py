@@ -1,5 +1,7 @@
 """A written file is read back the way each program reads it, and what that would do to the model is compared."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +10,15 @@ from torch import Tensor
 
 from limner.base.model import BaseModel
 from limner.errors import UserError
+from limner.formats.effects import effect
 from limner.formats.factors import change
 from limner.formats.header import read_header, read_tensors
 from limner.formats.identify import BUNDLE
 from limner.formats.layers import layers
+from limner.formats.programs import faults
 from limner.formats.readers import READERS, Patch, Tensors
+from limner.methods.applied import find_module, weight_of
+from limner.methods.form import form_of, scale
 from limner.weights import Weights
 
 # What programs make of an embedding in a LoRA's file: A1111 uses it, diffusers then refuses the whole file, and the
@@ -28,47 +34,118 @@ class ReaderReport:
     """What one program makes of a file.
 
     matched: layers that it changes as trained. unmatched: tensors of the file that it would not use, and layers that it
-    would not change; in a file that is kept only embeddings inside a LoRA's. largest_error: of any layer's change,
-    relative to that change's norm.
+    would not change; in the file of a plain LoRA that is kept, only embeddings inside it. largest_error: of any layer's
+    change, relative to that change's norm. fault: what it is known to do wrongly with such a file, and does; "" if
+    nothing.
     """
 
     reader: str
     matched: int
     unmatched: tuple[str, ...]
     largest_error: float
+    fault: str = ""
 
 
 def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
     """Read `path` as every program in READERS would, and compare what it would add to each layer with the weights.
 
     `name` is what messages call the file. Differences up to the rounding of the file's dtype pass. Raises UserError if
-    any program would leave a tensor out, or change a layer otherwise than was trained.
+    any program would leave a tensor out, or change a layer otherwise than was trained, unless it is known that it does
+    so with this form of adapter, which its report then says.
     """
     name = name or str(path)
     tensors = read_tensors(path, read_header(path))
     bundled = tuple(key for key in tensors if key.startswith(BUNDLE))
     _check_words({key: tensors.pop(key) for key in bundled}, weights, name)
     known = layers(model)
-    shapes = {layer.name: layer.shape for layer in known}
-    trained = weights.modules()
-    errors: dict[tuple[str, Patch], float] = {}  # the programs mostly agree, so that each change is computed once
+    targets = _targets(model, weights, tensors)
+    known_faults = _known_faults(weights)
+    errors: dict[tuple[str, Patch], Error] = {}  # the programs mostly agree, so that each change is computed once
     reports = []
     for reader, read in READERS.items():
         if bundled and reader in REFUSE_BUNDLES:
             continue
         reading = read(tensors, known)
-        missing = [layer for layer in trained if layer not in reading.patches]
-        if reading.unmatched or missing:
-            raise UserError(_complaint(name, reader, [*missing, *reading.unmatched]))
+        lost = [*(layer for layer in targets if layer not in reading.patches), *reading.unmatched]
         for layer, patch in reading.patches.items():
             if (layer, patch) not in errors:
-                errors[layer, patch] = _error(
-                    tensors, patch, trained.get(layer), shapes[layer], f"{layer} in {name}", reader
-                )
-        largest = max((errors[item] for item in reading.patches.items()), default=0.0)
+                errors[layer, patch] = _error(tensors, patch, targets.get(layer))
+        found = {layer: errors[layer, patch] for layer, patch in reading.patches.items()}
+        wrong = [layer for layer, error in found.items() if error.is_wrong]
+        if (lost or wrong) and reader not in known_faults:
+            raise UserError(_complaint(name, reader, lost) if lost else _wrong(name, reader, wrong[0]))
+        largest = max((error.relative for error in found.values()), default=0.0)
         unused = () if reader in USE_BUNDLES else bundled
-        reports.append(ReaderReport(reader, len(reading.patches), unused, largest))
+        fault = known_faults[reader] if lost or wrong else ""
+        reports.append(ReaderReport(reader, len(found) - len(wrong), (*lost, *unused), largest, fault))
     return reports
+
+
+@dataclass(frozen=True)
+class Target:
+    """A layer's weight, the change that was trained, what the file's rounded leaves make of it, and how far from that
+    the order of float32 sums may lead."""
+
+    weight: Tensor
+    change: Tensor
+    rounded: Tensor
+    noise: float
+
+
+@dataclass(frozen=True)
+class Error:
+    """Of a reader's change of one layer: relative to what was trained, and whether it is more than rounding."""
+
+    relative: float
+    is_wrong: bool
+
+
+def _targets(model: BaseModel, weights: Weights, tensors: Tensors) -> dict[str, Target]:
+    """What each trained layer should become, when its leaves are rounded to the file's dtype."""
+    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.dim() and tensor.is_floating_point()), None)
+    targets = {}
+    for name, leaves in weights.modules().items():
+        module = find_module(model, name)
+        nothing = torch.zeros(0)
+        if module is None:  # no reader finds it either
+            targets[name] = Target(nothing, nothing, nothing, 0.0)
+            continue
+        weight = weight_of(module).to("cpu", torch.float32)
+        rounded = {leaf: tensor if leaf == "alpha" else tensor.to("cpu", dtype) for leaf, tensor in leaves.items()}
+        kept = change(rounded, weight)
+        targets[name] = Target(weight, change(leaves, weight), kept, FLOAT32_NOISE * _terms(leaves, weight, kept))
+    return targets
+
+
+def _terms(leaves: Mapping[str, Tensor], weight: Tensor, kept: Tensor) -> float:
+    """The size of what is summed up to a change, in the Frobenius norm: terms may be larger than their sum."""
+    if {"lora_down", "lora_up"} == leaves.keys() - {"alpha"}:
+        rank = leaves["lora_down"].shape[0]
+        return abs(scale(leaves, rank)) * _norm(leaves["lora_down"]) * _norm(leaves["lora_up"])
+    return _norm(kept) + _norm(weight)
+
+
+def _norm(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor.detach().float()))
+
+
+def _known_faults(weights: Weights) -> dict[str, str]:
+    forms = {form.name for leaves in weights.modules().values() if (form := form_of(leaves)) is not None}
+    return {reader: fault for form in sorted(forms) for reader, fault in faults(form).items()}
+
+
+def _error(tensors: Tensors, patch: Patch, target: Target | None) -> Error:
+    """How far a patch is from the target; infinitely if it has another shape, or nothing was trained there."""
+    leaves = {leaf: tensors[key].float() for leaf, key in patch.keys}
+    try:
+        read = None if target is None else effect(patch.way, leaves, target.weight, patch.scale)
+    except RuntimeError:  # of shapes that do not go together
+        read = None
+    if target is None or read is None or read.numel() != target.weight.numel():
+        return Error(math.inf, True)
+    read = read.reshape(target.weight.shape)
+    relative = _norm(read - target.change) / max(_norm(target.change), torch.finfo(torch.float32).tiny)
+    return Error(relative, not _norm(read - target.rounded) <= target.noise)
 
 
 def _check_words(bundled: Tensors, weights: Weights, name: str) -> None:
@@ -84,36 +161,11 @@ def _check_words(bundled: Tensors, weights: Weights, name: str) -> None:
             raise UserError(f"A1111 would not read the embedding {word!r} in {name} as trained; save the file again")
 
 
-def _error(
-    tensors: Tensors, patch: Patch, factors: dict[str, Tensor] | None, shape: tuple[int, ...], where: str, reader: str
-) -> float:
-    """The relative error of a patch; UserError if it is more than rounding, or not of the layer's shape."""
-    down, up = tensors[patch.down].float(), tensors[patch.up].float()
-    wrong = f"{reader} would not change {where} as it was trained; save the file again, and report it if this recurs"
-    if factors is None or (up.shape[0], *down.shape[1:]) != shape:
-        raise UserError(wrong)
-    read = patch.scale * (up.flatten(1) @ down.flatten(1)).reshape(shape)
-    want = change(factors)
-    allowed = _rounding(factors, tensors[patch.down].dtype)
-    difference = float(torch.linalg.vector_norm(read - want))
-    if not difference <= allowed:
-        raise UserError(wrong)
-    return difference / max(float(torch.linalg.vector_norm(want)), torch.finfo(torch.float32).tiny)
-
-
-def _rounding(factors: dict[str, Tensor], dtype: torch.dtype) -> float:
-    """The most that rounding both factors and alpha to `dtype` can move the change, in the Frobenius norm."""
-    info = torch.finfo(dtype)
-    norms, shifts = [], []
-    for leaf in ("lora_down", "lora_up"):
-        tensor = factors[leaf].detach().float()
-        norm = float(torch.linalg.vector_norm(tensor))
-        norms.append(norm)
-        # half a unit in the last place: relative for normal numbers, absolute below the smallest of them
-        shifts.append(info.eps / 2 * norm + info.smallest_normal * info.eps / 2 * tensor.numel() ** 0.5)
-    scale = abs(float(factors["alpha"])) / factors["lora_down"].shape[0]
-    moved = shifts[0] * norms[1] + shifts[1] * norms[0] + shifts[0] * shifts[1]
-    return scale * (moved + FLOAT32_NOISE * norms[0] * norms[1])
+def _wrong(name: str, reader: str, layer: str) -> str:
+    return (
+        f"{reader} would not change {layer} in {name} as it was trained; save the file again, and report it if this "
+        "recurs"
+    )
 
 
 def _complaint(name: str, reader: str, unmatched: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Low-rank changes in a model's weights: added in float32, rounded once, and taken out again bit for bit."""
+"""Changes of a model's weights: added in float32, rounded once, and taken out again bit for bit."""
 
 import functools
 import itertools
@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from limner.base.model import BaseModel, text_core
 from limner.errors import UserError
+from limner.methods.form import Leaves, Part, form_of
 from limner.weights import Weights
 
 _NOTE = "_limner_applied"  # where a module keeps its own weight while others are added to it
 _DROPPED_BITS = {torch.bfloat16: 16, torch.float16: 13}  # of float32's fraction
 _numbers = itertools.count()
-
-Part = tuple[Tensor, Tensor, float]  # down, up, scale: scale * up @ down is added to a weight
 
 
 @dataclass
@@ -30,11 +29,11 @@ class _Applied:
 def apply(
     model: BaseModel, weights: Weights, unet_strength: float = 1.0, text_strength: float = 1.0
 ) -> Callable[[], None]:
-    """Add a LoRA to a model's weights; returns the function that takes it out again.
+    """Add a LoRA, or another of its family, to a model's weights; returns the function that takes it out again.
 
-    Several applied at once add up before the rounding. They may be taken out in any order, and after the last the
-    weights are what they were, bit for bit. Where a strength is 0 nothing is touched.
-    Raises UserError, with the model untouched, if a module or a shape does not fit the base.
+    A strength multiplies the change W' - W. Several applied at once add up before the rounding. They may be taken out
+    in any order, and after the last the weights are what they were, bit for bit. Where a strength is 0 nothing is
+    touched. Raises UserError, with the model untouched, if a module or a shape does not fit the base.
     """
     found = [(find_module(model, name), leaves, name) for name, leaves in weights.modules().items()]
     _check(model, weights, found)
@@ -42,13 +41,12 @@ def apply(
     touched: list[nn.Module] = []
     for module, leaves, name in found:
         strength = unet_strength if name.startswith("unet.") else text_strength
-        if strength == 0 or module is None:
+        form = form_of(leaves)
+        if strength == 0 or module is None or form is None:
             continue
-        down, up = leaves["lora_down"], leaves["lora_up"]
-        alpha = float(leaves["alpha"]) if "alpha" in leaves else float(down.shape[0])
         if not hasattr(module, _NOTE):
             setattr(module, _NOTE, _Applied(weight_of(module).clone()))
-        getattr(module, _NOTE).parts[number] = (down, up, strength * alpha / down.shape[0])
+        getattr(module, _NOTE).parts[number] = Part(form, leaves, strength)
         touched.append(module)
         _update(module)
 
@@ -72,10 +70,10 @@ def write_sum(weight: Tensor, original: Tensor, parts: Iterable[Part]) -> None:
     loss gained: float32 0.0036, dithered bfloat16 0.0039, an unmerged bfloat16 branch 0.0014 (its sum with the
     layer's output rounds too), merged to nearest 0.0008.
     """
-    total = original.float().flatten(1)
-    for down, up, scale in parts:
-        low, high = (t.to(total.device, torch.float32).flatten(1) for t in (down, up))
-        total = torch.addmm(total, high, low, alpha=scale)
+    exact = original.float()
+    total = exact.flatten(1)
+    for part in parts:
+        total = part.add_to(total, exact)
     write_rounded(weight, total)
 
 
@@ -155,10 +153,9 @@ def _check(model: BaseModel, weights: Weights, found: list[tuple[nn.Module | Non
         )
 
 
-def _fits(module: nn.Module, leaves: dict[str, Tensor]) -> bool:
-    down, up, weight = leaves.get("lora_down"), leaves.get("lora_up"), getattr(module, "weight", None)
-    if down is None or up is None or weight is None or min(weight.dim(), down.dim(), up.dim()) < 2:
+def _fits(module: nn.Module, leaves: Leaves) -> bool:
+    weight = getattr(module, "weight", None)
+    form = form_of(leaves)
+    if form is None or weight is None or weight.dim() < 2 or form.missing(leaves) or leaves.keys() - form.leaves.keys():
         return False
-    if not down.numel() or leaves.keys() - {"lora_down", "lora_up", "alpha"}:
-        return False
-    return up.shape[0] == weight.shape[0] and up[0].numel() == down.shape[0] and down[0].numel() == weight[0].numel()
+    return all(tensor.numel() for tensor in leaves.values()) and form.fits(leaves, tuple(weight.shape))

@@ -20,7 +20,7 @@ from limner.base.open import full_precision
 from limner.config import Settings
 from limner.errors import UserError
 from limner.methods import applied
-from limner.methods.lora import TEXT_LR_SCALE
+from limner.methods.family import TEXT_LR_SCALE
 from limner.methods.method import Method, ParamGroup
 from limner.weights import Weights
 

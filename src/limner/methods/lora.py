@@ -4,221 +4,303 @@ W' = W + alpha / rank * up @ down, with `down` (rank, in[, k, k]) and `up` (out,
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from limner.base.model import BaseModel
-from limner.config import Settings
-from limner.device import generator
 from limner.errors import UserError
 from limner.methods import applied
+from limner.methods.adapter import (
+    Adapter,
+    convolution_backward,
+    is_matrix,
+    like_inputs,
+    matrix_d_inputs,
+    rows,
+    run,
+)
 from limner.methods.applied import apply
-from limner.methods.method import Method, ParamGroup
+from limner.methods.family import Layers, Ranked, RankedConfig
+from limner.methods.form import Form, Leaves, Part, Shape, is_number, scale, tucker
+from limner.methods.lowrank import compressed, principal
+from limner.methods.method import ParamGroup
 from limner.weights import Weights
 
-__all__ = ["LoRA", "LoRAConfig", "apply"]
-
-Layers = Literal["attention", "attention+mlp", "all"]
-
-# As Civitai's trainer has it: 5e-5 against 5e-4. A text encoder forgets sooner than it helps.
-TEXT_LR_SCALE = 0.1
+__all__ = ["Layers", "LoRA", "LoRAConfig", "LowRankForm", "apply"]
 
 
-class LoRAConfig(Settings):
+class LowRankForm(Form):
+    """alpha / rank * up @ down; files of others may put a core (rank, rank, k, k) between the two."""
+
+    name = "lora"
+    leaves: ClassVar[Mapping[str, str]] = {
+        "lora_down": "lora_down.weight",
+        "lora_up": "lora_up.weight",
+        "lora_mid": "lora_mid.weight",
+        "alpha": "alpha",
+    }
+    marks = ("lora_down", "lora_up")
+    needs = ("lora_down", "lora_up")
+
+    @classmethod
+    def fits(cls, leaves: Leaves, shape: Shape | None = None) -> bool:
+        down, up, core = leaves["lora_down"], leaves["lora_up"], leaves.get("lora_mid")
+        if min(down.dim(), up.dim()) < 2 or not is_number(leaves) or not down.numel():
+            return False
+        if core is not None and core.shape[:2] != (up[0].numel(), down.shape[0]):
+            return False
+        if core is None and up[0].numel() != down.shape[0]:
+            return False
+        row = math.prod(down.shape[1:]) if core is None else down.shape[1] * math.prod(core.shape[2:])
+        return shape is None or (up.shape[0] == shape[0] and row == math.prod(shape[1:]))
+
+    @classmethod
+    def change(cls, weight: Tensor, leaves: Leaves) -> Tensor:
+        down, up = leaves["lora_down"], leaves["lora_up"]
+        if "lora_mid" in leaves:
+            product = tucker(leaves["lora_mid"], up.flatten(1).t(), down.flatten(1))
+        else:
+            product = up.flatten(1) @ down.flatten(1)
+        return scale(leaves, down.shape[0]) * product.view(weight.shape)
+
+    @classmethod
+    def rank(cls, leaves: Leaves) -> int:
+        return leaves["lora_down"].shape[0]
+
+    @classmethod
+    def add(cls, total: Tensor, weight: Tensor, leaves: Leaves, strength: float) -> Tensor:
+        if "lora_mid" in leaves:
+            return super().add(total, weight, leaves, strength)
+        low, high = (leaves[leaf].flatten(1) for leaf in ("lora_down", "lora_up"))
+        return torch.addmm(total, high, low, alpha=strength * scale(leaves, low.shape[0]))
+
+
+class LoRAConfig(RankedConfig):
     """What a LoRA is made of."""
 
-    rank: int = Field(16, ge=1, le=1024, description="Width of the two matrices; 8 to 16 are enough for one subject.")
-    alpha: float = Field(
+    rank_stabilised: bool = Field(
+        False, description="Scale by alpha / the root of rank instead (rsLoRA); other programs are told a larger alpha."
+    )
+    initial: Literal["random", "principal"] = Field(
+        "random",
+        description="How it starts: random, or principal, at the weight's own main directions (PiSSA; twice the file).",
+    )
+    up_rate: float = Field(
         1.0,
         gt=0,
         allow_inf_nan=False,
-        description="The change is scaled by alpha / rank; at 1 a learning rate suits any rank.",
+        description="Times the learning rate for the second matrix, as in 16 (LoRA+); Prodigy has one rate for all.",
     )
-    layers: Layers = Field(
-        "attention+mlp",
-        description="Layers of the UNet: attention, attention+mlp, or all, which adds the convolutions.",
+    noisy_rank: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the rank that is used at the most noise, growing to all at the least (T-LoRA: 0.5).",
     )
-    text_encoder: bool = Field(False, description="Train the text encoder too.")
 
 
-class LoRA(Method):
-    """Low-rank changes of linear and convolution layers, in float32 over a frozen base of any precision."""
+class LoRA(Ranked):
+    """Low-rank changes of linear and convolution layers."""
 
     Config = LoRAConfig
-    kind = "lora"
-    apply = staticmethod(apply)
+    form = LowRankForm
+    config: LoRAConfig
 
     def __init__(self, config: LoRAConfig) -> None:
-        self.config = config
-        self.adapters: dict[str, Adapter] = {}
-        self._family = ""
+        super().__init__(config)
+        self._hook: RemovableHandle | None = None
 
-    @property
-    def trains_text(self) -> bool:
-        return self.config.text_encoder
+    def check(self, model: BaseModel) -> None:
+        if self.config.initial == "principal" and self.config.noisy_rank < 1:
+            raise UserError(
+                "noisy_rank leaves directions out, which at a principal start are the base's own; use initial = random"
+            )
+        super().check(model)
 
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
-        self._family = model.family.name
-        chosen = dict(targets(model, self.config.layers, self.config.text_encoder))
-        if any("forward" in module.__dict__ for module in chosen.values()):
-            raise UserError("two methods would train the same layers; use one of them")
-        random = generator(seed)
-        self.adapters = {
-            name: Adapter(module, self.config.rank, self.config.alpha / self.config.rank, random)
-            for name, module in chosen.items()
-        }
-        groups = []
-        for network, lr_scale in (("unet", 1.0), ("text_encoder", TEXT_LR_SCALE)):
-            own = [adapter for name, adapter in self.adapters.items() if name.startswith(f"{network}.")]
-            if own:
-                groups.append(ParamGroup(network, [p for a in own for p in (a.down, a.up)], lr_scale))
+        groups = super().attach(model, seed)
+        if self.config.noisy_rank < 1:
+            self._hook = self._mask_by_timestep(model)
         return groups
 
-    def refresh(self, strength: float = 1.0) -> None:
-        """Have the model compute, and gradients be taken, with `strength` times the change."""
-        for adapter in self.adapters.values():
-            adapter.refresh(strength)
-
     def detach(self) -> None:
-        for adapter in self.adapters.values():
-            adapter.detach()
+        super().detach()
+        if self._hook is not None:
+            self._hook.remove()
+
+    def start(self, name: str, weight: Tensor, random: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        rank, alpha = self.rank(name), self.alpha()
+        if self.config.rank_stabilised:
+            alpha = alpha * rank**0.5
+        if self.config.initial == "principal":
+            down, up = principal(weight, rank, rank / float(alpha), random)
+        else:
+            down, up = no_change(weight, rank, random)
+        return {"lora_down": down, "lora_up": up}, {"alpha": alpha}
+
+    def adapter(self, name: str, module: nn.Module, random: torch.Generator) -> Adapter:
+        learned, settings = self.start(name, applied.weight_of(module), random)
+        base = {leaf: tensor.clone() for leaf, tensor in learned.items()} if self.config.initial == "principal" else {}
+        return LowRankAdapter(module, learned, settings, base)
+
+    def leaf_rate(self, leaf: str) -> float:
+        return self.config.up_rate if leaf == "lora_up" else 1.0
 
     def weights(self) -> Weights:
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.state().items()}
-        tensors |= {f"{name}.alpha": torch.tensor(self.config.alpha) for name in self.adapters}
-        return Weights("lora", self._family, dict(sorted(tensors.items())))
+        """The factors; of a principal start those of what is left when the start is taken away, of twice the rank.
+
+        One program finds each layer's alpha by a pattern, and mixes up those that differ: so all get the first's.
+        """
+        weights = super().weights()
+        modules = weights.modules()
+        if self.config.initial == "principal":
+            for name, adapter in self.adapters.items():
+                assert isinstance(adapter, LowRankAdapter)
+                modules[name] = compressed(modules[name], {leaf: t.cpu() for leaf, t in adapter.base.items()})
+        shared = next(iter(modules.values()))["alpha"] if modules else torch.tensor(1.0)
+        for leaves in modules.values():
+            if leaves["alpha"] != shared:
+                leaves["lora_up"] = leaves["lora_up"] * (leaves["alpha"] / shared)
+                leaves["alpha"] = shared.clone()
+        weights.tensors = {f"{name}.{leaf}": tensor for name, own in modules.items() for leaf, tensor in own.items()}
+        return weights
 
     def state(self) -> dict[str, Tensor]:
-        return {
-            f"{name}.{leaf}": parameter
+        """Also a principal start, which another machine's arithmetic might not find again."""
+        starts = {
+            f"{name}.start_{leaf}": tensor
             for name, adapter in self.adapters.items()
-            for leaf, parameter in (("lora_down", adapter.down), ("lora_up", adapter.up))
+            if isinstance(adapter, LowRankAdapter)
+            for leaf, tensor in adapter.base.items()
         }
+        return super().state() | starts
 
-    @torch.no_grad()
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        own = self.state()
-        if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
-            raise UserError("the saved LoRA has another rank or other layers than these settings; start a new run")
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
-        self.refresh()
+    def _mask_by_timestep(self, model: BaseModel) -> RemovableHandle:
+        """T-LoRA (Soboleva et al. 2025, arXiv 2507.05964): the noisier an example, the fewer directions it uses."""
+        last = len(model.alphas_cumprod)
+        adapters = [self.adapters[name] for name in self.adapters if name.startswith("unet.")]
 
+        def note(unet: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            timesteps = given[1] if len(given) > 1 else named["timestep"]
+            for adapter in adapters:
+                assert isinstance(adapter, LowRankAdapter)
+                adapter.keep(timesteps, last, self.config.noisy_rank)
 
-def targets(model: BaseModel, layers: Layers, text_encoder: bool) -> Iterator[tuple[str, nn.Module]]:
-    """(neutral name, module) of every layer to adapt.
-
-    "attention": q, k, v, out of all attentions; "attention+mlp" adds the feed-forward layers and proj_in, proj_out, so
-    that it is every linear and 1x1 convolution inside the transformers, as sd-scripts trains; "all" adds the
-    convolutions and embeddings' linear layers of the residual blocks and samplers. Of the text encoder always q, k, v,
-    out, fc1 and fc2: readers refuse files with a part of them.
-    """
-    unet = model.networks["unet"]
-    for path, module in unet.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and _is_chosen(path, layers):
-            yield f"unet.{path}", module
-    if text_encoder:
-        root = applied.network_root(model, "text_encoder")
-        assert root is not None
-        for path, module in root.named_modules():
-            if isinstance(module, nn.Linear) and path.startswith("encoder.layers."):
-                yield f"text_encoder.{path}", module
+        return model.networks["unet"].register_forward_pre_hook(note, with_kwargs=True)
 
 
-def _is_chosen(path: str, layers: Layers) -> bool:
-    parts = path.split(".")
-    if "attentions" in parts:
-        return layers != "attention" or "attn1" in parts or "attn2" in parts
-    return layers == "all" and any(part in parts for part in ("resnets", "downsamplers", "upsamplers"))
+def no_change(weight: Tensor, rank: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(down, up) as sd-scripts begins: Kaiming's uniform with a = sqrt(5), and zeros."""
+    bound = 1 / math.sqrt(weight[0].numel())
+    down = torch.empty(rank, *weight.shape[1:]).uniform_(-bound, bound, generator=random)
+    return down, torch.zeros(weight.shape[0], rank, *[1] * (weight.dim() - 2))
 
 
-class Adapter:
-    """The change of one layer, and the patch that trains it.
+class LowRankAdapter(Adapter):
+    """A layer's LoRA. base: a principal start, which is taken out of W, so that the start is no change.
 
-    While attached the layer's own weight is W', written once per optimizer step: whatever runs the model without
-    gradients runs it as it always did, and only a training pass goes through `LowRank`.
+    mask: 1 for each direction that an example of the batch uses, (batch, rank); None for all.
     """
 
-    def __init__(self, layer: nn.Module, rank: int, scale: float, random: torch.Generator) -> None:
+    def __init__(
+        self,
+        layer: nn.Module,
+        learned: Mapping[str, Tensor],
+        settings: Mapping[str, Tensor],
+        base: Mapping[str, Tensor] | None = None,
+    ) -> None:
         weight = applied.weight_of(layer)
-        bound = 1 / math.sqrt(weight[0].numel())  # sd-scripts' initial values: Kaiming's uniform with a = sqrt(5)
-        down = torch.empty(rank, *weight.shape[1:]).uniform_(-bound, bound, generator=random)
-        up = torch.zeros(weight.shape[0], rank, *[1] * (weight.dim() - 2))
-        self.layer = layer
-        self.scale = scale
-        self.down = nn.Parameter(down.to(weight.device))
-        self.up = nn.Parameter(up.to(weight.device))
-        self._original = weight.clone()
-        self._plain_forward = layer.forward
-        self.refresh()
-        layer.forward = self.forward
+        self.base = {leaf: tensor.to(weight.device) for leaf, tensor in (base or {}).items()}
+        self.mask: Tensor | None = None
+        super().__init__(LowRankForm, layer, learned, settings)
+
+    @property
+    def down(self) -> nn.Parameter:
+        return self.learned["lora_down"]
+
+    @property
+    def up(self) -> nn.Parameter:
+        return self.learned["lora_up"]
+
+    def parts(self) -> list[Part]:
+        if not self.base:
+            return super().parts()
+        return [*super().parts(), Part(self.form, {**self.base, **self.settings}, -self.strength)]
 
     @torch.no_grad()
     def refresh(self, strength: float = 1.0) -> None:
-        self._scale = strength * self.scale
-        applied.write_sum(applied.weight_of(self.layer), self._original, [(self.down, self.up, self._scale)])
-        self._down = self.down.to(self._original.dtype)
-        self._up = (self.up * self._scale).to(self._original.dtype)
+        super().refresh(strength)
+        self._scale = strength * scale(self.settings, self.down.shape[0])
+        self._down = self.down.to(self.original.dtype)
+        self._up = (self.up * self._scale).to(self.original.dtype)
 
-    @torch.no_grad()
-    def detach(self) -> None:
-        self.layer.__dict__.pop("forward", None)
-        applied.weight_of(self.layer).copy_(self._original)
+    def keep(self, timesteps: Tensor, last: int, least: float) -> None:
+        """Mask the directions beyond a share that goes from all at timestep 0 down to `least` at `last`."""
+        rank = self.down.shape[0]
+        fewest = max(1, int(least * rank))
+        kept = fewest + ((1 - timesteps.to(self.down.device).view(-1) / last) * (rank - fewest)).floor()
+        self.mask = (torch.arange(rank, device=kept.device) < kept[:, None]).to(self.original.dtype)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            return self._plain_forward(inputs)
-        return LowRank.apply(inputs, self.down, self.up, self._down, self._up, self._scale, self.layer)
+    def train(self, inputs: Tensor) -> Tensor:
+        return LowRank.apply(inputs, self.down, self.up, self._down, self._up, self._scale, self.layer, self.mask)
 
 
 class LowRank(torch.autograd.Function):
     """A layer with weight W' = W + scale * up @ down, whose gradient goes to `up` and `down` without forming dW'.
 
     With y = W' x: d_up = scale * dy (down x)^T and d_down = scale * (up^T dy) x^T. The products are taken in the
-    layer's precision, of rounded copies `low` of down and `high` of scale * up; the gradients are float32.
+    layer's precision, of rounded copies `low` of down and `high` of scale * up; the gradients are float32. With a mask
+    m, y = W' x - high ((1 - m) * (low x)): what an example is not to use is taken out of W' again.
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs, down, up, low, high, scale, layer):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, inputs, down, up, low, high, scale, layer, mask):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(inputs, layer.weight, low, high)
-        ctx.scale, ctx.layer = scale, layer
-        if isinstance(layer, nn.Linear):
-            return functional.linear(inputs, layer.weight, layer.bias)
-        return functional.conv2d(inputs, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation)
+        ctx.scale, ctx.layer, ctx.mask = scale, layer, mask
+        outputs = run(layer, inputs)
+        if mask is None:
+            return outputs
+        if is_matrix(layer):
+            x = rows(inputs)
+            taken = (x @ low.flatten(1).t()) * (1 - _by_row(mask, x)) @ high.flatten(1).t()
+            return outputs - like_inputs(taken, outputs)
+        narrow = functional.conv2d(inputs, low, None, layer.stride, layer.padding, layer.dilation)
+        return outputs - functional.conv2d(narrow * (1 - mask)[:, :, None, None], high)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        is_matrix = isinstance(ctx.layer, nn.Linear) or set(ctx.layer.kernel_size + ctx.layer.stride) == {1}
-        backward = _linear_backward if is_matrix else _conv_backward
+        backward = _linear_backward if is_matrix(ctx.layer) else _conv_backward
         d_inputs, d_down, d_up = backward(ctx, grad, *ctx.saved_tensors)
-        return d_inputs, d_down.float(), d_up.float() * ctx.scale, None, None, None, None
+        return d_inputs, d_down.float(), d_up.float() * ctx.scale, None, None, None, None, None
 
 
 def _linear_backward(
     ctx: Any, grad: Tensor, inputs: Tensor, weight: Tensor, low: Tensor, high: Tensor
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Gradients of a linear layer or a 1x1 convolution, over rows (tokens or pixels, channels)."""
-    x, dy = _rows(inputs), _rows(grad)
-    d_x = dy @ weight.flatten(1) if ctx.needs_input_grad[0] else None
-    d_up = dy.t() @ (x @ low.flatten(1).t())
-    d_down = (dy @ high.flatten(1)).t() @ x
-    if d_x is not None and inputs.dim() == 4:
-        batch, _, height, width = inputs.shape
-        d_x = d_x.view(batch, height, width, -1).permute(0, 3, 1, 2)
-    elif d_x is not None:
-        d_x = d_x.view(inputs.shape)
-    return d_x, d_down.view(low.shape), d_up.view(high.shape)
+    x, dy = rows(inputs), rows(grad)
+    d_inputs = matrix_d_inputs(grad, inputs, weight) if ctx.needs_input_grad[0] else None
+    narrow, d_narrow = x @ low.flatten(1).t(), dy @ high.flatten(1)
+    if ctx.mask is not None:
+        mask = _by_row(ctx.mask, x)
+        if d_inputs is not None:
+            d_inputs = d_inputs - like_inputs(d_narrow * (1 - mask) @ low.flatten(1), inputs)
+        narrow, d_narrow = narrow * mask, d_narrow * mask
+    d_up = dy.t() @ narrow
+    d_down = d_narrow.t() @ x
+    return d_inputs, d_down.view(low.shape), d_up.view(high.shape)
 
 
-def _rows(x: Tensor) -> Tensor:
-    """(rows, channels) of (..., channels), or of a picture (batch, channels, h, w): no copy if it is channels_last."""
-    return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(-1, x.shape[1] if x.dim() == 4 else x.shape[-1])
+def _by_row(mask: Tensor, x: Tensor) -> Tensor:
+    """A mask (batch, rank) for each row of x (batch * positions, channels)."""
+    return mask.repeat_interleave(x.shape[0] // mask.shape[0], dim=0)
 
 
 def _conv_backward(
@@ -226,13 +308,14 @@ def _conv_backward(
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Gradients of a convolution of any kernel: `low` is a convolution to `rank` channels, `high` a 1x1 one."""
     layer = ctx.layer
-    place = (layer.stride, layer.padding, layer.dilation)
-
-    def back(d_out: Tensor, kernel: Tensor, wanted: list[bool]) -> tuple[Tensor, ...]:
-        return torch.ops.aten.convolution_backward(d_out, inputs, kernel, None, *place, False, [0, 0], 1, wanted)
-
-    d_inputs = back(grad, weight, [True, False, False])[0] if ctx.needs_input_grad[0] else None
-    narrow = functional.conv2d(inputs, low, None, *place)
-    d_up = _rows(grad).t() @ _rows(narrow)
+    wanted = [bool(ctx.needs_input_grad[0]), False, False]
+    d_inputs = convolution_backward(layer, grad, inputs, weight, wanted)[0] if wanted[0] else None
+    narrow = functional.conv2d(inputs, low, None, layer.stride, layer.padding, layer.dilation)
     d_narrow = functional.conv2d(grad, high.transpose(0, 1))
-    return d_inputs, back(d_narrow, low, [False, True, False])[1], d_up.view(high.shape)
+    if ctx.mask is not None:
+        mask = ctx.mask[:, :, None, None]
+        if d_inputs is not None:
+            d_inputs = d_inputs - convolution_backward(layer, d_narrow * (1 - mask), inputs, low, wanted)[0]
+        narrow, d_narrow = narrow * mask, d_narrow * mask
+    d_up = rows(grad).t() @ rows(narrow)
+    return d_inputs, convolution_backward(layer, d_narrow, inputs, low, [False, True, False])[1], d_up.view(high.shape)

@@ -20,7 +20,8 @@ from limner.device import generator as seeded
 from limner.diffusion import Objective, stratified_timesteps
 from limner.errors import UserError
 from limner.methods import applied
-from limner.methods.lora import Layers, LoRA, LoRAConfig
+from limner.methods.family import Layers
+from limner.methods.lora import LoRA, LoRAConfig
 from limner.methods.method import Method, ParamGroup
 from limner.weights import Weights
 

@@ -53,9 +53,9 @@ def dry_run(
                 picture = _time_preview(job) if job.settings.previews or beside else 0.0
                 break
     size = 0
-    for exported in _save(job, methods):
-        size += exported.size_bytes
-        yield exported
+    for event in _save(job, methods):
+        size += event.size_bytes if isinstance(event, Exported) else 0
+        yield event
     step = min(seconds[1:], default=seconds[0])
     total = encoding + seconds[0] + step * (steps - 1) + picture * ((job.settings.previews or 0) + _class_pictures(job))
     yield Measured(1, "seconds", total)
@@ -94,8 +94,8 @@ def _time_preview(job: Job, whole: int = 20) -> float:
     return times[0] + max(times[1] - times[0], 0.0) / 2 * (whole - 1)
 
 
-def _save(job: Job, methods: list[Method]) -> Iterator[Exported]:
+def _save(job: Job, methods: list[Method]) -> Iterator[Event]:
     """The files that the run would write, written elsewhere, verified and removed."""
     for weights, out in job.results(methods):
         with tempfile.TemporaryDirectory() as folder:
-            yield export(job, weights, Path(folder) / out.name, out, None)
+            yield from export(job, weights, Path(folder) / out.name, out, None)

@@ -147,9 +147,16 @@ def to_toml(settings: TrainSettings, methods: Mapping[str, Settings], chosen: li
     return tomlkit.dumps(document)
 
 
+def _inline(values: Mapping[str, Any]) -> Any:
+    """A table within its line, behind which other settings can follow."""
+    table = tomlkit.inline_table()
+    table.update(values)
+    return table
+
+
 def _fill(table: Any, values: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
     for name, value in values.items():
-        item = tomlkit.item(value)
+        item = _inline(value) if isinstance(value, dict) else tomlkit.item(value)
         if name in reasons:
             item.comment(reasons[name])
         table.add(name, item)

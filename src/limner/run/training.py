@@ -80,16 +80,22 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
     with closing(_learn(job, folder, methods, batches, log)) as events:
         done = yield from events
     for weights, out in job.results(methods):
-        yield export(job, weights, out, out, log.final_loss())
+        yield from export(job, weights, out, out, log.final_loss())
     yield done
 
 
-def export(job: Job, weights: Weights, path: Path, shown: Path, loss: float | None) -> Exported:
-    """Write and verify a file at `path`, and speak of it as `shown`; it tells of the programs that read all of it."""
+def export(
+    job: Job, weights: Weights, path: Path, shown: Path, loss: float | None
+) -> Generator[Warned | Exported, None, None]:
+    """Write and verify a file at `path`, and speak of it as `shown`: of the programs that read all of it as trained,
+    and before them of those that are known not to."""
     weights.metadata |= describe(job, loss).metadata(job.model.family)
     saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
-    readers = tuple(each.reader for each in saved.reports if not each.unmatched)
-    return Exported(shown, saved.size_bytes, readers, weights.kind)
+    faults = [f"{each.reader} {each.fault}" for each in saved.reports if each.fault]
+    if faults:
+        yield Warned(f"not every program uses {shown.name} as it was trained: {'; '.join(faults)}")
+    right = tuple(each.reader for each in saved.reports if not (each.unmatched or each.fault))
+    yield Exported(shown, saved.size_bytes, right, weights.kind)
 
 
 def _learn(
