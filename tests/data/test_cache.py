@@ -14,7 +14,7 @@ from PIL import Image
 
 from limner.base.model import BaseModel
 from limner.data.batch import Batches, Example
-from limner.data.cache import encode_caption, encode_examples
+from limner.data.cache import Examples, encode_caption
 from limner.data.dataset import Item
 from limner.data.folder import Picture, load_folder
 from limner.errors import UserError
@@ -54,7 +54,7 @@ class Counted:
         taught = {"crops": changes.pop("crops", 2)} | changes.pop("taught", {})
         items = [Item(picture, caption, **taught) for picture, caption in zip(pictures, captions, strict=True)]
         settings = {"resolution": 64, "seed": 0, "text": True} | changes
-        return list(encode_examples(self.base, items, cache_dir=cache, **settings))
+        return list(Examples(self.base, items, cache_dir=cache, **settings))
 
     def reset(self) -> tuple[int, int]:
         counts = self.images, self.texts
@@ -205,7 +205,7 @@ def test_overflow_is_reported_and_not_filed(tiny_base: BaseModel, pictures: list
     for parameter in tiny_base.networks["vae"].parameters():
         parameter.data.fill_(1e30)
     with pytest.raises(UserError, match="overflows"):
-        list(encode_examples(tiny_base, [Item(each, "a") for each in pictures], 64, 0, tmp_path / "cache", text=False))
+        list(Examples(tiny_base, [Item(each, "a") for each in pictures], 64, 0, tmp_path / "cache", text=False))
     assert not (tmp_path / "cache").exists()
 
 

@@ -7,10 +7,10 @@ the tensor, so that a damaged, cut short or exchanged entry is noticed and compu
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from PIL import Image
@@ -30,38 +30,80 @@ from limner.errors import UserError
 from limner.files import atomic_path
 
 
-def encode_examples(
-    model: BaseModel,
-    items: Iterable[Item],
-    resolution: int,
-    seed: int,
-    cache_dir: Path,
-    text: bool,
-    clip_skip: int = 1,
-) -> Iterator[Example]:
-    """One example for each crop of each item, centre crops first, then random ones (see crop.crops_for).
+class Examples(Sequence[Example]):
+    """One example for each crop of each item: item by item, centre crops first, then random ones (see crop.crops_for).
 
+    An example is encoded, or read from the cache, when it is asked for. The first `budget` bytes of tensors stay in
+    memory; what is beyond is read again each time, so that thousands of pictures take no more than dozens do.
     text: whether to encode the captions too; False where they are to be encoded as the run goes.
-    To be called before a method attaches to the model: entries are filed under the fingerprint of the model's files.
-    Raises UserError if the cache cannot be written or the base's autoencoder overflows.
+    To be gone through once before a method attaches to the model: entries are filed under the fingerprint of the
+    model's files. Asking raises UserError if the cache cannot be written or the base's autoencoder overflows.
     """
-    told: dict[str, Conditioning] = {}
-    for item in items:
-        picture, caption = item.picture, item.caption
-        if text and caption not in told:
-            told[caption] = encode_caption(model, caption, cache_dir, clip_skip)
-        opened = functools.cache(picture.open)  # not before a crop is missing, and once for all of them
-        for view in crops_for(picture, resolution, item.crops, seed, item.mirror):
-            yield Example(
-                latents=_latents(model, picture, view, opened, cache_dir),
-                caption=caption,
-                conditioning=told.get(caption),
-                weight=item.weight,
-                repeats=item.repeats,
-                mask=_mask(model, item, view, cache_dir),
-                tags=item.tags,
-                dropout=item.dropout,
-            )
+
+    def __init__(
+        self,
+        model: BaseModel,
+        items: Iterable[Item],
+        resolution: int,
+        seed: int,
+        cache_dir: Path,
+        text: bool,
+        clip_skip: int = 1,
+        budget: int = 1 << 30,
+    ) -> None:
+        self._model = model
+        self._views = [
+            (item, view)
+            for item in items
+            for view in crops_for(item.picture, resolution, item.crops, seed, item.mirror)
+        ]
+        self._cache_dir = cache_dir
+        self._text = text
+        self._clip_skip = clip_skip
+        self._kept: dict[Hashable, Tensor] = {}
+        self._room = budget
+        self._opened: tuple[str, Callable[[], Image.Image]] = ("", Image.Image)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        item, view = self._views[index]
+        return Example(
+            latents=self._keep((item.picture.sha256, view), lambda: self._latents(item.picture, view)),
+            caption=item.caption,
+            conditioning=Conditioning(self._keep(item.caption, lambda: self._states(item.caption)))
+            if self._text
+            else None,
+            weight=item.weight,
+            repeats=item.repeats,
+            mask=_mask(self._model, item, view, self._cache_dir),
+            tags=item.tags,
+            dropout=item.dropout,
+        )
+
+    def _keep(self, key: Hashable, get: Callable[[], Tensor]) -> Tensor:
+        if key in self._kept:
+            return self._kept[key]
+        tensor = get()
+        if tensor.nbytes <= self._room:
+            self._room -= tensor.nbytes
+            self._kept[key] = tensor
+        return tensor
+
+    def _latents(self, picture: Picture, view: Crop) -> Tensor:
+        if self._opened[0] != picture.sha256:  # not before a crop is missing, and once for all of them
+            self._opened = picture.sha256, functools.cache(picture.open)
+        return _latents(self._model, picture, view, self._opened[1], self._cache_dir)
+
+    def _states(self, caption: str) -> Tensor:
+        return encode_caption(self._model, caption, self._cache_dir, self._clip_skip).hidden_states
 
 
 def encode_caption(model: BaseModel, caption: str, cache_dir: Path, clip_skip: int = 1) -> Conditioning:

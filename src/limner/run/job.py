@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +15,9 @@ from limner.base.model import BaseModel
 from limner.base.open import find_base, open_base
 from limner.config import Settings, TrainSettings
 from limner.data.batch import Batches, Example
-from limner.data.cache import encode_caption, encode_examples
+from limner.data.cache import Examples, encode_caption
 from limner.data.caption import caption_for, keyword_problem
-from limner.data.crop import buckets, crops_for
+from limner.data.crop import buckets
 from limner.data.dataset import Item
 from limner.data.folder import Picture
 from limner.data.prior import WithPrior
@@ -114,41 +114,30 @@ class Job:
 
     @property
     def num_examples(self) -> int:
-        assert self.settings.resolution is not None
-        where = self.settings.resolution, self.settings.seed
-        return sum(len(crops_for(each.picture, where[0], each.crops, where[1], each.mirror)) for each in self.items)
+        return len(self.examples(self.items))
 
     def encode(self) -> Generator[Prepared, None, BatchSource]:
         """The batches of the run, from the cache as far as it goes."""
-        total = self.num_examples
-        examples: list[Example] = []
-        for example in self.examples(self.items):
-            examples.append(example)
-            yield Prepared(len(examples), total)
+        examples = self.examples(self.items)
+        for done, _ in enumerate(examples, 1):
+            yield Prepared(done, len(examples))
         prior = yield from prior_examples(
             self.model, self.settings, self.class_pictures, examples, self.objective, self.trains_text
         )
         return self.batches(examples, prior)
 
-    def examples(self, items: list[Item]) -> Iterator[Example]:
+    def examples(self, items: list[Item]) -> Examples:
         settings = self.settings
         assert settings.resolution is not None
-        return encode_examples(
-            self.model,
-            items,
-            settings.resolution,
-            settings.seed,
-            cache_dir=settings.cache / "examples",
-            text=self.encodes_text,
-            clip_skip=settings.clip_skip,
-        )
+        cache, text = settings.cache / "examples", self.encodes_text
+        return Examples(self.model, items, settings.resolution, settings.seed, cache, text, settings.clip_skip)
 
-    def batches(self, examples: list[Example], prior: list[Example]) -> BatchSource:
+    def batches(self, examples: Sequence[Example], prior: list[Example]) -> BatchSource:
         """Batches of the examples, with those of the class beside them if there are any."""
         settings = self.settings
         assert settings.batch_size is not None
         empty = None
-        if self.encodes_text and any(example.dropout or settings.caption_dropout for example in examples):
+        if self.encodes_text and any(item.dropout for item in self.items):
             empty = encode_caption(self.model, "", settings.cache / "examples", settings.clip_skip)
         examples = examples or self._blanks()
         own = Batches(examples, settings.batch_size, settings.seed, settings.caption_dropout, empty)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def prior_examples(
     model: BaseModel,
     settings: TrainSettings,
     own: list[Picture],
-    subject: list[Example],
+    subject: Sequence[Example],
     objective: Objective,
     live_text: bool,
 ) -> Generator[Prepared, None, list[Example]]:
@@ -60,7 +60,7 @@ def prior_examples(
     return []
 
 
-def _sizes(model: BaseModel, subject: list[Example], count: int) -> list[Size]:
+def _sizes(model: BaseModel, subject: Sequence[Example], count: int) -> list[Size]:
     """A size for each of `count` pictures: the subject's, each in its share, and if need be more to have them all."""
     all_sizes = [(e.latents.shape[2] * model.factor, e.latents.shape[1] * model.factor) for e in subject]
     different = list(dict.fromkeys(all_sizes))
@@ -147,7 +147,7 @@ def _encoded(
 
 
 def _answers(
-    model: BaseModel, settings: TrainSettings, subject: list[Example], objective: Objective, live_text: bool
+    model: BaseModel, settings: TrainSettings, subject: Sequence[Example], objective: Objective, live_text: bool
 ) -> Generator[Prepared, None, list[Example]]:
     """What the base predicts under the class prompt for the subject's own pictures with noise: of these it must not
     come to see the subject in them. Stratified over timesteps; every example about as often as any other."""
