@@ -12,7 +12,7 @@ from PIL import Image
 from limner.cli import main
 from limner.cli.output import duration
 
-KINDS = ["demo", "check", "train", "dreambooth", "resume", "generate", "evaluate", "inspect"]
+KINDS = ["demo", "check", "train", "dreambooth", "resume", "generate", "grid", "evaluate", "inspect"]
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,9 @@ TILE, GAP, MARGIN = 160, 14, 36  # pixels
 LABEL_WIDTH = 190
 PAPER, INK, FAINT, LINE = "#fbfaf7", "#1d2129", "#6b7280", "#d9d6cf"
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 28, 20, 15
+GRID_LABEL = 110  # pixels; of a grid's row labels, and at least of a column
+LINE_HEIGHT = 20  # pixels
+MOST_LINES = 4  # of a label
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,69 @@ def draw_sheet(title: str, rows: list[Row], notes: list[str]) -> Image.Image:
         pen.text((MARGIN, top), line, fill=FAINT, font=_font(SMALL_SIZE))
         top += 22
     return page
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table of pictures, row by row, under a title; "" for none."""
+
+    title: str
+    rows: list[list[Image.Image]]
+
+
+def grid_size(columns: int, rows: int, blocks: int, width: int, height: int) -> tuple[int, int]:
+    """About how large the page of such a grid is, in pixels, for cells of this size."""
+    head = LINE_HEIGHT * (2 * MOST_LINES)
+    across = 2 * GAP + GRID_LABEL + columns * (max(width, GRID_LABEL) + GAP)
+    return across, 2 * GAP + blocks * (head + rows * (height + GAP))
+
+
+def draw_grid(blocks: list[Block], columns: list[str], rows: list[str]) -> Image.Image:
+    """Labelled tables below each other, every picture in its own pixels: nothing is scaled."""
+    widths = [max(GRID_LABEL, *(row[at].width for block in blocks for row in block.rows)) for at in range(len(columns))]
+    label = GRID_LABEL + GAP if any(rows) else 0
+    width = 2 * GAP + label + sum(widths) + GAP * (len(widths) - 1)
+    heads = [_wrapped(text, room) for text, room in zip(columns, widths, strict=True)]
+    titles = [_wrapped(block.title, width - 2 * GAP) if block.title else [] for block in blocks]
+    head = LINE_HEIGHT * max(map(len, heads)) + GAP // 2
+    heights = [[max(image.height for image in row) for row in block.rows] for block in blocks]
+    tall = [
+        LINE_HEIGHT * len(title) + head + sum(each) + GAP * len(each)
+        for title, each in zip(titles, heights, strict=True)
+    ]
+    page = Image.new("RGB", (width, GAP + sum(tall) + GAP * (len(blocks) - 1)), PAPER)
+    pen = ImageDraw.Draw(page)
+    lefts = [GAP + label + sum(widths[:at]) + GAP * at for at in range(len(widths))]
+    top = GAP
+    for block, title, row_heights in zip(blocks, titles, heights, strict=True):
+        top = _write(pen, (GAP, top), title, INK)
+        for left, head_lines in zip(lefts, heads, strict=True):
+            _write(pen, (left, top), head_lines, INK)
+        top += head
+        for images, text, height in zip(block.rows, rows, row_heights, strict=True):
+            _write(pen, (GAP, top), _wrapped(text, GRID_LABEL), INK)
+            for left, image in zip(lefts, images, strict=True):
+                page.paste(image.convert("RGB"), (left, top))
+            top += height + GAP
+        top += GAP
+    return page
+
+
+def _write(pen: ImageDraw.ImageDraw, corner: tuple[int, int], lines: list[str], fill: str) -> int:
+    """Lines of small text; returns where the next would stand."""
+    for number, line in enumerate(lines):
+        pen.text((corner[0], corner[1] + LINE_HEIGHT * number), line, fill=fill, font=_font(SMALL_SIZE))
+    return corner[1] + LINE_HEIGHT * len(lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """A label in lines of that many pixels, cut with dots if there are too many."""
+    font = _font(SMALL_SIZE)
+    characters = max(4, int(width * len(text) / max(1.0, font.getlength(text)))) if text else 4
+    lines = textwrap.wrap(text, characters) or [""]
+    if len(lines) > MOST_LINES:
+        lines = [*lines[: MOST_LINES - 1], lines[MOST_LINES - 1][: max(1, characters - 3)] + "..."]
+    return lines
 
 
 def _draw_row(page: Image.Image, pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from limner.cli.output import Output, duration
-from limner.config import CheckSettings, Drawing, GenerateSettings
+from limner.config import CheckSettings, Drawing, GenerateSettings, GridSettings
 from limner.data.crop import enlarged
 from limner.data.folder import load_folder
+from limner.errors import UserError
 
 NAMED = re.compile(r"(\d{5})-\d+\.png")  # 00012-1234.png: number and seed, as the webui names them
 
@@ -47,6 +48,46 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     output.say(f"done in {duration(time.monotonic() - began)}")
     seconds = round(time.monotonic() - began, 3)
     return {"pictures": pictures, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
+
+
+def draw_grid(settings: GridSettings, output: Output) -> dict:
+    """Draw every cell of a grid and save them as one picture."""
+    from limner.device import peak_memory_bytes
+    from limner.files import require_writable
+    from limner.grid import check_cells, common_infotext, compose, draw_cells, plan_cells, read_axes
+    from limner.infotext import save_png
+    from limner.run.job import prompt_files
+
+    if settings.out.suffix.lower() != ".png":
+        raise UserError(f"{settings.out} does not end in .png; give the name of the picture with --out")
+    axes = read_axes(settings)
+    cells = plan_cells(settings, axes)
+    require_writable(settings.out)
+    files = prompt_files(settings.models, settings.lora, settings.embedding)
+    check_cells(cells, files)
+    began = time.monotonic()
+    drawn = []
+    with output.progress("picture", len(cells)) as bar:
+        for each in draw_cells(cells, files, settings):
+            drawn.append(each)
+            bar.at(len(drawn))
+    infotext = common_infotext(settings, drawn, axes)
+    page = compose(drawn, axes)
+    save_png(page, infotext, settings.out)
+    output.result(str(settings.out))
+    output.say(f"done in {duration(time.monotonic() - began)}")
+    return {
+        "file": str(settings.out),
+        "width": page.width,
+        "height": page.height,
+        "parameters": infotext,
+        "cells": [
+            {"place": each.cell.place, "base": each.cell.base, "parameters": each.infotext}
+            for each in sorted(drawn, key=lambda each: each.cell.place)
+        ],
+        "seconds": round(time.monotonic() - began, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
 
 
 def _first_number(out: Path) -> int:

@@ -16,6 +16,7 @@ from limner.config import (
     DemoSettings,
     EvaluateSettings,
     GenerateSettings,
+    GridSettings,
     InspectSettings,
     Learning,
     ResumeSettings,
@@ -139,6 +140,14 @@ def generate(settings: GenerateSettings, output: Output) -> dict:
     from limner.cli.pictures import draw
 
     return draw(settings, output)
+
+
+@verb(GridSettings, "prompt")
+def grid(settings: GridSettings, output: Output) -> dict:
+    """Draw a prompt in a table in which two or three things change: seeds, weights, samplers, files, words."""
+    from limner.cli.pictures import draw_grid
+
+    return draw_grid(settings, output)
 
 
 @verb(EvaluateSettings, "file")

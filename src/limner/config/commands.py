@@ -271,6 +271,27 @@ class GenerateSettings(Drawing, Models, Machine):
     out: FilePath = Field(Path("pictures"), description="Folder for the pictures, or the name of a .png file.")
 
 
+class GridSettings(GenerateSettings):
+    """Settings of `limner grid`."""
+
+    title: ClassVar[str] = "What to draw"
+
+    x: str = Field(
+        description="What changes to the right, as in seed=1,2,3 or weight=0,0.5,1, the prompt saying {weight}."
+    )
+    y: str | None = Field(None, description='What changes downwards, as in sampler="Euler a,DDIM".')
+    z: str | None = Field(None, description="What changes from one table to the next, as in base=pocket,my/other-base.")
+    out: FilePath = Field(Path("grid.png"), description="The picture to write, .png.")
+
+    @model_validator(mode="after")
+    def _one_picture_a_cell(self) -> Self:
+        if self.count != 1 or self.batch_size != 1:
+            raise ValueError(
+                "a grid has one picture a cell; leave out --count and --batch-size, and let seed be an axis"
+            )
+        return self
+
+
 class CheckSettings(Seed, Machine):
     """Settings of `limner check`."""
 
