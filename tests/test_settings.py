@@ -58,7 +58,7 @@ def read(values: dict[str, Any]) -> TrainSettings | None:
     try:
         return read_training(values, "test")[0]
     except UserError as error:
-        if not re.search("prodigy|warmup|preview_prompt", str(error)):
+        if not re.search("prodigy|warmup|preview_prompt|measure_every", str(error)):
             raise
         return None
 

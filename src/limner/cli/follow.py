@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limner.cli.output import Bar, Output, megabytes
-from limner.events import Chosen, Done, Event, Exported, Measured, Prepared, Preview, Saved, Started, Step, Warned
+from limner.events import Chosen, Done, Event, Exported, Kept, Measured, Prepared, Preview, Saved, Started, Step, Warned
 
 SMOOTHING = 0.95  # of the loss that is shown: single ones jump
 
@@ -25,6 +25,8 @@ class Followed:
     previews: list[Path] = field(default_factory=list)
     measured: dict[str, float] = field(default_factory=dict)
     exported: Exported | None = None
+    kept: Kept | None = None
+    done: Done | None = None
 
 
 def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
@@ -77,7 +79,11 @@ def _tell(event: Event, output: Output, result: Followed) -> None:
         case Exported(path, size, readers, _):
             result.exported = event
             output.say(f"{path.name}: {megabytes(size)}, verified for {', '.join(readers)}")
+        case Kept(step, reason):
+            result.kept = event
+            output.say(f"the file is the state after step {step}: {reason}")
         case Done(_, reason):
+            result.done = event
             output.say(reason)
         case _:
             pass

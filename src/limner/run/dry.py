@@ -86,6 +86,6 @@ def _time_preview(job: Job, whole: int = 20) -> float:
 
 def _save(job: Job, methods: list[Method]) -> Iterator[Exported]:
     """The files that the run would write, written elsewhere, verified and removed."""
-    for weights, out in job.results(methods):
+    for weights, out in job.results([method.weights() for method in methods]):
         with tempfile.TemporaryDirectory() as folder:
             yield export(job, weights, Path(folder) / out.name, out, None)

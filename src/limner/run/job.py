@@ -3,7 +3,7 @@
 import platform
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from limner.data.caption import caption_for, keyword_problem
 from limner.data.crop import buckets, crops_for
 from limner.data.dataset import Item
 from limner.data.folder import Picture
+from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
 from limner.diffusion import Objective, signal_levels
 from limner.errors import UserError
@@ -50,7 +51,8 @@ KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable
 
 @dataclass(frozen=True)
 class Job:
-    """A training with nothing left open. `methods`: their settings by name. `chosen`: what was open, and why."""
+    """A training with nothing left open. `methods`: their settings by name. `chosen`: what was open, and why.
+    `held_out`: what it is judged by, not among `items`."""
 
     settings: TrainSettings
     methods: dict[str, Settings]
@@ -58,11 +60,12 @@ class Job:
     data: RunData
     items: list[Item]
     chosen: list[Chosen]
+    held_out: list[Item] = field(default_factory=list)
 
     @property
     def pictures(self) -> list[Picture]:
-        """Those of the subject."""
-        return self.data.taught
+        """Those of the subject that are learned from."""
+        return [item.picture for item in self.items if not item.is_class]
 
     @property
     def out(self) -> Path:
@@ -74,9 +77,8 @@ class Job:
         """The file of each method, but with `bundle` not of embeddings, which lie in the LoRA's."""
         return outputs(self.settings)
 
-    def results(self, methods: list[Method]) -> list[tuple[Weights, Path]]:
-        """What the run's methods learned, and the file that each goes into."""
-        learned = [method.weights() for method in methods]
+    def results(self, learned: list[Weights]) -> list[tuple[Weights, Path]]:
+        """What the run's methods learned, in their order, and the file that each goes into."""
         if self.settings.bundle:
             words = {each.name: each.tensors for each in learned if each.kind == "embedding"}
             learned = [replace(each, words=words) for each in learned if each.kind != "embedding"]
@@ -84,19 +86,15 @@ class Job:
 
     @property
     def record(self) -> Record:
-        sources = [
-            Source(
-                self.data.file_name(item.picture),
-                item.picture.sha256,
-                item.caption,
-                item.picture.mask.sha256 if item.picture.mask else None,
-                item.repeats,
-            )
-            for item in self.items
-        ]
+        sources, held_out = ([self._source(item) for item in items] for items in (self.items, self.held_out))
         libraries = ("limner", "torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
         versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
-        return Record(self.model.fingerprint, sources, versions)
+        return Record(self.model.fingerprint, sources, versions, held_out)
+
+    def _source(self, item: Item) -> Source:
+        mask = item.picture.mask
+        name = self.data.file_name(item.picture)
+        return Source(name, item.picture.sha256, item.caption, mask.sha256 if mask else None, item.repeats)
 
     @property
     def trains_text(self) -> bool:
@@ -224,7 +222,16 @@ def assemble(
     settings: TrainSettings, methods: dict[str, Settings], model: BaseModel, data: RunData, chosen: list[Chosen]
 ) -> Job:
     """The job of decided settings, its preview found to be possible. Raises UserError."""
-    job = Job(settings, methods, model, data, data.items(settings), chosen)
+    unseen = hold_out(data.taught, settings.held_out or 0, settings.seed)
+    items = data.items(settings)
+    held_out = [
+        replace(item, crops=0, mirror=False, tags=None)
+        for item in items
+        if item.picture.sha256 in unseen and not item.is_class
+    ]
+    job = Job(
+        settings, methods, model, data, [item for item in items if item.picture.sha256 not in unseen], chosen, held_out
+    )
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())

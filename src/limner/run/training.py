@@ -11,15 +11,15 @@ from limner.config import ResumeSettings, TrainSettings, read_toml, read_trainin
 from limner.data.batch import Batches
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
-from limner.events import Done, Event, Exported, Preview, Started, Step, Warned
+from limner.events import Done, Event, Exported, Kept, Preview, Saved, Started, Step, Warned
 from limner.formats import inspect, save_weights
 from limner.generate import generate
 from limner.infotext import save_png
-from limner.methods.method import Method
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder
 from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
+from limner.run.watch import Outcome, Watch
 from limner.train import train as loop
 from limner.weights import Weights
 
@@ -75,39 +75,49 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
     assert job.settings.steps is not None
     yield Started(folder.path, job.settings.steps)
     batches = yield from job.encode()
-    methods = job.new_methods()
     log = Log(folder.log_file)
-    with closing(_learn(job, folder, methods, batches, log)) as events:
-        done = yield from events
-    for weights, out in job.results(methods):
-        yield export(job, weights, out, out, log.final_loss())
-    yield done
+    with closing(_learn(job, folder, batches, log)) as events:
+        outcome = yield from events
+    if outcome.why:
+        yield Kept(outcome.step, outcome.why)
+    for weights, out in job.results(outcome.weights):
+        yield export(job, weights, out, out, log.final_loss(outcome.step), outcome)
+    yield outcome.done
 
 
-def export(job: Job, weights: Weights, path: Path, shown: Path, loss: float | None) -> Exported:
+def export(
+    job: Job, weights: Weights, path: Path, shown: Path, loss: float | None, outcome: Outcome | None = None
+) -> Exported:
     """Write and verify a file at `path`, and speak of it as `shown`; it tells of the programs that read all of it."""
-    weights.metadata |= describe(job, loss).metadata(job.model.family)
+    weights.metadata |= describe(job, loss, outcome).metadata(job.model.family)
     saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
     readers = tuple(each.reader for each in saved.reports if not each.unmatched)
     return Exported(shown, saved.size_bytes, readers, weights.kind)
 
 
-def _learn(
-    job: Job, folder: RunFolder, methods: list[Method], batches: Batches, log: Log
-) -> Generator[Event, None, Done]:
-    """The loop's events, logged, with previews between them."""
+def _learn(job: Job, folder: RunFolder, batches: Batches, log: Log) -> Generator[Event, None, Outcome]:
+    """The loop's events, logged, with previews and measurements between them."""
     plan = job.plan(folder.state)
     count = job.settings.previews or 0
     at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
+    watch = Watch(job, folder, log)
+    plan = yield from watch.begin(batches, plan)
+    methods = job.new_methods()
     with closing(loop(job.model, batches, methods, plan)) as events:
         for event in events:
             if isinstance(event, Done):
-                return event
+                return watch.finish(event, methods)
             if isinstance(event, Step):
                 log.append(event)
             yield event
-            if isinstance(event, Step) and event.step in at:
-                yield _preview(job, folder, event.step)
+            if isinstance(event, Saved):
+                watch.saved(event.step)
+            if isinstance(event, Step):
+                if event.step in at:
+                    yield _preview(job, folder, event.step)
+                yield from watch.after(event.step, methods)
+                if watch.stopped:
+                    return watch.finish(Done(event.step, ""), methods)
     raise AssertionError("the loop ended without saying so")
 
 
@@ -128,8 +138,10 @@ def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
     now = job.record
     if before.base != now.base:
         raise UserError(f"the base {job.settings.base} has changed since the run began; start a new run")
-    was = {source.file: source for source in before.sources}
-    changed = {source.file for source in now.sources if was.pop(source.file, None) != source} | was.keys()
+    was = {source.file: source for source in [*before.sources, *before.held_out]}
+    changed = {
+        source.file for source in [*now.sources, *now.held_out] if was.pop(source.file, None) != source
+    } | was.keys()
     if changed:
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         first = (job.settings.images or Path()) / min(changed)
