@@ -1,6 +1,9 @@
 """Trainings that are judged as they run: not disturbed by it, stopped and kept by what it finds, resumed exactly."""
 
 import json
+import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +233,71 @@ def test_warnings_come_once(values: dict[str, Any], monkeypatch: pytest.MonkeyPa
 def test_what_will_not_do_is_told(values: dict[str, Any], changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         list(begin(values, **changes))
+
+
+def test_the_page_stands_alone(values: dict[str, Any]) -> None:
+    values |= {"keyword": "<zq&vx>", "previews": 1}
+    events = list(begin(values, milestones=3, keep="best"))
+    folder = of(events, Started)[0].folder
+    text = (folder / "run.html").read_text(encoding="utf-8")
+    assert "&lt;zq&amp;vx&gt; dog (lora)" in text
+    assert "<zq" not in text
+    assert "http-equiv" not in text  # it is over
+    assert not re.search(r"https?:|<script|@import|url\(", text)
+    sources = re.findall(r'src="([^"]+)"', text)
+    assert len(sources) == 4 * 6 + 1
+    assert all((folder / source).is_file() for source in sources)
+    titles = re.findall(r"<h2>([^<]+)</h2>", text)
+    assert titles == ["Losses", "Held-out loss by noise", "Drawn pictures", "Side effects", "Pictures"]
+    assert f"The file is the state after step {of(events, Kept)[0].step}" in text
+    for line in re.findall(r'points="([^"]+)"', text):
+        assert all(0 <= float(x) <= 640 and 0 <= float(y) <= 250 for x, y in (p.split(",") for p in line.split()))
+    with Image.open(folder / "run.png") as picture:
+        assert picture.size[0] == 1120
+        assert len(set(picture.convert("RGB").getdata())) > 10
+
+
+def test_a_run_that_is_not_watched_has_its_curve_too(values: dict[str, Any]) -> None:
+    events = begin(values, steps=3, measure_every=0, milestones=0)
+    for event in events:
+        if isinstance(event, Step) and event.step == 2:
+            break
+    events.close()
+    folder = next((Path.cwd() / "runs").iterdir())
+    assert "Step 1 of at most 3" in (folder / "run.html").read_text()
+    rest = list(run.resume(ResumeSettings(run=folder)))
+    text = (folder / "run.html").read_text()
+    assert re.findall(r"<h2>([^<]+)</h2>", text) == ["Losses"]
+    assert of(rest, Done)[0].reason.capitalize() in text
+
+
+def test_tensorboard_is_asked_for_by_name(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match="pip install tensorboard"):
+        list(begin(values, tensorboard=True))
+    assert not Path("runs").exists()
+
+
+def test_tensorboard_gets_every_line(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert Path(folder).name == "tensorboard"
+            assert purge_step == 0
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def close(self) -> None:
+            written.append(("closed", 0.0, 0))
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    events = list(begin(values, tensorboard=True, milestones=0))
+    steps = of(events, Step)
+    assert [each for each in written if each[0] == "loss"] == [("loss", each.loss, each.step) for each in steps]
+    measured = [(each.name, each.value, each.step) for each in of(events, Measured) if each.name != "measuring_share"]
+    assert [each for each in written if each[0] not in ("loss", "learning_rate", "closed")] == measured
+    assert written[-1][0] == "closed"

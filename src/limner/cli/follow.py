@@ -32,6 +32,7 @@ class Followed:
 def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
     """Show the events as they come, and keep in `result` what they say."""
     bar: Bar | None = None
+    figures: dict[str, float] = {}  # of the state that is being measured
     try:
         for event in events:
             if isinstance(event, Prepared):
@@ -41,6 +42,11 @@ def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
             if bar is not None and (bar.what != "step" or isinstance(event, Exported)):
                 bar.close()
                 bar = None
+            if isinstance(event, Measured):
+                figures[event.name] = event.value
+            elif figures:
+                _tell_milestone(result.step, figures, output)
+                figures = {}
             if isinstance(event, Step):
                 bar = bar or Bar(output, "step", result.steps or event.step)
                 _count(event, result)
@@ -50,6 +56,14 @@ def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
     finally:
         if bar is not None:
             bar.close()
+
+
+def _tell_milestone(step: int, figures: dict[str, float], output: Output) -> None:
+    """What was measured of the state after a step, if pictures were drawn for it."""
+    from limner.run.verdict import in_words  # here, for the command line's help need not wait for torch
+
+    if "near_copies" in figures:
+        output.say(f"step {step}: {in_words(figures)}")
 
 
 def _count(step: Step, result: Followed) -> None:

@@ -160,6 +160,12 @@ class Log:
         """Time that the measurements took."""
         return sum(line["measuring_seconds"] for line in self.measurements)
 
+    @property
+    def measuring_share(self) -> float:
+        """Share of both that the measurements took."""
+        whole = self.seconds + self.measuring_seconds
+        return self.measuring_seconds / whole if whole else 0.0
+
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
     """The log's lines up to the first that is not whole, which a process left that died while it wrote."""

@@ -11,14 +11,16 @@ from limner.config import ResumeSettings, TrainSettings, read_toml, read_trainin
 from limner.data.batch import Batches
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
-from limner.events import Done, Event, Exported, Kept, Preview, Saved, Started, Step, Warned
+from limner.events import Done, Event, Exported, Kept, Measured, Preview, Saved, Started, Step, Warned
 from limner.formats import inspect, save_weights
 from limner.generate import generate
 from limner.infotext import save_png
+from limner.run.board import require_tensorboard
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder
 from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
+from limner.run.plots import Plots
 from limner.run.watch import Outcome, Watch
 from limner.train import train as loop
 from limner.weights import Weights
@@ -33,6 +35,8 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
     out = named.out or default_out(named)
     folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
     folder.require_new()
+    if settings.tensorboard:
+        require_tensorboard()
     job = yield from prepare(settings, tables, origin)
     with folder.locked():
         folder.create(job.settings, job.methods, job.chosen, job.record)
@@ -82,6 +86,8 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
         yield Kept(outcome.step, outcome.why)
     for weights, out in job.results(outcome.weights):
         yield export(job, weights, out, out, log.final_loss(outcome.step), outcome)
+    if log.measurements:
+        yield Measured(outcome.done.step, "measuring_share", log.measuring_share)
     yield outcome.done
 
 
@@ -103,10 +109,10 @@ def _learn(job: Job, folder: RunFolder, batches: Batches, log: Log) -> Generator
     watch = Watch(job, folder, log)
     plan = yield from watch.begin(batches, plan)
     methods = job.new_methods()
-    with closing(loop(job.model, batches, methods, plan)) as events:
+    with closing(Plots(job, folder, log)) as plots, closing(loop(job.model, batches, methods, plan)) as events:
         for event in events:
             if isinstance(event, Done):
-                return watch.finish(event, methods)
+                return plots.ended(watch.finish(event, methods))
             if isinstance(event, Step):
                 log.append(event)
             yield event
@@ -116,8 +122,9 @@ def _learn(job: Job, folder: RunFolder, batches: Batches, log: Log) -> Generator
                 if event.step in at:
                     yield _preview(job, folder, event.step)
                 yield from watch.after(event.step, methods)
+                plots.update()
                 if watch.stopped:
-                    return watch.finish(Done(event.step, ""), methods)
+                    return plots.ended(watch.finish(Done(event.step, ""), methods))
     raise AssertionError("the loop ended without saying so")
 
 
