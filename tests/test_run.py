@@ -282,7 +282,11 @@ def test_control_c_in_a_terminal(values: dict[str, Any], tmp_path: Path) -> None
     log = tmp_path / "runs"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
-    while not any(log.glob("*/log.jsonl")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not any("loss" in path.read_text() for path in log.glob("*/log.jsonl"))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)

@@ -33,6 +33,8 @@ TEXTS = st.text("abcz é-_.'\"\\#=[]{", min_size=1, max_size=12).filter(lambda t
 def values_of(field: FieldInfo) -> st.SearchStrategy[Any]:
     """Values for a field, by its type and bounds."""
     options = [option for option in get_args(field.annotation) or (field.annotation,) if option is not type(None)]
+    if get_args(options[0]):  # a choice that may be left open
+        options = list(get_args(options[0]))
     if isinstance(options[0], str):
         return st.sampled_from(options)
     if int in options:
@@ -58,7 +60,7 @@ def read(values: dict[str, Any]) -> TrainSettings | None:
     try:
         return read_training(values, "test")[0]
     except UserError as error:
-        if not re.search("prodigy|warmup|preview_prompt|prior", str(error)):
+        if not re.search("prodigy|warmup|preview_prompt|prior|measure_every", str(error)):
             raise
         return None
 

@@ -74,6 +74,14 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The state after this step becomes the file. reason: a clause, with its figures."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Exported:
     """The file is written, and verified for each of the readers. kind: of weights, as in limner.weights."""
 
@@ -91,4 +99,4 @@ class Done:
     reason: str
 
 
-Event = Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Exported | Done
+Event = Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Kept | Exported | Done

@@ -4,7 +4,7 @@ import importlib.metadata
 import math
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.files import sha256_file
 from limner.formats import load_weights
-from limner.guidance import encode, fragments
+from limner.guidance import Guidance, encode, fragments, side_by_side
 from limner.infotext import format_infotext
 from limner.methods.method import apply_weights
 from limner.named import HASH_LENGTH, PromptFiles, short_hash
@@ -207,19 +207,45 @@ def _batches(model: BaseModel, plan: Plan) -> Iterator[Generated]:
             yield Generated(image, seed, _infotext(model, plan, seed))
 
 
-@torch.no_grad()
+def generate_each(model: BaseModel, requests: Sequence[Request], files: PromptFiles | None = None) -> list[Generated]:
+    """The first picture of each request, in one batch where they differ in nothing but plain prompts and seeds.
+
+    What it yields is what `generate` would, up to the rounding of a larger batch. Raises UserError.
+    """
+    plans = [make_plan(model, replace(request, count=1), files or PromptFiles()) for request in requests]
+    likes = [replace(plan, request=replace(plan.request, prompt="", seed=0), parts=[]) for plan in plans]
+    if any(like != likes[0] or like.loras or like.embeddings for like in likes):
+        return [next(_batches(model, plan)) for plan in plans]
+    with torch.no_grad():
+        guidance = side_by_side([_guidance(model, plan) for plan in plans])
+    if guidance is None:
+        return [next(_batches(model, plan)) for plan in plans]
+    images = _sample(model, plans[0], guidance, [plan.request.seed for plan in plans])
+    return [
+        Generated(image, plan.request.seed, _infotext(model, plan, plan.request.seed))
+        for image, plan in zip(images, plans, strict=True)
+    ]
+
+
 def _draw(model: BaseModel, plan: Plan, seeds: list[int]) -> list[Image.Image]:
     """The pictures of one batch."""
+    with torch.no_grad(), applied(model, plan.loras, plan.embeddings):
+        return _sample(model, plan, _guidance(model, plan), seeds)
+
+
+def _guidance(model: BaseModel, plan: Plan) -> Guidance:
     request = plan.request
     calls = _calls(request, plan.sampler)
+    return encode(model, plan.parts, request.negative_prompt, request.cfg_scale, calls, clip_skip=request.clip_skip)
+
+
+@torch.no_grad()
+def _sample(model: BaseModel, plan: Plan, guidance: Guidance, seeds: list[int]) -> list[Image.Image]:
+    """A picture of each seed, with the model as it is."""
     noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor)
     scheduler = make_scheduler(model, plan.sampler, plan.schedule)
-    with applied(model, plan.loras, plan.embeddings):
-        guidance = encode(
-            model, plan.parts, request.negative_prompt, request.cfg_scale, calls, clip_skip=request.clip_skip
-        )
-        latents = sample(model, guidance, scheduler, request.steps, noise, generators)
-        pixels = model.decode(latents).float()
+    latents = sample(model, guidance, scheduler, plan.request.steps, noise, generators)
+    pixels = model.decode(latents).float()
     if not bool(torch.isfinite(pixels).all()):
         raise UserError(
             "the picture holds values that are no numbers; use --precision fp32 or weaker LoRAs and emphasis"

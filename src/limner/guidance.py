@@ -3,7 +3,7 @@
 Composition by AND is composable diffusion (Liu et al. 2022, arXiv 2206.01714), as in the webui.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +56,19 @@ class Guidance:
         for part, scale in zip(parts, scales, strict=True):
             guided = guided + scale * (part - base)
         return guided
+
+
+def side_by_side(guidances: Sequence[Guidance]) -> Guidance | None:
+    """One guidance for a batch with a row of each; None unless all are plain prompts of one length and scale."""
+    plain = all(len(each.parts) == len(each.parts[0][0].states) == len(each.negative.states) == 1 for each in guidances)
+    kinds = {(each.cfg_scale, each.parts[0][1]) for each in guidances}
+    told = [each.parts[0][0].states[0] for each in guidances]
+    negative = [each.negative.states[0] for each in guidances]
+    if not plain or len(kinds) > 1 or len({states.shape for states in [*told, *negative]}) > 1:
+        return None
+    first, weight = guidances[0], guidances[0].parts[0][1]
+    part = Timeline(first.parts[0][0].ends, [torch.cat(told)])
+    return Guidance([(part, weight)], Timeline(first.negative.ends, [torch.cat(negative)]), first.cfg_scale)
 
 
 def _predict(model: BaseModel, latents: Tensor, timestep: Tensor, states: list[Tensor]) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from limner import optimize
 from limner.base.model import BaseModel
-from limner.data.batch import Batch
+from limner.data.batch import Batch, Example
 from limner.device import generator
 from limner.diffusion import Objective
 from limner.errors import UserError
@@ -23,7 +23,10 @@ from limner.methods.method import Method, loss_of
 
 
 class BatchSource(Protocol):
-    """Batches as a pure function of a number, counted from 0."""
+    """Batches as a pure function of a number, counted from 0, of examples of the subject and perhaps of others."""
+
+    @property
+    def examples(self) -> Sequence[Example]: ...
 
     def at(self, step: int) -> Batch: ...
 

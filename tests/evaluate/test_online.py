@@ -48,11 +48,9 @@ def test_binding() -> None:
     assert online.binding(0.15, 0.2) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(("count", "number"), [(1, 0), (7, 0), (8, 1), (30, 3), (1000, 100)])
-def test_held_out_pictures_are_a_few_different_ones(count: int, number: int) -> None:
-    chosen = online.held_out(count)
-    assert len(set(chosen)) == len(chosen) == number
-    assert all(0 <= index < count for index in chosen)
+@pytest.mark.parametrize(("count", "wanted", "chosen"), [(2, 3, [0, 1]), (7, 3, [1, 3, 5]), (100, 2, [24, 74])])
+def test_some_are_evenly_chosen(count: int, wanted: int, chosen: list[int]) -> None:
+    assert online.some(range(count), wanted) == chosen
 
 
 def test_a_falling_loss_has_settled_when_it_is_flat_and_not_before() -> None:

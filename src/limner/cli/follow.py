@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limner.cli.output import Bar, Output, megabytes
-from limner.events import Chosen, Done, Event, Exported, Measured, Prepared, Preview, Saved, Started, Step, Warned
+from limner.events import Chosen, Done, Event, Exported, Kept, Measured, Prepared, Preview, Saved, Started, Step, Warned
 
 SMOOTHING = 0.95  # of the loss that is shown: single ones jump
 
@@ -25,11 +25,14 @@ class Followed:
     previews: list[Path] = field(default_factory=list)
     measured: dict[str, float] = field(default_factory=dict)
     exported: Exported | None = None
+    kept: Kept | None = None
+    done: Done | None = None
 
 
 def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
     """Show the events as they come, and keep in `result` what they say."""
     bar: Bar | None = None
+    figures: dict[str, float] = {}  # of the state that is being measured
     try:
         for event in events:
             if isinstance(event, Prepared):
@@ -42,6 +45,11 @@ def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
             if bar is not None and (bar.what != "step" or isinstance(event, Exported)):
                 bar.close()
                 bar = None
+            if isinstance(event, Measured):
+                figures[event.name] = event.value
+            elif figures:
+                _tell_milestone(result.step, figures, output)
+                figures = {}
             if isinstance(event, Step):
                 bar = bar or Bar(output, "step", result.steps or event.step)
                 _count(event, result)
@@ -51,6 +59,14 @@ def follow(events: Iterable[Event], output: Output, result: Followed) -> None:
     finally:
         if bar is not None:
             bar.close()
+
+
+def _tell_milestone(step: int, figures: dict[str, float], output: Output) -> None:
+    """What was measured of the state after a step, if pictures were drawn for it."""
+    from limner.run.verdict import in_words  # here, for the command line's help need not wait for torch
+
+    if "near_copies" in figures:
+        output.say(f"step {step}: {in_words(figures)}")
 
 
 def _count(step: Step, result: Followed) -> None:
@@ -80,7 +96,11 @@ def _tell(event: Event, output: Output, result: Followed) -> None:
         case Exported(path, size, readers, _):
             result.exported = event
             output.say(f"{path.name}: {megabytes(size)}, verified for {', '.join(readers) or 'Limner alone'}")
+        case Kept(step, reason):
+            result.kept = event
+            output.say(f"the file is the state after step {step}: {reason}")
         case Done(_, reason):
+            result.done = event
             output.say(reason)
         case _:
             pass

@@ -23,6 +23,7 @@ from limner.config.commands import (
     read_training,
 )
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
+from limner.config.watching import Watching
 
 __all__ = [
     "Base",
@@ -46,6 +47,7 @@ __all__ = [
     "Seed",
     "Settings",
     "TrainSettings",
+    "Watching",
     "Words",
     "names",
     "nearest",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from limner.config.settings import FilePath, Settings, Words, nearest
+from limner.config.watching import Watching
 from limner.errors import UserError
 
 # Names that people know for a method, or for methods trained together.
@@ -179,7 +180,7 @@ class Output(Settings):
     )
 
 
-class TrainSettings(Pictures, Learning, Prior, Models, Output, Seed, Machine):
+class TrainSettings(Pictures, Learning, Prior, Watching, Models, Output, Seed, Machine):
     """Settings of `limner train`, and of run.toml, beside the method's own."""
 
     @model_validator(mode="before")

@@ -27,6 +27,11 @@ class WithPrior:
         if not sizes <= self._by_size.keys():
             raise ValueError("there must be examples of the class in every size of the subject's")
 
+    @property
+    def examples(self) -> Sequence[Example]:
+        """Those of the subject."""
+        return self.subject.examples
+
     def at(self, step: int) -> Batch:
         """The batch of a step, from 0: the subject's examples, then the class's."""
         own = self.subject.examples_at(step)

@@ -5,6 +5,7 @@ The noise and the timesteps never change, so that two measurements differ by wha
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from limner.device import generator
 from limner.diffusion import add_noise, draw_noise, prediction_target, signal_levels, stratified_timesteps
 
 BINS = 4  # equal parts of the timesteps, from little noise to much
-FEWEST_TO_HOLD_OUT = 8  # pictures; of fewer each one is needed
+PICTURES = 3  # of each kind that are looked at
+PASSES = 2 * PICTURES * BINS  # through the network, of one measurement of the losses
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,6 @@ def binding(keyword_loss: float, class_loss: float) -> float:
     return 1 - keyword_loss / class_loss
 
 
-def held_out(count: int) -> list[int]:
-    """Which of `count` pictures to judge by instead of learning from: a tenth, spread evenly; none of a few."""
-    if count < FEWEST_TO_HOLD_OUT:
-        return []
-    number = max(1, count // 10)
-    return [round((index + 0.5) * count / number) for index in range(number)]
-
-
 def has_settled(losses: Sequence[float], window: int, share: float) -> bool:
     """DVAR's rule (Voronov et al. 2023, arXiv 2302.04841) on the losses of a frozen batch, in their order.
 
@@ -99,3 +93,44 @@ def has_settled(losses: Sequence[float], window: int, share: float) -> bool:
         return False
     values = torch.tensor(losses, dtype=torch.float64)
     return bool(values[-window:].var() < share * values.var())
+
+
+def some(items: Sequence[Any], count: int = PICTURES) -> list[Any]:
+    """At most `count` of them, evenly chosen."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round((index + 0.5) * len(items) / count - 0.5)] for index in range(count)]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """All that a training's losses are measured on.
+
+    learned: of pictures that it learns from, a frozen batch. held_out: of those that it does not see; may be empty.
+    without_keyword: `held_out`, or else `learned`, under captions without the keyword. neutral: the base's answers to
+    prompts that have nothing to do with the subject.
+    """
+
+    learned: list[Probe]
+    held_out: list[Probe]
+    without_keyword: list[Probe]
+    neutral: list[Probe]
+    clip_skip: int = 1
+
+    def losses(self, model: BaseModel) -> dict[str, float]:
+        """The mean loss of each kind of picture, and of the held-out ones that of each bin, by rising noise."""
+        found = {"frozen_loss": mean_loss(model, self.learned, self.clip_skip)}
+        if self.held_out:
+            bins = loss_by_bin(model, self.held_out, self.clip_skip)
+            found["held_out_loss"] = sum(bins) / BINS
+            found |= {f"held_out_loss_{number}": loss for number, loss in enumerate(bins, 1)}
+        return found
+
+    def side_effects(self, model: BaseModel) -> dict[str, float]:
+        """binding: see there. prediction_drift: root mean square change of the answers to neutral prompts, relative
+        to their size."""
+        subject = mean_loss(model, self.held_out or self.learned, self.clip_skip)
+        class_loss = mean_loss(model, self.without_keyword, self.clip_skip)
+        size = torch.stack([probe.targets.square().mean() for probe in self.neutral]).mean()
+        moved = mean_loss(model, self.neutral, self.clip_skip)
+        return {"binding": binding(subject, class_loss), "prediction_drift": float((moved / size).sqrt())}

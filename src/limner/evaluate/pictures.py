@@ -117,7 +117,13 @@ def real_square(picture: Picture, side: int) -> Image.Image:
 @torch.no_grad()
 def through_autoencoder(model: BaseModel, images: Sequence[Image.Image]) -> list[Image.Image]:
     """The best that the base can show of these pictures: encoded and decoded again. Sides must suit the base."""
-    return [to_image(model.decode(model.encode_images(_pixels(image)))[0].float()) for image in images]
+    return [to_image(model.decode(encode(model, image))[0].float()) for image in images]
+
+
+@torch.no_grad()
+def encode(model: BaseModel, image: Image.Image) -> Tensor:
+    """A picture's scaled latents (1, 4, h/8, w/8). Sides must suit the base."""
+    return model.encode_images(_pixels(image))
 
 
 @torch.no_grad()
@@ -127,7 +133,7 @@ def noise_predictions(model: BaseModel, images: Sequence[Image.Image], prompts: 
     signal = model.alphas_cumprod[timesteps]
     predictions = []
     for number, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
-        clean = model.encode_images(_pixels(image)).float().cpu()
+        clean = encode(model, image).float().cpu()
         noise = torch.randn(len(timesteps), *clean.shape[1:], generator=generator(seed + number))
         noisy = add_noise(clean.expand_as(noise), noise, signal).to(model.device, model.dtype)
         conditioning = model.encode_prompts([prompt] * len(timesteps))

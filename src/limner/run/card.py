@@ -5,15 +5,16 @@ from typing import Any
 
 from limner.formats import Description
 from limner.run.job import Job
+from limner.run.watch import Outcome
 
 # Settings that say where things lie or how the run was watched; none of them changes what was learned.
 PRIVATE = {
     "images", "class_images", "base", "models", "out", "overwrite", "run", "cache", "save_every", "previews",
-    "preview_prompt", "template", "masks",
+    "preview_prompt", "template", "masks", "tensorboard",
 }  # fmt: skip
 
 
-def describe(job: Job, loss: float | None) -> Description:
+def describe(job: Job, loss: float | None, outcome: Outcome | None = None) -> Description:
     """The file's description. It holds no time of day, so that equal runs give equal files, byte for byte."""
     settings = job.settings
     assert settings.resolution is not None
@@ -23,10 +24,10 @@ def describe(job: Job, loss: float | None) -> Description:
         about=f"{settings.keyword}: {settings.class_word}" if settings.class_word else None,
         resolution=(settings.resolution, settings.resolution),
         prediction_type=job.model.prediction_type,
-        run_card=run_card(job, loss),
+        run_card=run_card(job, loss, outcome),
         base_name=Path(settings.base).name,
         seed=settings.seed,
-        steps=settings.steps,
+        steps=settings.steps if outcome is None else outcome.step,
         max_steps=settings.steps,
         learning_rate=settings.learning_rate,
         optimizer=settings.optimizer,
@@ -44,12 +45,14 @@ def describe(job: Job, loss: float | None) -> Description:
     )
 
 
-def run_card(job: Job, loss: float | None) -> dict[str, Any]:
-    """Everything that another person needs to make the file again, given the pictures; `loss` as the log has it."""
-    return _origin(job) | {
-        "versions": job.record.versions,
-        "figures": {} if loss is None else {"loss": loss},
-    }
+def run_card(job: Job, loss: float | None, outcome: Outcome | None = None) -> dict[str, Any]:
+    """Everything that another person needs to make the file again, given the pictures; `loss` as the log has it, and
+    which state the file is, why, and with which figures."""
+    figures: dict[str, Any] = {} if loss is None else {"loss": loss}
+    if outcome is not None and outcome.why:
+        last = {"last_step": outcome.done.step, "ended": outcome.done.reason}
+        figures["kept"] = {"step": outcome.step, "why": outcome.why, **last, "figures": outcome.figures}
+    return _origin(job) | {"versions": job.record.versions, "figures": figures}
 
 
 def made_from(card: dict[str, Any] | None, job: Job) -> bool:

@@ -3,6 +3,7 @@
 from limner.config import TrainSettings
 from limner.events import Chosen
 from limner.optimize import OPTIMIZERS
+from limner.run.schedule import derive_watching
 
 SMALL = 256  # pixels: up to here a base is small enough for large batches on any machine
 
@@ -21,6 +22,8 @@ def derive(
     batch = settings.batch_size or _batch_size(small, on_cpu, pictures * (1 + crops) or 8)
     steps = settings.steps or max(1, round(views / (batch * settings.gradient_accumulation)))
     patient = small or not on_cpu
+    watching = derive_watching(settings, pictures, steps, batch * settings.gradient_accumulation)
+    most = "at most " if any(each.name == "stop" and each.value == "auto" for each in watching) else ""
     name = settings.keyword if not settings.class_word else f"{settings.keyword} {settings.class_word}"
     choices = [
         Chosen("resolution", resolution, "it is the base's own"),
@@ -30,7 +33,11 @@ def derive(
             _why_crops(crops, small, on_cpu),
         ),
         Chosen("batch_size", batch, f"pictures of {resolution} pixels are {'small' if small else 'large'}"),
-        Chosen("steps", steps, f"{pictures or 'its own'} pictures at this size want to be seen {views:,} times in all"),
+        Chosen(
+            "steps",
+            steps,
+            f"{pictures or 'its own'} pictures at this size want to be seen {most}{views:,} times in all",
+        ),
         _learning_rate(settings, rates[0] if small else rates[1]),
         _class_count(settings, patient),
         Chosen("warmup_steps", min(steps // 20, 100), "it is a twentieth of the steps, at most 100"),
@@ -38,6 +45,7 @@ def derive(
             "previews", 4 if patient else 1, f"one takes {'seconds' if patient else 'a minute or more'} on this machine"
         ),
         Chosen("preview_prompt", name, "it says keyword and class"),
+        *watching,
     ]
     unused = {"preview_prompt"} if settings.previews == 0 else set()
     unused |= {"class_count"} if settings.prior == "none" or settings.class_images is not None else set()

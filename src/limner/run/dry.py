@@ -96,6 +96,6 @@ def _time_preview(job: Job, whole: int = 20) -> float:
 
 def _save(job: Job, methods: list[Method]) -> Iterator[Event]:
     """The files that the run would write, written elsewhere, verified and removed."""
-    for weights, out in job.results(methods):
+    for weights, out in job.results([method.weights() for method in methods]):
         with tempfile.TemporaryDirectory() as folder:
             yield from export(job, weights, Path(folder) / out.name, out, None)

@@ -1,6 +1,7 @@
 """The folder of a run: its settings, what it was made from, a line for each step, its state, its previews."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,17 +30,20 @@ class Source:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run was made from: it goes on only with the same. versions: of Python and the libraries. class_sources:
-    the person's own pictures of the class."""
+    """What a run was made from: it goes on only with the same. versions: of Python and the libraries.
+
+    sources: what it learns from; held_out: what it is judged by; class_sources: the person's own pictures of the class.
+    """
 
     base: str
     sources: list[Source]
     versions: dict[str, str]
+    held_out: list[Source] = field(default_factory=list)
     class_sources: list[Source] = field(default_factory=list)
 
 
 class RunFolder:
-    """run.toml, record.json, log.jsonl, state/ and previews/ in one folder."""
+    """run.toml, record.json, log.jsonl, state/, kept/, previews/, milestones/ and the run's curves in one folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +51,12 @@ class RunFolder:
         self.record_file = path / "record.json"
         self.log_file = path / "log.jsonl"
         self.state = path / "state"
+        self.kept = path / "kept"
         self.previews = path / "previews"
+        self.milestones = path / "milestones"
+        self.page = path / "run.html"
+        self.chart = path / "run.png"
+        self.board = path / "tensorboard"
 
     def create(
         self, settings: TrainSettings, methods: Mapping[str, Settings], chosen: list[Chosen], record: Record
@@ -69,10 +78,10 @@ class RunFolder:
         """What the run was made from. Raises UserError if this is no folder of a run."""
         try:
             held = json.loads(self.record_file.read_text(encoding="utf-8"))
-            sources, of_class = (
-                [Source(**source) for source in held.get(name, [])] for name in ("sources", "class_sources")
+            sources, held_out, of_class = (
+                [Source(**source) for source in held.get(name, [])] for name in ("sources", "held_out", "class_sources")
             )
-            return Record(held["base"], sources, held["versions"], of_class)
+            return Record(held["base"], sources, held["versions"], held_out, of_class)
         except FileNotFoundError as error:
             raise UserError(f"{self.path} is not the folder of a run; give the one that limner train named") from error
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -94,7 +103,8 @@ class RunFolder:
 
 
 class Log:
-    """log.jsonl: a line for each step. A resumed run takes back the lines after the state it goes on from."""
+    """log.jsonl: a line for each step, and after some a line of measurements. A resumed run takes back the lines after
+    the state it goes on from."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,23 +113,59 @@ class Log:
 
     def append(self, step: Step) -> None:
         line = {"step": step.step, "loss": step.loss, "lr": step.lr, "seconds": round(step.seconds, 4)}
+        self.begin(step.step - 1)
+        self._write(line)
+
+    def measured(self, step: int, figures: dict[str, float], seconds: float) -> None:
+        """The figures of the state after a step, and the time that measuring took."""
+        self._write({"step": step, "measured": figures, "measuring_seconds": round(seconds, 4)})
+
+    def begin(self, step: int) -> None:
+        """Take back, once, what lies after the step from which the run goes on."""
         if not self._is_begun:
-            self.lines = [each for each in self.lines if each["step"] < step.step]
+            self.lines = [each for each in self.lines if each["step"] <= step]
             write_text(self.path, "".join(json.dumps(each) + "\n" for each in self.lines))
             self._is_begun = True
+
+    def _write(self, line: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
+            if "measured" in line:  # decisions rest on these, so they must not be lost where a later state is not
+                stream.flush()
+                os.fsync(stream.fileno())
         self.lines.append(line)
 
-    def final_loss(self) -> float | None:
-        """Mean loss of the last tenth of the steps."""
-        last = [line["loss"] for line in self.lines[-max(1, len(self.lines) // 10) :]]
-        return sum(last) / len(last) if last else None
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The lines of steps."""
+        return [line for line in self.lines if "loss" in line]
+
+    @property
+    def measurements(self) -> list[dict[str, Any]]:
+        """The lines of measurements."""
+        return [line for line in self.lines if "measured" in line]
+
+    def final_loss(self, last: int | None = None) -> float | None:
+        """Mean loss of the last tenth of the steps up to `last`, or of all."""
+        losses = [line["loss"] for line in self.steps if last is None or line["step"] <= last]
+        losses = losses[-max(1, len(losses) // 10) :]
+        return sum(losses) / len(losses) if losses else None
 
     @property
     def seconds(self) -> float:
         """Time that the steps took."""
-        return sum(line["seconds"] for line in self.lines)
+        return sum(line["seconds"] for line in self.steps)
+
+    @property
+    def measuring_seconds(self) -> float:
+        """Time that the measurements took."""
+        return sum(line["measuring_seconds"] for line in self.measurements)
+
+    @property
+    def measuring_share(self) -> float:
+        """Share of both that the measurements took."""
+        whole = self.seconds + self.measuring_seconds
+        return self.measuring_seconds / whole if whole else 0.0
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from limner.data.crop import buckets
 from limner.data.dataset import Item
 from limner.data.folder import Picture
 from limner.data.prior import WithPrior
+from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
 from limner.diffusion import Objective, signal_levels
 from limner.errors import UserError
@@ -52,7 +53,8 @@ KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable
 
 @dataclass(frozen=True)
 class Job:
-    """A training with nothing left open. `methods`: their settings by name. `chosen`: what was open, and why."""
+    """A training with nothing left open. `methods`: their settings by name. `chosen`: what was open, and why.
+    `held_out`: what it is judged by, not among `items`."""
 
     settings: TrainSettings
     methods: dict[str, Settings]
@@ -60,12 +62,13 @@ class Job:
     data: RunData
     items: list[Item]
     chosen: list[Chosen]
+    held_out: list[Item] = field(default_factory=list)
     class_pictures: list[Picture] = field(default_factory=list)  # the person's own
 
     @property
     def pictures(self) -> list[Picture]:
-        """Those of the subject."""
-        return self.data.taught
+        """Those of the subject that are learned from."""
+        return [item.picture for item in self.items if not item.is_class]
 
     @property
     def out(self) -> Path:
@@ -77,9 +80,8 @@ class Job:
         """The file of each method, but with `bundle` not of embeddings, which lie in the LoRA's."""
         return outputs(self.settings)
 
-    def results(self, methods: list[Method]) -> list[tuple[Weights, Path]]:
-        """What the run's methods learned, and the file that each goes into."""
-        learned = [method.weights() for method in methods]
+    def results(self, learned: list[Weights]) -> list[tuple[Weights, Path]]:
+        """What the run's methods learned, in their order, and the file that each goes into."""
         if self.settings.bundle:
             words = {each.name: each.tensors for each in learned if each.kind == "embedding"}
             learned = [replace(each, words=words) for each in learned if each.kind != "embedding"]
@@ -87,20 +89,16 @@ class Job:
 
     @property
     def record(self) -> Record:
-        sources = [
-            Source(
-                self.data.file_name(item.picture),
-                item.picture.sha256,
-                item.caption,
-                item.picture.mask.sha256 if item.picture.mask else None,
-                item.repeats,
-            )
-            for item in self.items
-        ]
+        sources, held_out = ([self._source(item) for item in items] for items in (self.items, self.held_out))
         of_class = [Source(each.path.name, each.sha256, each.caption or "") for each in self.class_pictures]
         libraries = ("limner", "torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
         versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
-        return Record(self.model.fingerprint, sources, versions, of_class)
+        return Record(self.model.fingerprint, sources, versions, held_out, of_class)
+
+    def _source(self, item: Item) -> Source:
+        mask = item.picture.mask
+        name = self.data.file_name(item.picture)
+        return Source(name, item.picture.sha256, item.caption, mask.sha256 if mask else None, item.repeats)
 
     @property
     def trains_text(self) -> bool:
@@ -223,7 +221,15 @@ def assemble(
     settings: TrainSettings, methods: dict[str, Settings], model: BaseModel, data: RunData, chosen: list[Chosen]
 ) -> Job:
     """The job of decided settings, its preview found to be possible. Raises UserError."""
-    job = Job(settings, methods, model, data, data.items(settings), chosen, load_class(settings))
+    unseen = hold_out(data.taught, settings.held_out or 0, settings.seed)
+    items = data.items(settings)
+    held_out = [
+        replace(item, crops=0, mirror=False, tags=None)
+        for item in items
+        if item.picture.sha256 in unseen and not item.is_class
+    ]
+    learned = [item for item in items if item.picture.sha256 not in unseen]
+    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings))
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())

@@ -10,15 +10,17 @@ from limner.base.open import open_base
 from limner.config import ResumeSettings, TrainSettings, read_toml, read_training
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
-from limner.events import Done, Event, Exported, Preview, Started, Step, Warned
+from limner.events import Done, Event, Exported, Kept, Measured, Preview, Saved, Started, Step, Warned
 from limner.formats import inspect, save_weights
 from limner.generate import generate
 from limner.infotext import save_png
-from limner.methods.method import Method
+from limner.run.board import require_tensorboard
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder, Source
 from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
+from limner.run.plots import Plots
+from limner.run.watch import Outcome, Watch
 from limner.train import BatchSource
 from limner.train import train as loop
 from limner.weights import Weights
@@ -33,6 +35,8 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
     out = named.out or default_out(named)
     folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
     folder.require_new()
+    if settings.tensorboard:
+        require_tensorboard()
     job = yield from prepare(settings, tables, origin)
     with folder.locked():
         folder.create(job.settings, job.methods, job.chosen, job.record)
@@ -75,21 +79,24 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
     assert job.settings.steps is not None
     yield Started(folder.path, job.settings.steps)
     batches = yield from job.encode()
-    methods = job.new_methods()
     log = Log(folder.log_file)
-    with closing(_learn(job, folder, methods, batches, log)) as events:
-        done = yield from events
-    for weights, out in job.results(methods):
-        yield from export(job, weights, out, out, log.final_loss())
-    yield done
+    with closing(_learn(job, folder, batches, log)) as events:
+        outcome = yield from events
+    if outcome.why:
+        yield Kept(outcome.step, outcome.why)
+    for weights, out in job.results(outcome.weights):
+        yield from export(job, weights, out, out, log.final_loss(outcome.step), outcome)
+    if log.measurements:
+        yield Measured(outcome.done.step, "measuring_share", log.measuring_share)
+    yield outcome.done
 
 
 def export(
-    job: Job, weights: Weights, path: Path, shown: Path, loss: float | None
+    job: Job, weights: Weights, path: Path, shown: Path, loss: float | None, outcome: Outcome | None = None
 ) -> Generator[Warned | Exported, None, None]:
     """Write and verify a file at `path`, and speak of it as `shown`: of the programs that read all of it as trained,
     and before them of those that are known not to."""
-    weights.metadata |= describe(job, loss).metadata(job.model.family)
+    weights.metadata |= describe(job, loss, outcome).metadata(job.model.family)
     saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
     faults = [f"{each.reader} {each.fault}" for each in saved.reports if each.fault]
     if faults:
@@ -98,22 +105,30 @@ def export(
     yield Exported(shown, saved.size_bytes, right, weights.kind)
 
 
-def _learn(
-    job: Job, folder: RunFolder, methods: list[Method], batches: BatchSource, log: Log
-) -> Generator[Event, None, Done]:
-    """The loop's events, logged, with previews between them."""
+def _learn(job: Job, folder: RunFolder, batches: BatchSource, log: Log) -> Generator[Event, None, Outcome]:
+    """The loop's events, logged, with previews and measurements between them."""
     plan = job.plan(folder.state)
     count = job.settings.previews or 0
     at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
-    with closing(loop(job.model, batches, methods, plan)) as events:
+    watch = Watch(job, folder, log)
+    plan = yield from watch.begin(batches, plan)
+    methods = job.new_methods()
+    with closing(Plots(job, folder, log)) as plots, closing(loop(job.model, batches, methods, plan)) as events:
         for event in events:
             if isinstance(event, Done):
-                return event
+                return plots.ended(watch.finish(event, methods))
             if isinstance(event, Step):
                 log.append(event)
             yield event
-            if isinstance(event, Step) and event.step in at:
-                yield _preview(job, folder, event.step)
+            if isinstance(event, Saved):
+                watch.saved(event.step)
+            if isinstance(event, Step):
+                if event.step in at:
+                    yield _preview(job, folder, event.step)
+                yield from watch.after(event.step, methods)
+                plots.update()
+                if watch.stopped:
+                    return plots.ended(watch.finish(Done(event.step, ""), methods))
     raise AssertionError("the loop ended without saying so")
 
 
@@ -135,7 +150,7 @@ def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
     if before.base != now.base:
         raise UserError(f"the base {job.settings.base} has changed since the run began; start a new run")
     changed = [
-        *_changed(before.sources, now.sources, job.settings.images),
+        *_changed([*before.sources, *before.held_out], [*now.sources, *now.held_out], job.settings.images),
         *_changed(before.class_sources, now.class_sources, job.settings.class_images),
     ]
     if changed:

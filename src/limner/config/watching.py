@@ -1,0 +1,35 @@
+"""The settings by which a training is judged as it runs, and ends by itself."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from limner.config.settings import Settings
+
+
+class Watching(Settings):
+    """When it is good."""
+
+    title: ClassVar[str] = "When to stop"
+
+    stop: Literal["auto", "never"] | None = Field(
+        None, description="auto: when nothing more is gained, steps being the most; never: after all steps."
+    )
+    keep: Literal["best", "last"] | None = Field(None, description="Which state becomes the file.")
+    held_out: int | None = Field(None, ge=0, description="Pictures to judge by, which are not learned from.")
+    measure_every: int | None = Field(None, ge=0, description="Steps between measurements of losses; 0 for none.")
+    milestones: int | None = Field(
+        None, ge=0, le=1000, description="How often, over all steps, to draw pictures and judge them."
+    )
+    tensorboard: bool = Field(False, description="Write the curves for TensorBoard too, into the run's folder.")
+
+    @model_validator(mode="after")
+    def _something_to_judge_by(self) -> Self:
+        blind = self.measure_every == 0 and self.milestones == 0
+        for name in ("stop", "keep"):
+            if blind and getattr(self, name) in ("auto", "best"):
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} needs something to judge by, but measure_every = 0 and "
+                    "milestones = 0; leave one of them out"
+                )
+        return self

@@ -1,0 +1,206 @@
+"""A training judged as it runs: measured between two steps, stopped when nothing is gained, the best state kept.
+
+Nothing here changes what is learned: random numbers come from generators of their own, no gradient is recorded, and
+the model is left as it was found. What is decided follows from the measurements in the log alone, so that a resumed
+run decides as an unbroken one does.
+"""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from limner.data.batch import Example
+from limner.errors import UserError
+from limner.evaluate.milestone import Judge
+from limner.evaluate.online import Probes, as_answered, make_probe, some
+from limner.evaluate.pictures import encode, real_square
+from limner.evaluate.protocol import UNRELATED, without_keyword
+from limner.events import Done, Event, Measured, Warned
+from limner.generate import Request, generate_each
+from limner.infotext import save_png
+from limner.methods.method import Method
+from limner.run import verdict
+from limner.run.folder import Log, RunFolder
+from limner.run.job import Job
+from limner.run.kept import Kept
+from limner.run.schedule import Schedule
+from limner.run.verdict import Measurement
+from limner.train import BatchSource, Plan
+from limner.train import train as loop
+from limner.weights import Weights
+
+MOST_LEARNED = 100  # pictures among which near-copies are looked for
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to. step: of the state that becomes the file. why: a clause, of that choice; None where
+    there was none to make. figures: of that state, as far as it was measured."""
+
+    done: Done
+    step: int
+    weights: list[Weights]
+    why: str | None
+    figures: dict[str, float]
+
+
+class Watch:
+    """The measurements of one run."""
+
+    def __init__(self, job: Job, folder: RunFolder, log: Log) -> None:
+        self.job, self.folder, self.log = job, folder, log
+        self.schedule = Schedule.of(job.settings)
+        self.kept = Kept(folder.kept)
+        self.stopped: str | None = None
+        self._probes: Probes | None = None
+        self._judge: Judge | None = None
+        self._warned: set[str] = set()
+        self._unlogged = 0.0  # seconds of measuring that no line of the log has yet
+
+    @property
+    def history(self) -> list[Measurement]:
+        return [Measurement(line["step"], line["measured"]) for line in self.log.measurements]
+
+    def begin(self, batches: BatchSource, plan: Plan) -> Generator[Event, None, Plan]:
+        """Ask the base what it is to be compared with, and measure the state that the run goes on from if its
+        measurement is due and not in the log. The plan that comes back has no steps left if the run had stopped."""
+        if not self.schedule.at_measurements:
+            return plan
+        began = time.perf_counter()
+        yield from self._ask_the_base(batches.examples)
+        methods = self.job.new_methods()
+        with closing(loop(self.job.model, batches, methods, replace(plan, steps=0))) as events:
+            restored = next(events)
+            assert isinstance(restored, Done)
+            self.log.begin(restored.step)
+            history = self.history
+            for count in range(1, len(history) + 1):
+                self._warned |= {kind for kind, _ in verdict.warnings(history[:count])}
+            self._unlogged = time.perf_counter() - began
+            yield from self.after(restored.step, methods)
+        if self.job.settings.stop == "auto" and history and history[-1].step == restored.step:
+            self.stopped = verdict.stop_reason(history)
+        return replace(plan, steps=restored.step) if self.stopped else plan
+
+    def after(self, step: int, methods: Sequence[Method]) -> Iterator[Event]:
+        """Measure the state after a step if it is time, keep it if it is the best so far, and decide to stop."""
+        if step not in self.schedule.at_measurements or any(each.step == step for each in self.history):
+            return
+        figures, problem = self._measure(step)
+        history = self.history
+        if self.job.settings.stop == "auto" and 0 < step < self.schedule.steps:
+            self.stopped = verdict.stop_reason(history)
+        self._keep(step, methods)
+        for name, value in figures.items():
+            yield Measured(step, name, value)
+        if problem:
+            yield Warned(problem)
+        for kind, sentence in verdict.warnings(history):
+            if kind not in self._warned:
+                self._warned.add(kind)
+                yield Warned(sentence)
+
+    def saved(self, step: int) -> None:
+        """The run will not go on from before this step: of the kept states only two can be wanted still."""
+        history = self.history
+        then = verdict.best([each for each in history if each.step <= step])
+        wanted = {each.step for each in (then, verdict.best(history)) if each is not None}
+        self.kept.prune(wanted)
+
+    def finish(self, done: Done, methods: Sequence[Method]) -> Outcome:
+        """Choose the state that becomes the file. Raises UserError if it cannot be read again."""
+        if self.stopped:
+            done = Done(done.step, f"stopped at step {done.step} of at most {self.schedule.steps}: {self.stopped}")
+        history = [each for each in self.history if each.step <= done.step]
+        chosen = verdict.best(history) if self.job.settings.keep == "best" else None
+        last = next((each.figures for each in history if each.step == done.step), {})
+        if chosen is None or chosen.step == done.step:
+            self.kept.prune(set())
+            why = None if chosen is None else f"no earlier state was better: {verdict.in_words(chosen.figures)}"
+            return Outcome(done, done.step, [method.weights() for method in methods], why, last)
+        weights = self.kept.load(chosen.step)
+        self.kept.prune({chosen.step})
+        among = len(verdict.candidates(history))
+        why = f"it is the best of {among} measured: {verdict.in_words(chosen.figures)}"
+        if last:
+            why += f"; at step {done.step} {verdict.in_words(last)}"
+        return Outcome(done, chosen.step, weights, why, chosen.figures)
+
+    def _measure(self, step: int) -> tuple[dict[str, float], str | None]:
+        """The figures of the model as it is, written to the log, and what went wrong."""
+        assert self._probes is not None
+        began = time.perf_counter()
+        model, problem = self.job.model, None
+        draws = step in self.schedule.at_milestones
+        figures = self._probes.losses(model)
+        if draws or not self.schedule.milestones or step == 0:
+            figures |= self._probes.side_effects(model)
+        if draws and self._judge is not None:
+            try:
+                drawn = self._judge()
+                figures |= drawn.figures
+                self._show(step, drawn.pictures)
+            except UserError as error:
+                problem = f"no milestone at step {step}: {error}"
+        self.log.measured(step, figures, time.perf_counter() - began + self._unlogged)
+        self._unlogged = 0.0
+        return figures, problem
+
+    def _keep(self, step: int, methods: Sequence[Method]) -> None:
+        is_last = step == self.schedule.steps or self.stopped is not None
+        best = verdict.best(self.history)
+        if self.job.settings.keep == "best" and not is_last and best is not None and best.step == step:
+            self.kept.save(step, [method.weights() for method in methods])
+
+    def _ask_the_base(self, learned: Sequence[Example]) -> Iterator[Event]:
+        """The noise that losses are measured on, and the base's own answers and pictures. Nothing is attached yet."""
+        job, settings = self.job, self.job.settings
+        told = {"seed": settings.seed, "zero_terminal_snr": settings.zero_terminal_snr}
+        unseen = list(job.examples(some(job.held_out)))
+        of_subject = {item.caption for item in job.items if not item.is_class}
+        subject = [example for example in learned if example.caption in of_subject]
+        probes = [make_probe(job.model, each, **told) for each in some(subject)]  # type: ignore[arg-type]
+        held_out = [make_probe(job.model, each, **told) for each in unseen]  # type: ignore[arg-type]
+        plain = [self._told(probe, without_keyword(probe.caption, settings.keyword)) for probe in held_out or probes]
+        self._probes = Probes(probes, held_out, plain, self._neutral(told), settings.clip_skip)
+        if not self.schedule.milestones:
+            return
+        try:
+            self._judge = self._make_judge()
+            if not self.folder.milestones.exists():
+                self._show(0, self._judge.before)
+        except UserError as error:
+            yield Warned(f"no milestones: the base cannot draw them: {error}")
+
+    def _told(self, probe: Any, caption: str) -> Any:
+        """A probe under another caption, whose states are the base's unless the text encoder is to learn."""
+        states = None if self.job.trains_text else self.job.model.encode_prompts([caption], self.job.settings.clip_skip)
+        return probe.told(caption, states)
+
+    def _neutral(self, told: dict[str, Any]) -> list[Any]:
+        """The base's answers to prompts that have nothing to do with the subject, on its own pictures of them."""
+        model, prompts = self.job.model, some(UNRELATED)
+        pictures = generate_each(model, [Request(prompt, steps=6, seed=self.job.settings.seed) for prompt in prompts])
+        probes = []
+        for prompt, picture in zip(prompts, pictures, strict=True):
+            latents = encode(model, picture.image)[0].float().cpu()
+            probe = make_probe(model, Example(latents, prompt, None), **told)
+            probes.append(as_answered(model, self._told(probe, prompt), self.job.settings.clip_skip))
+        return probes
+
+    def _make_judge(self) -> Judge:
+        job = self.job
+        subject = [item for item in job.items if not item.is_class]
+        captions = list(dict.fromkeys(item.caption for item in job.held_out or subject))
+        name = f"{job.settings.keyword} {job.settings.class_word}".strip()
+        side = job.model.resolution
+        unseen = [real_square(item.picture, side) for item in job.held_out]
+        learned = [real_square(picture, side) for picture in some(job.pictures, MOST_LEARNED)]
+        request = Request("", seed=job.settings.seed, clip_skip=job.settings.clip_skip)
+        return Judge(job.model, some(captions), name, unseen, learned, request)
+
+    def _show(self, step: int, pictures: Sequence[Any]) -> None:
+        for number, picture in enumerate(pictures, 1):
+            save_png(picture.image, picture.infotext, self.folder.milestones / f"{step:06d}-{number}.png")
