@@ -37,6 +37,7 @@ class Phase:
     lr: float = 8e-4
     weight_decay: float = 0.01
     lift: float = 1.0
+    decay_share: float = 0.3
     optimizer: type[MasterAdamW] = MasterMuon
 
 
@@ -45,7 +46,7 @@ class Phase:
 PHASES = {
     "unet": Phase(4_300, 32, 24_000, weight_decay=1e-3, optimizer=MasterAdamW),
     "unet-muon": Phase(3_600, 64, 80_000),
-    "unet-details": Phase(2_200, 128, 80_000, lr=1e-3, lift=4.0),
+    "unet-details": Phase(1_500, 128, 80_000, lr=1e-3, lift=4.0, decay_share=0.45),
 }
 
 
@@ -183,6 +184,7 @@ def learn(name: str, unet: UNet2DConditionModel, optimizer: MasterAdamW, phase: 
         phase.steps,
         phase.lr,
         save_every=250,
+        decay_share=phase.decay_share,
         on_save=lambda step: export(unet, optimizer, done | {"steps": step}),
     )
 
