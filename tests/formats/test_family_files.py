@@ -152,6 +152,15 @@ def test_names_of_lycoris_without_kohyas_trainer_are_read(tmp_path: Path) -> Non
     assert load_weights(tmp_path / "fox.safetensors").modules().keys() == {"unet.mid_block.attentions.0.proj_in"}
 
 
+def test_a_dora_by_column_is_read_rightly_by_the_webuis(tmp_path: Path) -> None:
+    key = "lora_unet_mid_block_attentions_0_proj_in"
+    tensors = {"lora_down.weight": (2, 64), "lora_up.weight": (64, 2), "dora_scale": (1, 64)}
+    save_file({f"{key}.{leaf}": torch.ones(shape) for leaf, shape in tensors.items()}, tmp_path / "fox.safetensors")
+    assert inspect(tmp_path / "fox.safetensors").faults.keys() == {"stable-diffusion.cpp", "diffusers"}
+    (leaves,) = load_weights(tmp_path / "fox.safetensors").modules().values()
+    assert leaves.keys() == {"lora_down", "lora_up", "dora_scale", "alpha"}
+
+
 def test_a_dora_of_peft_is_read(tmp_path: Path, tiny_base: BaseModel) -> None:
     from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 
