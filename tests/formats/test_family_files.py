@@ -9,10 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from limner.base.model import BaseModel
+from limner.base.sd1 import SD1
 from limner.errors import UserError
-from limner.formats import inspect, load_weights, save_weights
+from limner.formats import inspect, load_weights, save_weights, verify
+from limner.formats.factors import change
+from limner.formats.kohya import file_name
 from limner.formats.programs import FAULTS
+from limner.generate import Request, generate
+from limner.methods.applied import find_module
 from limner.methods.method import find_method
+from limner.named import PromptFiles
 from limner.weights import Weights
 
 KIN = ["dora", "ia3", "locon", "loha", "lokr", "oft"]
@@ -80,8 +86,6 @@ def test_a_file_made_wrong_is_found_where_programs_read_it(
     tmp_path: Path, tiny_base: BaseModel, trained: MakeLora, name: str
 ) -> None:
     """By those that are known to read this form; where none does, nothing is claimed."""
-    from limner.formats import verify
-
     weights = trained(name)
     path = tmp_path / "fox.safetensors"
     save_weights(weights, path)
@@ -93,3 +97,108 @@ def test_a_file_made_wrong_is_found_where_programs_read_it(
     else:
         with pytest.raises(UserError, match="as it was trained"):
             verify(path, tiny_base, weights)
+
+
+@pytest.mark.parametrize("name", ["dora", "loha", "lokr", "oft", "ia3"])
+def test_lycoris_reads_what_limner_writes_and_limner_what_lycoris_writes(
+    tmp_path: Path, tiny_base: BaseModel, trained: MakeLora, name: str
+) -> None:
+    """Its own loader takes each layer from our file; what it makes of it goes into a file again, and comes back."""
+    from lycoris.modules import get_module, make_module
+    from lycoris.modules.ia3 import IA3Module
+
+    weights = trained(name, layers="all", text_encoder=True)
+    path, again = tmp_path / "fox.safetensors", tmp_path / "again.safetensors"
+    save_weights(weights, path, dtype=torch.float32)
+    tensors = load_file(path)
+    returned = {}
+    for module, leaves in weights.modules().items():
+        layer: Any = find_module(tiny_base, module)
+        key = file_name(module, SD1)
+        if name == "ia3":  # its loader forgets on which side the numbers are
+            theirs = IA3Module(key, layer, train_on_input=bool(leaves["on_input"]))
+            theirs.weight.data.copy_(tensors[f"{key}.weight"])
+        else:
+            theirs = make_module(*get_module(tensors, key), key, layer)
+        x = torch.randn(2, *([layer.weight.shape[1]] if layer.weight.dim() == 2 else [layer.weight.shape[1], 4, 4]))
+        with torch.no_grad():
+            plain = layer(x)
+            theirs.apply_to()
+            moved = layer(x) - plain
+            theirs.restore()
+        kernel = change(leaves, layer.weight)
+        options = {} if layer.weight.dim() == 2 else {"stride": layer.stride, "padding": layer.padding}
+        ours = (torch.nn.functional.linear if layer.weight.dim() == 2 else torch.nn.functional.conv2d)(
+            x, kernel, **options
+        )
+        torch.testing.assert_close(ours, moved, rtol=1e-3, atol=1e-4)
+        returned |= {f"{key}.{leaf}": tensor.contiguous() for leaf, tensor in theirs.state_dict().items()}
+    save_file(returned, again)
+    read = load_weights(again)
+    assert read.modules().keys() == weights.modules().keys()
+    for module, leaves in weights.modules().items():
+        layer = find_module(tiny_base, module)
+        torch.testing.assert_close(change(read.modules()[module], layer.weight), change(leaves, layer.weight))
+
+
+def test_names_of_lycoris_without_kohyas_trainer_are_read(tmp_path: Path) -> None:
+    key = "lycoris_mid_block_attentions_0_proj_in"
+    tensors = {
+        f"{key}.lokr_w1": torch.ones(8, 8),
+        f"{key}.lokr_w2": torch.ones(8, 8),
+        f"{key}.alpha": torch.tensor(1.0),
+    }
+    save_file(tensors, tmp_path / "fox.safetensors")
+    assert load_weights(tmp_path / "fox.safetensors").modules().keys() == {"unet.mid_block.attentions.0.proj_in"}
+
+
+def test_a_dora_by_column_is_read_rightly_by_the_webuis(tmp_path: Path) -> None:
+    key = "lora_unet_mid_block_attentions_0_proj_in"
+    tensors = {"lora_down.weight": (2, 64), "lora_up.weight": (64, 2), "dora_scale": (1, 64)}
+    save_file({f"{key}.{leaf}": torch.ones(shape) for leaf, shape in tensors.items()}, tmp_path / "fox.safetensors")
+    assert inspect(tmp_path / "fox.safetensors").faults.keys() == {"stable-diffusion.cpp", "diffusers"}
+    (leaves,) = load_weights(tmp_path / "fox.safetensors").modules().values()
+    assert leaves.keys() == {"lora_down", "lora_up", "dora_scale", "alpha"}
+
+
+def test_a_dora_of_peft_is_read(tmp_path: Path, tiny_base: BaseModel) -> None:
+    from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
+
+    unet = tiny_base.networks["unet"]
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    settings = LoraConfig(
+        r=4, lora_alpha=2, use_dora=True, init_lora_weights=False, target_modules=["to_q", "proj_in", "conv1"]
+    )
+    torch.manual_seed(0)
+    inject_adapter_in_model(settings, unet)
+    with torch.no_grad():
+        for name, parameter in unet.named_parameters():
+            if "magnitude" in name:
+                parameter.mul_(1 + 0.1 * torch.randn(parameter.shape))
+    tensors = {f"unet.{name}": tensor.contiguous() for name, tensor in get_peft_model_state_dict(unet).items()}
+    save_file(tensors, tmp_path / "fox.safetensors", {"lora_adapter_metadata": '{"unet.lora_alpha": 2}'})
+    weights = load_weights(tmp_path / "fox.safetensors")
+    assert inspect(tmp_path / "fox.safetensors").kind == "dora"
+    layers = {name: module for name, module in unet.named_modules() if hasattr(module, "merge")}
+    assert {f"unet.{name}" for name in layers} == weights.modules().keys()
+    for name, layer in layers.items():
+        weight = before[f"{name}.weight"]
+        layer.merge()
+        merged = layer.get_base_layer().weight.detach()
+        torch.testing.assert_close(change(weights.modules()[f"unet.{name}"], weight), merged - weight)
+
+
+@pytest.mark.parametrize("name", ["dora", "ia3", "loha", "lokr", "oft"])
+def test_prompts_use_them_all(tmp_path: Path, tiny_base: BaseModel, trained: MakeLora, name: str) -> None:
+    save_weights(trained(name, text_encoder=True), tmp_path / "zqvx.safetensors")
+    files = PromptFiles(tmp_path)
+
+    def draw(prompt: str) -> bytes:
+        request = Request(prompt, steps=1, width=64, height=64, seed=1, cfg_scale=1)
+        return next(generate(tiny_base, request, files)).image.tobytes()
+
+    plain = draw("a cat")
+    assert draw("a cat <lora:zqvx:0>") == plain
+    assert draw("a cat <lora:zqvx:1>") != plain
+    assert draw("a cat <lora:zqvx:0.3:1>") != draw("a cat <lora:zqvx:1>")
+    assert draw("a cat") == plain

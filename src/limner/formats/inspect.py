@@ -11,7 +11,7 @@ from limner.formats.hashes import hash_file
 from limner.formats.header import Header, read_header, read_tensors
 from limner.formats.identify import BUNDLE, family, kind, naming
 from limner.formats.metadata import run_card
-from limner.formats.programs import faults
+from limner.formats.programs import FAULTS, faults
 from limner.methods.form import form_of, forms
 
 _PARTS = {
@@ -83,7 +83,7 @@ def inspect(path: Path) -> Summary:
         autov3=hashes.autov3,
         webui_hash=hashes.autov2 if kind(header) == "checkpoint" else (claimed or hashes.tensors)[:12],
         hash_matches=None if claimed is None else claimed == hashes.tensors,
-        faults=faults(sort) if sort in forms() and naming(header) == "kohya" else {},
+        faults=faults(sort, _is_by_column(header)) if _is_kin(header, sort) else {},
     )
 
 
@@ -91,6 +91,16 @@ def _parts(names: Iterable[str]) -> Counter[str]:
     """How many of a checkpoint's tensors each network has."""
     found = (part for name in names for prefix, part in _PARTS.items() if name.startswith(prefix))
     return Counter(found)
+
+
+def _is_kin(header: Header, sort: str) -> bool:
+    """Whether a file is of the LoRA family, in the names that the webuis read."""
+    return naming(header) == "kohya" and (sort in FAULTS or sort in forms())
+
+
+def _is_by_column(header: Header) -> bool:
+    lengths = [shape for name, shape in header.shapes.items() if name.endswith("dora_scale")]
+    return any(shape[:1] == (1,) for shape in lengths)
 
 
 def _axis(name: str) -> int | None:

@@ -17,6 +17,7 @@ FAULTS: dict[str, dict[str, str]] = {
         "stable-diffusion.cpp": NO_LENGTHS,
         "diffusers": NO_LENGTHS,
     },
+    "tucker lora": {"diffusers": REFUSES},
     "loha": {"diffusers": REFUSES},
     "lokr": {"diffusers": REFUSES},
     "oft": {"Forge": APPLIES_NOTHING, "stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
@@ -30,6 +31,10 @@ FAULTS: dict[str, dict[str, str]] = {
 READERS = ("A1111", "Forge", "ComfyUI", "stable-diffusion.cpp", "diffusers")
 
 
-def faults(form: str) -> dict[str, str]:
-    """What the readers do wrongly with a form; with one of a package outside Limner, all of them nothing."""
-    return FAULTS.get(form, dict.fromkeys(READERS, IGNORES))
+def faults(form: str, by_column: bool = False) -> dict[str, str]:
+    """What the readers do wrongly with a form; with one of a package outside Limner, all of them nothing.
+
+    by_column: whether DoRA's lengths are those of columns, as older trainers have it, which the webuis divide by.
+    """
+    known = FAULTS.get(form, dict.fromkeys(READERS, IGNORES))
+    return {reader: fault for reader, fault in known.items() if not by_column or fault == NO_LENGTHS}

@@ -61,7 +61,9 @@ class Adapter:
         """The layer's output, with a gradient for the inputs and theta."""
         return Merged.apply(inputs, self, *self.learned.values())
 
-    def shorter(self, inputs: Tensor, outputs: Tensor, d_inputs: Tensor | None, d_outputs: Tensor) -> Any:
+    def shorter(
+        self, inputs: Tensor, outputs: Tensor, d_inputs: Tensor | None, d_outputs: Tensor
+    ) -> tuple[Tensor, ...] | None:
         """Gradients of the learned leaves, if the form has a way that does not form that of W'."""
         precise = torch.float64 if self.original.dtype == torch.float64 else torch.float32
         bias = self.layer.bias

@@ -87,6 +87,10 @@ class LoKr(Ranked):
     form = KroneckerForm
     config: LoKrConfig
 
+    def leaf_rate(self, leaf: str) -> float:
+        """A whole factor has no scale in a file, so it learns as much slower as its product's scale would have it."""
+        return self.config.alpha / self.config.rank if leaf == "lokr_w2" else 1.0
+
     def start(self, name: str, weight: Tensor, random: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         rank, (rows, columns) = self.rank(name), weight.shape[:2]
         high, wide = divisor(rows, self.config.factor), divisor(columns, self.config.factor)

@@ -1,50 +1,79 @@
-"""Factors of a matrix: its main directions, and a product's difference from another in as few as it needs."""
+"""A training pass of a layer with a LoRA, which forms no gradient of the whole weight."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from limner.methods.form import Leaves, scale
-
-PASSES = 4  # over the weight, to find its main directions; more change nothing that a training would notice
-SPARE = 8  # directions beyond those asked for, which are found less well
+from limner.methods.adapter import convolution_backward, is_matrix, like_inputs, matrix_d_inputs, rows, run
 
 
-def principal(weight: Tensor, rank: int, size: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(down, up) whose product is `size` times the weight's best approximation of that rank (PiSSA: Meng et al. 2024,
-    arXiv 2404.02948), shaped as a LoRA's; by random projections (Halko et al. 2011, arXiv 0909.4061).
+class LowRank(torch.autograd.Function):
+    """A layer with weight W' = W + scale * up @ down, whose gradient goes to `up` and `down` without forming dW'.
 
-    A layer narrower than the rank gets directions of length zero for the rest.
+    With y = W' x: d_up = scale * dy (down x)^T and d_down = scale * (up^T dy) x^T. The products are taken in the
+    layer's precision, of rounded copies `low` of down and `high` of scale * up; the gradients are float32. With a mask
+    m, y = W' x - high ((1 - m) * (low x)): what an example is not to use is taken out of W' again.
     """
-    matrix = weight.detach().float().cpu().flatten(1)
-    wide = min(rank + SPARE, *matrix.shape)
-    basis = torch.linalg.qr(matrix @ torch.randn(matrix.shape[1], wide, generator=random)).Q
-    for _ in range(PASSES):
-        basis = torch.linalg.qr(matrix @ (matrix.t() @ basis)).Q
-    left, lengths, right = torch.linalg.svd(basis.t() @ matrix, full_matrices=False)
-    root = (size * lengths[:rank]).sqrt()
-    down, up = torch.zeros(rank, matrix.shape[1]), torch.zeros(matrix.shape[0], rank)
-    down[: len(root)] = root[:, None] * right[:rank]
-    up[:, : len(root)] = basis @ left[:, :rank] * root
-    return down.view(rank, *weight.shape[1:]), up.view(-1, rank, *[1] * (weight.dim() - 2))
+
+    @staticmethod
+    def forward(ctx: Any, inputs, down, up, low, high, scale, layer, mask):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(inputs, layer.weight, low, high)
+        ctx.scale, ctx.layer, ctx.mask = scale, layer, mask
+        outputs = run(layer, inputs)
+        if mask is None:
+            return outputs
+        if is_matrix(layer):
+            x = rows(inputs)
+            taken = (x @ low.flatten(1).t()) * (1 - _by_row(mask, x)) @ high.flatten(1).t()
+            return outputs - like_inputs(taken, outputs)
+        narrow = functional.conv2d(inputs, low, None, layer.stride, layer.padding, layer.dilation)
+        return outputs - functional.conv2d(narrow * (1 - mask)[:, :, None, None], high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        backward = _linear_backward if is_matrix(ctx.layer) else _conv_backward
+        d_inputs, d_down, d_up = backward(ctx, grad, *ctx.saved_tensors)
+        return d_inputs, d_down.float(), d_up.float() * ctx.scale, None, None, None, None, None
 
 
-def compressed(leaves: Leaves, start: Leaves) -> dict[str, Tensor]:
-    """The LoRA of what one LoRA does more than its start, of twice the rank and scale 1.
+def _linear_backward(
+    ctx: Any, grad: Tensor, inputs: Tensor, weight: Tensor, low: Tensor, high: Tensor
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Gradients of a linear layer or a 1x1 convolution, over rows (tokens or pixels, channels)."""
+    x, dy = rows(inputs), rows(grad)
+    d_inputs = matrix_d_inputs(grad, inputs, weight) if ctx.needs_input_grad[0] else None
+    narrow, d_narrow = x @ low.flatten(1).t(), dy @ high.flatten(1)
+    if ctx.mask is not None:
+        mask = _by_row(ctx.mask, x)
+        if d_inputs is not None:
+            d_inputs = d_inputs - like_inputs(d_narrow * (1 - mask) @ low.flatten(1), inputs)
+        narrow, d_narrow = narrow * mask, d_narrow * mask
+    d_up = dy.t() @ narrow
+    d_down = d_narrow.t() @ x
+    return d_inputs, d_down.view(low.shape), d_up.view(high.shape)
 
-    The two products nearly cancel out, which factors in half precision could not show; so their difference is found in
-    double precision, and gets factors of its own size.
-    """
-    size = scale(leaves, leaves["lora_down"].shape[0])
-    down = torch.cat([leaves["lora_down"], start["lora_down"]]).double().flatten(1)
-    up = torch.cat([leaves["lora_up"], -start["lora_up"]], dim=1).double().flatten(1) * size
-    left, right = torch.linalg.qr(up), torch.linalg.qr(down.t())
-    u, lengths, v = torch.linalg.svd(left.R @ right.R.t(), full_matrices=False)
-    root, rank = lengths.sqrt(), down.shape[0]
-    new_down, new_up = torch.zeros_like(down), torch.zeros_like(up)
-    new_down[: len(root)] = root[:, None] * (v @ right.Q.t())
-    new_up[:, : len(root)] = left.Q @ u * root
-    return {
-        "lora_down": new_down.float().view(rank, *leaves["lora_down"].shape[1:]),
-        "lora_up": new_up.float().view(-1, rank, *leaves["lora_up"].shape[2:]),
-        "alpha": torch.tensor(float(rank)),
-    }
+
+def _by_row(mask: Tensor, x: Tensor) -> Tensor:
+    """A mask (batch, rank) for each row of x (batch * positions, channels)."""
+    return mask.repeat_interleave(x.shape[0] // mask.shape[0], dim=0)
+
+
+def _conv_backward(
+    ctx: Any, grad: Tensor, inputs: Tensor, weight: Tensor, low: Tensor, high: Tensor
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Gradients of a convolution of any kernel: `low` is a convolution to `rank` channels, `high` a 1x1 one."""
+    layer = ctx.layer
+    wanted = [bool(ctx.needs_input_grad[0]), False, False]
+    d_inputs = convolution_backward(layer, grad, inputs, weight, wanted)[0] if wanted[0] else None
+    narrow = functional.conv2d(inputs, low, None, layer.stride, layer.padding, layer.dilation)
+    d_narrow = functional.conv2d(grad, high.transpose(0, 1))
+    if ctx.mask is not None:
+        mask = ctx.mask[:, :, None, None]
+        if d_inputs is not None:
+            d_inputs = d_inputs - convolution_backward(layer, d_narrow * (1 - mask), inputs, low, wanted)[0]
+        narrow, d_narrow = narrow * mask, d_narrow * mask
+    d_up = rows(grad).t() @ rows(narrow)
+    return d_inputs, convolution_backward(layer, d_narrow, inputs, low, [False, True, False])[1], d_up.view(high.shape)
