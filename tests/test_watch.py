@@ -97,7 +97,10 @@ def test_watching_changes_nothing_of_what_is_learned(values: dict[str, Any], met
 def test_what_is_measured_and_where_it_goes(values: dict[str, Any]) -> None:
     events = list(begin(values))
     by_step: dict[int, set[str]] = {}
-    for event in of(events, Measured):
+    *measured, share = of(events, Measured)
+    assert share.name == "measuring_share"
+    assert 0 < share.value < 1
+    for event in measured:
         by_step.setdefault(event.step, set()).add(event.name)
     assert sorted(by_step) == [0, 2, 3, 4, 6]
     scalars = {"frozen_loss", "held_out_loss", *(f"held_out_loss_{number}" for number in range(1, 5))}
@@ -158,6 +161,21 @@ def test_the_best_state_is_kept_not_the_last(values: dict[str, Any], monkeypatch
     again = list(run.resume(ResumeSettings(run=folder)))  # to no effect
     assert not of(again, Step)
     assert Path("x.safetensors").read_bytes() == before
+
+
+def test_every_milestone_can_be_a_file(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, {2: 0.2, 4: 0.9, 6: 0.3})
+    events = list(begin(values, milestones=3, keep="all"))
+    folder = of(events, Started)[0].folder
+    *states, final = of(events, Exported)
+    assert [each.path.relative_to(folder).as_posix() for each in states] == [
+        f"states/Lora/zqvx-{step:06d}.safetensors" for step in (2, 4, 6)
+    ]
+    cards = [inspect(each.path).run_card or {} for each in states]
+    assert [card["figures"]["kept"]["figures"]["likeness"] for card in cards] == [0.2, 0.9, 0.3]
+    assert inspect(final.path).autov3 == inspect(states[1].path).autov3
+    again = list(run.resume(ResumeSettings(run=folder)))
+    assert of(again, Exported) == of(events, Exported)
 
 
 LIKENESS = dict(enumerate([0.1, 0.5, 0.9, 0.9, 0.9, 0.95, 0.95], 1))

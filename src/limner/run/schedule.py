@@ -35,6 +35,12 @@ class Schedule:
         return {max(1, round(self.steps * (at + 1) / self.milestones)) for at in range(self.milestones)}
 
     @property
+    def passes(self) -> float:
+        """What all of it costs, in passes through the network."""
+        pictures = (self.milestones + AT_THE_START) * milestone.PASSES if self.milestones else 0
+        return len(self.at_measurements) * online.PASSES + pictures
+
+    @property
     def at_measurements(self) -> set[int]:
         """Milestones among them; where there are any, the state before the first step and the last one too."""
         regular = set(range(self.measure_every, self.steps + 1, self.measure_every)) if self.measure_every else set()
@@ -48,7 +54,7 @@ def derive_watching(settings: TrainSettings, pictures: int, steps: int, batch: i
     pictures: those that there are; steps: the most; batch: pictures in an optimizer step.
     """
     ends = settings.stop or ("auto" if settings.steps is None and pictures and not _is_blind(settings) else "never")
-    judged = ends == "auto" or settings.keep == "best"
+    judged = ends == "auto" or settings.keep in ("best", "all")
     if not pictures:
         nothing = "it learns from no pictures, by which it could be judged"
         values = {"held_out": 0, "stop": "never", "keep": "last", "measure_every": 0, "milestones": 0}

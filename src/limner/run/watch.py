@@ -60,6 +60,11 @@ class Watch:
         self._unlogged = 0.0  # seconds of measuring that no line of the log has yet
 
     @property
+    def keeps(self) -> bool:
+        """Whether another state than the last may become the file."""
+        return self.job.settings.keep in ("best", "all")
+
+    @property
     def history(self) -> list[Measurement]:
         return [Measurement(line["step"], line["measured"]) for line in self.log.measurements]
 
@@ -107,26 +112,37 @@ class Watch:
         history = self.history
         then = verdict.best([each for each in history if each.step <= step])
         wanted = {each.step for each in (then, verdict.best(history)) if each is not None}
-        self.kept.prune(wanted)
+        if self.job.settings.keep != "all":
+            self.kept.prune(wanted)
 
     def finish(self, done: Done, methods: Sequence[Method]) -> Outcome:
         """Choose the state that becomes the file. Raises UserError if it cannot be read again."""
         if self.stopped:
             done = Done(done.step, f"stopped at step {done.step} of at most {self.schedule.steps}: {self.stopped}")
         history = [each for each in self.history if each.step <= done.step]
-        chosen = verdict.best(history) if self.job.settings.keep == "best" else None
+        chosen = verdict.best(history) if self.keeps else None
         last = next((each.figures for each in history if each.step == done.step), {})
         if chosen is None or chosen.step == done.step:
-            self.kept.prune(set())
+            self.kept.prune(self._states(set()))
             why = None if chosen is None else f"no earlier state was better: {verdict.in_words(chosen.figures)}"
             return Outcome(done, done.step, [method.weights() for method in methods], why, last)
         weights = self.kept.load(chosen.step)
-        self.kept.prune({chosen.step})
+        self.kept.prune(self._states({chosen.step}))
         among = len(verdict.candidates(history))
         why = f"it is the best of {among} measured: {verdict.in_words(chosen.figures)}"
         if last:
             why += f"; at step {done.step} {verdict.in_words(last)}"
         return Outcome(done, chosen.step, weights, why, chosen.figures)
+
+    def files(self) -> Iterator[Outcome]:
+        """With `keep` all, after `finish`: every milestone as a result of its own."""
+        for measured in verdict.candidates(self.history) if self.job.settings.keep == "all" else []:
+            if measured.step in self.kept.steps():
+                done = Done(measured.step, f"a milestone of a run of {self.schedule.steps} steps")
+                yield Outcome(done, measured.step, self.kept.load(measured.step), done.reason, measured.figures)
+
+    def _states(self, wanted: set[int]) -> set[int]:
+        return set(self.kept.steps()) if self.job.settings.keep == "all" else wanted
 
     def _measure(self, step: int) -> tuple[dict[str, float], str | None]:
         """The figures of the model as it is, written to the log, and what went wrong."""
@@ -151,7 +167,9 @@ class Watch:
     def _keep(self, step: int, methods: Sequence[Method]) -> None:
         is_last = step == self.schedule.steps or self.stopped is not None
         best = verdict.best(self.history)
-        if self.job.settings.keep == "best" and not is_last and best is not None and best.step == step:
+        is_best = best is not None and best.step == step and not is_last
+        is_state = step in {each.step for each in verdict.candidates(self.history)}
+        if {"best": is_best, "all": is_state}.get(self.job.settings.keep or "last", False):
             self.kept.save(step, [method.weights() for method in methods])
 
     def _ask_the_base(self, learned: Sequence[Example]) -> Iterator[Event]:
@@ -186,9 +204,8 @@ class Watch:
         probes = []
         for prompt, picture in zip(prompts, pictures, strict=True):
             latents = encode(model, picture.image)[0].float().cpu()
-            probe = make_probe(model, Example(latents, prompt, None), **told)
-            probes.append(as_answered(model, self._told(probe, prompt), self.job.settings.clip_skip))
-        return probes
+            probes.append(self._told(make_probe(model, Example(latents, prompt, None), **told), prompt))
+        return as_answered(model, probes, self.job.settings.clip_skip)
 
     def _make_judge(self) -> Judge:
         job = self.job
