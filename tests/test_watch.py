@@ -81,9 +81,21 @@ def tensors(events: list[Event]) -> dict[str, str]:
     return {each.path.name: str(inspect(each.path).autov3) for each in of(events, Exported)}
 
 
-@pytest.mark.parametrize("method", ["lora", "pivotal"])
-def test_watching_changes_nothing_of_what_is_learned(values: dict[str, Any], method: str) -> None:
-    tables = {"lora": {"rank": 2}} | ({"embedding": {"vectors": 1}} if method == "pivotal" else {})
+@pytest.mark.parametrize(
+    ("method", "tables"),
+    [
+        ("lora", {"lora": {"rank": 2, "text_encoder": True}}),
+        ("lora", {"lora": {"rank": 2}, "optimizer": "prodigy", "learning_rate": 1.0}),
+        ("pivotal", {"lora": {"rank": 2}, "embedding": {"vectors": 1}}),
+        ("full", {"gradient_checkpointing": True, "learning_rate": 0.001}),
+    ],
+    ids=["text", "prodigy", "pivotal", "full"],
+)
+def test_watching_changes_nothing_of_what_is_learned(
+    values: dict[str, Any], method: str, tables: dict[str, Any]
+) -> None:
+    if method == "full":
+        del values["lora"]
     watched = list(begin(values, method=method, out="a/x.safetensors", **tables))
     alone = list(
         begin(values, method=method, out="b/x.safetensors", run="b/run", measure_every=0, milestones=0, **tables)
@@ -246,11 +258,16 @@ def test_warnings_come_once(values: dict[str, Any], monkeypatch: pytest.MonkeyPa
         ({"held_out": 7}, "leaves nothing to learn from"),
         ({"stop": "auto", "measure_every": 0, "milestones": 0}, "needs something to judge by"),
         ({"held_out": -1}, "held_out"),
+        (
+            {"method": "slider", "images": None, "lora": {}, "slider": {"positive": "a", "negative": "b"}},
+            "leave --held-out out",
+        ),
     ],
 )
 def test_what_will_not_do_is_told(values: dict[str, Any], changes: dict[str, Any], said: str) -> None:
+    values = {name: value for name, value in (values | changes).items() if value not in (None, {})}
     with pytest.raises(UserError, match=said):
-        list(begin(values, **changes))
+        list(begin(values))
 
 
 def test_the_page_stands_alone(values: dict[str, Any]) -> None:

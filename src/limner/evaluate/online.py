@@ -143,7 +143,8 @@ class Probes:
         """binding: see there. prediction_drift: root mean square change of the answers to neutral prompts, relative
         to their size."""
         subject = mean_loss(model, self.held_out or self.learned, self.clip_skip)
-        class_loss = mean_loss(model, self.without_keyword, self.clip_skip)
-        size = torch.stack([probe.targets.square().mean() for probe in self.neutral]).mean()
-        moved = mean_loss(model, self.neutral, self.clip_skip)
-        return {"binding": binding(subject, class_loss), "prediction_drift": float((moved / size).sqrt())}
+        found = {"binding": binding(subject, mean_loss(model, self.without_keyword, self.clip_skip))}
+        if self.neutral:
+            size = torch.stack([probe.targets.square().mean() for probe in self.neutral]).mean()
+            found["prediction_drift"] = (mean_loss(model, self.neutral, self.clip_skip) / float(size)) ** 0.5
+        return found

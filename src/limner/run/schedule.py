@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from limner.config import TrainSettings
+from limner.errors import UserError
 from limner.evaluate import milestone, online
 from limner.events import Chosen
 
@@ -65,7 +66,9 @@ def derive_watching(settings: TrainSettings, pictures: int, steps: int, batch: i
         milestones = min(max(milestones, FEWEST_MILESTONES), steps)
     every = max(1, round(online.PASSES / (PASSES_OF_STEP * batch) / SHARE_OF_LOSSES))
     held_out, why_held_out = _held_out(pictures, judged)
-    why_stop = "steps is left open" if ends == "auto" else "steps is given"
+    why_stop = "steps is given" if settings.steps is not None else "nothing is measured"
+    if ends == "auto":
+        why_stop = "steps is left open"
     return [
         Chosen("held_out", held_out, why_held_out),
         Chosen("stop", ends, why_stop),
@@ -79,6 +82,23 @@ def derive_watching(settings: TrainSettings, pictures: int, steps: int, batch: i
             "with their pictures they take a fifteenth of the time, if there are more than two",
         ),
     ]
+
+
+def check_watching(settings: TrainSettings, pictures: int) -> None:
+    """Raise UserError if there is to be something to judge by, and there are no pictures."""
+    asked = {
+        "held_out": settings.held_out,
+        "measure_every": settings.measure_every,
+        "milestones": settings.milestones,
+        "stop": settings.stop == "auto",
+        "keep": settings.keep in ("best", "all"),
+    }
+    for name in (name for name, wanted in asked.items() if wanted and not pictures):
+        option = name.replace("_", "-")
+        raise UserError(
+            f"{name} = {getattr(settings, name)}, but the method {settings.method} learns from no pictures, by which "
+            f"it could be judged; leave --{option} out"
+        )
 
 
 def _is_blind(settings: TrainSettings) -> bool:

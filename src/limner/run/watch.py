@@ -85,8 +85,8 @@ class Watch:
                 self._warned |= {kind for kind, _ in verdict.warnings(history[:count])}
             self._unlogged = time.perf_counter() - began
             yield from self.after(restored.step, methods)
-        if self.job.settings.stop == "auto" and history and history[-1].step == restored.step:
-            self.stopped = verdict.stop_reason(history)
+            if history and history[-1].step == restored.step:
+                self._decide(history)
         return replace(plan, steps=restored.step) if self.stopped else plan
 
     def after(self, step: int, methods: Sequence[Method]) -> Iterator[Event]:
@@ -95,8 +95,7 @@ class Watch:
             return
         figures, problem = self._measure(step)
         history = self.history
-        if self.job.settings.stop == "auto" and 0 < step < self.schedule.steps:
-            self.stopped = verdict.stop_reason(history)
+        self._decide(history)
         self._keep(step, methods)
         for name, value in figures.items():
             yield Measured(step, name, value)
@@ -106,6 +105,11 @@ class Watch:
             if kind not in self._warned:
                 self._warned.add(kind)
                 yield Warned(sentence)
+
+    def _decide(self, history: Sequence[Measurement]) -> None:
+        """Whether to stop after the last measurement."""
+        if self.job.settings.stop == "auto" and 0 < history[-1].step < self.schedule.steps:
+            self.stopped = verdict.stop_reason(history)
 
     def saved(self, step: int) -> None:
         """The run will not go on from before this step: of the kept states only two can be wanted still."""
@@ -182,15 +186,16 @@ class Watch:
         probes = [make_probe(job.model, each, **told) for each in some(subject)]  # type: ignore[arg-type]
         held_out = [make_probe(job.model, each, **told) for each in unseen]  # type: ignore[arg-type]
         plain = [self._told(probe, without_keyword(probe.caption, settings.keyword)) for probe in held_out or probes]
-        self._probes = Probes(probes, held_out, plain, self._neutral(told), settings.clip_skip)
-        if not self.schedule.milestones:
-            return
+        neutral: list[Any] = []
         try:
-            self._judge = self._make_judge()
-            if not self.folder.milestones.exists():
-                self._show(0, self._judge.before)
+            neutral = self._neutral(told)
+            if self.schedule.milestones:
+                self._judge = self._make_judge()
+                if not self.folder.milestones.exists():
+                    self._show(0, self._judge.before)
         except UserError as error:
-            yield Warned(f"no milestones: the base cannot draw them: {error}")
+            yield Warned(f"only losses are measured, for the base cannot draw: {error}")
+        self._probes = Probes(probes, held_out, plain, neutral, settings.clip_skip)
 
     def _told(self, probe: Any, caption: str) -> Any:
         """A probe under another caption, whose states are the base's unless the text encoder is to learn."""
