@@ -286,7 +286,7 @@ def test_the_page_stands_alone(values: dict[str, Any]) -> None:
     assert titles == ["Losses", "Held-out loss by noise", "Drawn pictures", "Side effects", "Pictures"]
     assert f"The file is the state after step {of(events, Kept)[0].step}" in text
     for line in re.findall(r'points="([^"]+)"', text):
-        assert all(0 <= float(x) <= 640 and 0 <= float(y) <= 250 for x, y in (p.split(",") for p in line.split()))
+        assert all(0 <= float(x) <= 420 and 0 <= float(y) <= 220 for x, y in (p.split(",") for p in line.split()))
     with Image.open(folder / "run.png") as picture:
         assert picture.size[0] == 1120
         assert len(set(picture.convert("RGB").getdata())) > 10

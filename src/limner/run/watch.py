@@ -13,7 +13,7 @@ from typing import Any
 
 from limner.data.batch import Example
 from limner.errors import UserError
-from limner.evaluate.milestone import Judge
+from limner.evaluate.milestone import GUIDANCE, SAMPLER_STEPS, Judge
 from limner.evaluate.online import Probes, as_answered, make_probe, some
 from limner.evaluate.pictures import encode, real_square
 from limner.evaluate.protocol import UNRELATED, without_keyword
@@ -205,7 +205,8 @@ class Watch:
     def _neutral(self, told: dict[str, Any]) -> list[Any]:
         """The base's answers to prompts that have nothing to do with the subject, on its own pictures of them."""
         model, prompts = self.job.model, some(UNRELATED)
-        pictures = generate_each(model, [Request(prompt, steps=6, seed=self.job.settings.seed) for prompt in prompts])
+        plain = Request("", steps=SAMPLER_STEPS, cfg_scale=GUIDANCE, seed=self.job.settings.seed)
+        pictures = generate_each(model, [replace(plain, prompt=prompt) for prompt in prompts])
         probes = []
         for prompt, picture in zip(prompts, pictures, strict=True):
             latents = encode(model, picture.image)[0].float().cpu()
