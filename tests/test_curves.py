@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.run.curves import Chart, Curve, charts, extent, smoothed, tell, ticks
+from limner.run.curves import Chart, Curve, charts, extent, relative, smoothed, tell, ticks
 from limner.run.folder import Log
 
 
@@ -33,6 +33,11 @@ def test_smoothing_keeps_the_end_and_is_thinned_out() -> None:
     assert len(found) <= 300
     assert found[-1] == (2000, 1988.0)
     assert smoothed(points[:2]) == [(1, 1.0), (2, 1.5)]
+
+
+def test_curves_of_different_sizes_are_compared_by_their_change() -> None:
+    curves = [Curve("a", [(0, 2.0), (1, 1.0)]), Curve("b", [(0, 0.01), (1, 0.02)]), Curve("nothing", [])]
+    assert relative(curves) == [Curve("a", [(0, 1.0), (1, 0.5)]), Curve("b", [(0, 1.0), (1, 2.0)])]
 
 
 def test_a_log_becomes_a_story(tmp_path: Path) -> None:

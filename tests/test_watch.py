@@ -81,9 +81,21 @@ def tensors(events: list[Event]) -> dict[str, str]:
     return {each.path.name: str(inspect(each.path).autov3) for each in of(events, Exported)}
 
 
-@pytest.mark.parametrize("method", ["lora", "pivotal"])
-def test_watching_changes_nothing_of_what_is_learned(values: dict[str, Any], method: str) -> None:
-    tables = {"lora": {"rank": 2}} | ({"embedding": {"vectors": 1}} if method == "pivotal" else {})
+@pytest.mark.parametrize(
+    ("method", "tables"),
+    [
+        ("lora", {"lora": {"rank": 2, "text_encoder": True}}),
+        ("lora", {"lora": {"rank": 2}, "optimizer": "prodigy", "learning_rate": 1.0}),
+        ("pivotal", {"lora": {"rank": 2}, "embedding": {"vectors": 1}}),
+        ("full", {"gradient_checkpointing": True, "learning_rate": 0.001}),
+    ],
+    ids=["text", "prodigy", "pivotal", "full"],
+)
+def test_watching_changes_nothing_of_what_is_learned(
+    values: dict[str, Any], method: str, tables: dict[str, Any]
+) -> None:
+    if method == "full":
+        del values["lora"]
     watched = list(begin(values, method=method, out="a/x.safetensors", **tables))
     alone = list(
         begin(values, method=method, out="b/x.safetensors", run="b/run", measure_every=0, milestones=0, **tables)
@@ -97,7 +109,10 @@ def test_watching_changes_nothing_of_what_is_learned(values: dict[str, Any], met
 def test_what_is_measured_and_where_it_goes(values: dict[str, Any]) -> None:
     events = list(begin(values))
     by_step: dict[int, set[str]] = {}
-    for event in of(events, Measured):
+    *measured, share = of(events, Measured)
+    assert share.name == "measuring_share"
+    assert 0 < share.value < 1
+    for event in measured:
         by_step.setdefault(event.step, set()).add(event.name)
     assert sorted(by_step) == [0, 2, 3, 4, 6]
     scalars = {"frozen_loss", "held_out_loss", *(f"held_out_loss_{number}" for number in range(1, 5))}
@@ -158,6 +173,21 @@ def test_the_best_state_is_kept_not_the_last(values: dict[str, Any], monkeypatch
     again = list(run.resume(ResumeSettings(run=folder)))  # to no effect
     assert not of(again, Step)
     assert Path("x.safetensors").read_bytes() == before
+
+
+def test_every_milestone_can_be_a_file(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, {2: 0.2, 4: 0.9, 6: 0.3})
+    events = list(begin(values, milestones=3, keep="all"))
+    folder = of(events, Started)[0].folder
+    *states, final = of(events, Exported)
+    assert [each.path.relative_to(folder).as_posix() for each in states] == [
+        f"states/Lora/zqvx-{step:06d}.safetensors" for step in (2, 4, 6)
+    ]
+    cards = [inspect(each.path).run_card or {} for each in states]
+    assert [card["figures"]["kept"]["figures"]["likeness"] for card in cards] == [0.2, 0.9, 0.3]
+    assert inspect(final.path).autov3 == inspect(states[1].path).autov3
+    again = list(run.resume(ResumeSettings(run=folder)))
+    assert of(again, Exported) == of(events, Exported)
 
 
 LIKENESS = dict(enumerate([0.1, 0.5, 0.9, 0.9, 0.9, 0.95, 0.95], 1))
@@ -228,11 +258,16 @@ def test_warnings_come_once(values: dict[str, Any], monkeypatch: pytest.MonkeyPa
         ({"held_out": 7}, "leaves nothing to learn from"),
         ({"stop": "auto", "measure_every": 0, "milestones": 0}, "needs something to judge by"),
         ({"held_out": -1}, "held_out"),
+        (
+            {"method": "slider", "images": None, "lora": {}, "slider": {"positive": "a", "negative": "b"}},
+            "leave --held-out out",
+        ),
     ],
 )
 def test_what_will_not_do_is_told(values: dict[str, Any], changes: dict[str, Any], said: str) -> None:
+    values = {name: value for name, value in (values | changes).items() if value not in (None, {})}
     with pytest.raises(UserError, match=said):
-        list(begin(values, **changes))
+        list(begin(values))
 
 
 def test_the_page_stands_alone(values: dict[str, Any]) -> None:
@@ -251,7 +286,7 @@ def test_the_page_stands_alone(values: dict[str, Any]) -> None:
     assert titles == ["Losses", "Held-out loss by noise", "Drawn pictures", "Side effects", "Pictures"]
     assert f"The file is the state after step {of(events, Kept)[0].step}" in text
     for line in re.findall(r'points="([^"]+)"', text):
-        assert all(0 <= float(x) <= 640 and 0 <= float(y) <= 250 for x, y in (p.split(",") for p in line.split()))
+        assert all(0 <= float(x) <= 420 and 0 <= float(y) <= 220 for x, y in (p.split(",") for p in line.split()))
     with Image.open(folder / "run.png") as picture:
         assert picture.size[0] == 1120
         assert len(set(picture.convert("RGB").getdata())) > 10

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,12 +24,12 @@ def test_losses_and_drift(tiny_base: BaseModel) -> None:
     probes = [online.make_probe(tiny_base, example, seed) for seed, example in enumerate(examples(tiny_base, 2))]
     global_state = torch.random.get_rng_state()
     losses = online.loss_by_bin(tiny_base, probes)
-    one_by_one = [
-        (online.answer(tiny_base, probe) - probe.targets).square().mean(dim=(1, 2, 3)).tolist() for probe in probes
-    ]
+    one_by_one = [online.loss_by_bin(tiny_base, [probe]) for probe in probes]
+    (answer,) = online.answers(tiny_base, probes[:1])
+    assert one_by_one[0] == pytest.approx((answer - probes[0].targets).square().mean(dim=(1, 2, 3)).tolist())
     assert losses == pytest.approx([sum(pair) / 2 for pair in zip(*one_by_one, strict=True)])
     assert online.mean_loss(tiny_base, probes) == pytest.approx(sum(losses) / online.BINS)
-    asked = [online.as_answered(tiny_base, probe) for probe in probes]
+    asked = online.as_answered(tiny_base, probes)
     assert online.mean_loss(tiny_base, asked) == 0
     with torch.no_grad():
         tiny_base.networks["unet"].conv_out.bias += 0.5
@@ -39,8 +40,23 @@ def test_losses_and_drift(tiny_base: BaseModel) -> None:
 def test_live_text_is_asked_as_cached_text_is(tiny_base: BaseModel) -> None:
     (example,) = examples(tiny_base, 1)
     probe = online.make_probe(tiny_base, example, 0)
-    assert torch.equal(online.answer(tiny_base, probe), online.answer(tiny_base, probe.told(example.caption, None)))
-    assert not torch.equal(online.answer(tiny_base, probe), online.answer(tiny_base, probe.told("another", None)))
+    cached, live, other = online.answers(
+        tiny_base, [probe, probe.told(example.caption, None), probe.told("another", None)]
+    )
+    assert torch.allclose(cached, live, atol=1e-6)
+    assert not torch.allclose(cached, other, atol=1e-3)
+
+
+def test_probes_of_different_sizes_and_lengths_are_asked_apart(tiny_base: BaseModel) -> None:
+    (example,) = examples(tiny_base, 1)
+    long = ", ".join(["a cat"] * 60)
+    wide = replace(example, latents=torch.cat([example.latents] * 2, dim=2))
+    probes = [online.make_probe(tiny_base, each, 0) for each in (example, wide, replace(example, caption=long))]
+    probes[2] = probes[2].told(long, None)
+    apart = [online.answers(tiny_base, [probe])[0] for probe in probes]
+    assert [said.shape[-1] for said in apart] == [8, 16, 8]
+    for together, alone in zip(online.answers(tiny_base, probes), apart, strict=True):
+        assert torch.equal(together, alone)
 
 
 def test_binding() -> None:

@@ -15,7 +15,10 @@ class Watching(Settings):
     stop: Literal["auto", "never"] | None = Field(
         None, description="auto: when nothing more is gained, steps being the most; never: after all steps."
     )
-    keep: Literal["best", "last"] | None = Field(None, description="Which state becomes the file.")
+    keep: Literal["best", "last", "all"] | None = Field(
+        None,
+        description="Which state becomes the file; all: the best, and each milestone is a file in the run's folder.",
+    )
     held_out: int | None = Field(None, ge=0, description="Pictures to judge by, which are not learned from.")
     measure_every: int | None = Field(None, ge=0, description="Steps between measurements of losses; 0 for none.")
     milestones: int | None = Field(
@@ -27,7 +30,7 @@ class Watching(Settings):
     def _something_to_judge_by(self) -> Self:
         blind = self.measure_every == 0 and self.milestones == 0
         for name in ("stop", "keep"):
-            if blind and getattr(self, name) in ("auto", "best"):
+            if blind and getattr(self, name) in ("auto", "best", "all"):
                 raise ValueError(
                     f"{name} = {getattr(self, name)} needs something to judge by, but measure_every = 0 and "
                     "milestones = 0; leave one of them out"

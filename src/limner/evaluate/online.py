@@ -52,23 +52,36 @@ def make_probe(model: BaseModel, example: Example, seed: int, zero_terminal_snr:
 
 
 @torch.no_grad()
-def answer(model: BaseModel, probe: Probe, clip_skip: int = 1) -> Tensor:
-    """The model's prediction (bins, 4, h/8, w/8), float32 on the CPU."""
-    told = probe.conditioning or model.encode_prompts([probe.caption], clip_skip)
-    states = Conditioning(told.hidden_states.expand(len(probe.noisy), -1, -1))
-    noisy = probe.noisy.to(model.device, model.dtype, memory_format=torch.channels_last)
-    predicted = model.predict(noisy, probe.timesteps.to(model.device), states.to(model.device, model.dtype))
-    return predicted.float().cpu()
+def answers(model: BaseModel, probes: Sequence[Probe], clip_skip: int = 1) -> list[Tensor]:
+    """The model's predictions (bins, 4, h/8, w/8), float32 on the CPU, asked for at once where the sizes allow."""
+    told = [probe.conditioning or model.encode_prompts([probe.caption], clip_skip) for probe in probes]
+    together: dict[tuple[int, ...], list[int]] = {}
+    for number, (probe, states) in enumerate(zip(probes, told, strict=True)):
+        together.setdefault((*probe.noisy.shape, states.hidden_states.shape[1]), []).append(number)
+    found: dict[int, Tensor] = {}
+    for numbers in together.values():
+        noisy = torch.cat([probes[number].noisy for number in numbers])
+        timesteps = torch.cat([probes[number].timesteps for number in numbers])
+        states = Conditioning(torch.cat([told[n].hidden_states.expand(BINS, -1, -1) for n in numbers]))
+        noisy = noisy.to(model.device, model.dtype, memory_format=torch.channels_last)
+        predicted = model.predict(noisy, timesteps.to(model.device), states.to(model.device, model.dtype))
+        found |= dict(zip(numbers, predicted.float().cpu().split(BINS), strict=True))
+    return [found[number] for number in range(len(probes))]
 
 
-def as_answered(model: BaseModel, probe: Probe, clip_skip: int = 1) -> Probe:
-    """The probe with the model's own answer for the right one: asked of the base, it measures drift from it later."""
-    return replace(probe, targets=answer(model, probe, clip_skip))
+def as_answered(model: BaseModel, probes: Sequence[Probe], clip_skip: int = 1) -> list[Probe]:
+    """The probes with the model's own answers for the right ones: asked of the base, they measure drift from it later.
+
+    They are to be asked together, as here: in another batch the last bits differ.
+    """
+    told = zip(probes, answers(model, probes, clip_skip), strict=True)
+    return [replace(probe, targets=said) for probe, said in told]
 
 
 def loss_by_bin(model: BaseModel, probes: Sequence[Probe], clip_skip: int = 1) -> list[float]:
     """Mean squared error in each bin. Of probes of `as_answered` it is how far the model moved since."""
-    errors = [(answer(model, probe, clip_skip) - probe.targets).square().mean(dim=(1, 2, 3)) for probe in probes]
+    told = zip(probes, answers(model, probes, clip_skip), strict=True)
+    errors = [(said - probe.targets).square().mean(dim=(1, 2, 3)) for probe, said in told]
     return torch.stack(errors).mean(dim=0).tolist()
 
 
@@ -130,7 +143,8 @@ class Probes:
         """binding: see there. prediction_drift: root mean square change of the answers to neutral prompts, relative
         to their size."""
         subject = mean_loss(model, self.held_out or self.learned, self.clip_skip)
-        class_loss = mean_loss(model, self.without_keyword, self.clip_skip)
-        size = torch.stack([probe.targets.square().mean() for probe in self.neutral]).mean()
-        moved = mean_loss(model, self.neutral, self.clip_skip)
-        return {"binding": binding(subject, class_loss), "prediction_drift": float((moved / size).sqrt())}
+        found = {"binding": binding(subject, mean_loss(model, self.without_keyword, self.clip_skip))}
+        if self.neutral:
+            size = torch.stack([probe.targets.square().mean() for probe in self.neutral]).mean()
+            found["prediction_drift"] = (mean_loss(model, self.neutral, self.clip_skip) / float(size)) ** 0.5
+        return found

@@ -83,15 +83,17 @@ def charts(log: Log) -> list[Chart]:
         ),
         Chart(
             "Held-out loss by noise",
-            "little noise is texture, much is layout, which is learned by heart first",
-            named(
-                history,
-                {
-                    "little": "held_out_loss_1",
-                    "some": "held_out_loss_2",
-                    "more": "held_out_loss_3",
-                    "much": "held_out_loss_4",
-                },
+            "1 is the base's; little noise is texture, much is layout, which is learned by heart first",
+            relative(
+                named(
+                    history,
+                    {
+                        "little": "held_out_loss_1",
+                        "some": "held_out_loss_2",
+                        "more": "held_out_loss_3",
+                        "much": "held_out_loss_4",
+                    },
+                )
             ),
         ),
         Chart(
@@ -119,6 +121,15 @@ def named(history: Sequence[Measurement], names: dict[str, str]) -> list[Curve]:
     return [
         Curve(shown, [(each.step, each.figures[name]) for each in history if name in each.figures])
         for shown, name in names.items()
+    ]
+
+
+def relative(curves: Sequence[Curve]) -> list[Curve]:
+    """Curves in units of their first values, so that a change of any shows."""
+    return [
+        Curve(curve.name, [(step, value / curve.points[0][1]) for step, value in curve.points])
+        for curve in curves
+        if curve.points and curve.points[0][1]
     ]
 
 

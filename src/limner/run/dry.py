@@ -16,6 +16,7 @@ from limner.events import Event, Exported, Measured, Step
 from limner.generate import generate
 from limner.methods.method import Method
 from limner.run.job import Job, prepare
+from limner.run.schedule import PASSES_OF_STEP, Schedule
 from limner.run.training import export
 from limner.train import train as loop
 
@@ -58,6 +59,7 @@ def dry_run(
         yield event
     step = min(seconds[1:], default=seconds[0])
     total = encoding + seconds[0] + step * (steps - 1) + picture * ((job.settings.previews or 0) + _class_pictures(job))
+    total += step * Schedule.of(job.settings).passes / (PASSES_OF_STEP * batch * job.settings.gradient_accumulation)
     yield Measured(1, "seconds", total)
     yield Measured(1, "memory_bytes", peak_memory_bytes())
     if job.model.device.type == "cuda":

@@ -54,6 +54,7 @@ class RunFolder:
         self.kept = path / "kept"
         self.previews = path / "previews"
         self.milestones = path / "milestones"
+        self.states = path / "states"
         self.page = path / "run.html"
         self.chart = path / "run.png"
         self.board = path / "tensorboard"

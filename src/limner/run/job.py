@@ -44,6 +44,7 @@ from limner.run.data import (
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
 from limner.run.prior import load_class, prior_examples
+from limner.run.schedule import check_watching
 from limner.train import BatchSource, Plan
 from limner.weights import Weights
 
@@ -221,6 +222,7 @@ def assemble(
     settings: TrainSettings, methods: dict[str, Settings], model: BaseModel, data: RunData, chosen: list[Chosen]
 ) -> Job:
     """The job of decided settings, its preview found to be possible. Raises UserError."""
+    check_watching(settings, len(data.taught))
     unseen = hold_out(data.taught, settings.held_out or 0, settings.seed)
     items = data.items(settings)
     held_out = [

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ class Kept:
     def save(self, step: int, weights: Sequence[Weights]) -> None:
         """Raises UserError if it cannot be written."""
         buffer = io.BytesIO()
-        torch.save([asdict(each) for each in weights], buffer)
+        torch.save([vars(each) for each in weights], buffer)
         path = self._path(step)
         try:
             with atomic_path(path) as temporary:

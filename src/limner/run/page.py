@@ -7,8 +7,8 @@ from pathlib import Path
 from limner.run import verdict
 from limner.run.curves import Chart, Story, extent, ticks
 
-WIDTH, HEIGHT = 640, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 26
+WIDTH, HEIGHT = 420, 220
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 10, 24
 REFRESH_SECONDS = 15
 
 STYLE = """
@@ -25,7 +25,7 @@ progress { width: 100%; accent-color: var(--c0); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .8rem;
   margin: 1rem 0 0; }
-svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint); font-size: 13px; }
+svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint); font-size: 12px; }
 .grid { stroke: var(--line); } .kept { stroke: var(--kept); stroke-dasharray: 5 4; stroke-width: 2; }
 polyline { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
 .key { display: inline-block; margin-right: 1rem; white-space: nowrap; font-size: .9rem; }

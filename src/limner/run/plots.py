@@ -49,7 +49,7 @@ class Plots:
         assert settings.steps is not None
         title = f"{settings.keyword} {settings.class_word}".strip() + f" ({settings.method})"
         ended, kept = (outcome.done.reason, outcome.step) if outcome else (None, None)
-        return tell(title, settings.steps, self.log, settings.keep == "best", ended, kept)
+        return tell(title, settings.steps, self.log, settings.keep in ("best", "all"), ended, kept)
 
     def _draw(self, story: Story, with_chart: bool) -> None:
         write_text(self.folder.page, page(story, self.folder.path))

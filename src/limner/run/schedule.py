@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from limner.config import TrainSettings
+from limner.errors import UserError
 from limner.evaluate import milestone, online
 from limner.events import Chosen
 
@@ -35,6 +36,12 @@ class Schedule:
         return {max(1, round(self.steps * (at + 1) / self.milestones)) for at in range(self.milestones)}
 
     @property
+    def passes(self) -> float:
+        """What all of it costs, in passes through the network."""
+        pictures = (self.milestones + AT_THE_START) * milestone.PASSES if self.milestones else 0
+        return len(self.at_measurements) * online.PASSES + pictures
+
+    @property
     def at_measurements(self) -> set[int]:
         """Milestones among them; where there are any, the state before the first step and the last one too."""
         regular = set(range(self.measure_every, self.steps + 1, self.measure_every)) if self.measure_every else set()
@@ -48,7 +55,7 @@ def derive_watching(settings: TrainSettings, pictures: int, steps: int, batch: i
     pictures: those that there are; steps: the most; batch: pictures in an optimizer step.
     """
     ends = settings.stop or ("auto" if settings.steps is None and pictures and not _is_blind(settings) else "never")
-    judged = ends == "auto" or settings.keep == "best"
+    judged = ends == "auto" or settings.keep in ("best", "all")
     if not pictures:
         nothing = "it learns from no pictures, by which it could be judged"
         values = {"held_out": 0, "stop": "never", "keep": "last", "measure_every": 0, "milestones": 0}
@@ -59,7 +66,9 @@ def derive_watching(settings: TrainSettings, pictures: int, steps: int, batch: i
         milestones = min(max(milestones, FEWEST_MILESTONES), steps)
     every = max(1, round(online.PASSES / (PASSES_OF_STEP * batch) / SHARE_OF_LOSSES))
     held_out, why_held_out = _held_out(pictures, judged)
-    why_stop = "steps is left open" if ends == "auto" else "steps is given"
+    why_stop = "steps is given" if settings.steps is not None else "nothing is measured"
+    if ends == "auto":
+        why_stop = "steps is left open"
     return [
         Chosen("held_out", held_out, why_held_out),
         Chosen("stop", ends, why_stop),
@@ -73,6 +82,23 @@ def derive_watching(settings: TrainSettings, pictures: int, steps: int, batch: i
             "with their pictures they take a fifteenth of the time, if there are more than two",
         ),
     ]
+
+
+def check_watching(settings: TrainSettings, pictures: int) -> None:
+    """Raise UserError if there is to be something to judge by, and there are no pictures."""
+    asked = {
+        "held_out": settings.held_out,
+        "measure_every": settings.measure_every,
+        "milestones": settings.milestones,
+        "stop": settings.stop == "auto",
+        "keep": settings.keep in ("best", "all"),
+    }
+    for name in (name for name, wanted in asked.items() if wanted and not pictures):
+        option = name.replace("_", "-")
+        raise UserError(
+            f"{name} = {getattr(settings, name)}, but the method {settings.method} learns from no pictures, by which "
+            f"it could be judged; leave --{option} out"
+        )
 
 
 def _is_blind(settings: TrainSettings) -> bool:

@@ -18,7 +18,7 @@ from limner.run.board import require_tensorboard
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder, Source
-from limner.run.job import Job, assemble, check_out, default_out, prepare, read_methods
+from limner.run.job import KIND_FOLDERS, Job, assemble, check_out, default_out, prepare, read_methods
 from limner.run.plots import Plots
 from limner.run.watch import Outcome, Watch
 from limner.train import BatchSource
@@ -80,8 +80,13 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
     yield Started(folder.path, job.settings.steps)
     batches = yield from job.encode()
     log = Log(folder.log_file)
-    with closing(_learn(job, folder, batches, log)) as events:
+    watch = Watch(job, folder, log)
+    with closing(_learn(job, folder, batches, log, watch)) as events:
         outcome = yield from events
+    for state in watch.files():
+        for weights, out in job.results(state.weights):
+            path = folder.states / KIND_FOLDERS[weights.kind] / f"{out.stem}-{state.step:06d}{out.suffix}"
+            yield from export(job, weights, path, path, log.final_loss(state.step), state)
     if outcome.why:
         yield Kept(outcome.step, outcome.why)
     for weights, out in job.results(outcome.weights):
@@ -105,12 +110,13 @@ def export(
     yield Exported(shown, saved.size_bytes, right, weights.kind)
 
 
-def _learn(job: Job, folder: RunFolder, batches: BatchSource, log: Log) -> Generator[Event, None, Outcome]:
+def _learn(
+    job: Job, folder: RunFolder, batches: BatchSource, log: Log, watch: Watch
+) -> Generator[Event, None, Outcome]:
     """The loop's events, logged, with previews and measurements between them."""
     plan = job.plan(folder.state)
     count = job.settings.previews or 0
     at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
-    watch = Watch(job, folder, log)
     plan = yield from watch.begin(batches, plan)
     methods = job.new_methods()
     with closing(Plots(job, folder, log)) as plots, closing(loop(job.model, batches, methods, plan)) as events:

@@ -13,7 +13,7 @@ from typing import Any
 
 from limner.data.batch import Example
 from limner.errors import UserError
-from limner.evaluate.milestone import Judge
+from limner.evaluate.milestone import GUIDANCE, SAMPLER_STEPS, Judge
 from limner.evaluate.online import Probes, as_answered, make_probe, some
 from limner.evaluate.pictures import encode, real_square
 from limner.evaluate.protocol import UNRELATED, without_keyword
@@ -60,6 +60,11 @@ class Watch:
         self._unlogged = 0.0  # seconds of measuring that no line of the log has yet
 
     @property
+    def keeps(self) -> bool:
+        """Whether another state than the last may become the file."""
+        return self.job.settings.keep in ("best", "all")
+
+    @property
     def history(self) -> list[Measurement]:
         return [Measurement(line["step"], line["measured"]) for line in self.log.measurements]
 
@@ -80,8 +85,8 @@ class Watch:
                 self._warned |= {kind for kind, _ in verdict.warnings(history[:count])}
             self._unlogged = time.perf_counter() - began
             yield from self.after(restored.step, methods)
-        if self.job.settings.stop == "auto" and history and history[-1].step == restored.step:
-            self.stopped = verdict.stop_reason(history)
+            if history and history[-1].step == restored.step:
+                self._decide(history)
         return replace(plan, steps=restored.step) if self.stopped else plan
 
     def after(self, step: int, methods: Sequence[Method]) -> Iterator[Event]:
@@ -90,8 +95,7 @@ class Watch:
             return
         figures, problem = self._measure(step)
         history = self.history
-        if self.job.settings.stop == "auto" and 0 < step < self.schedule.steps:
-            self.stopped = verdict.stop_reason(history)
+        self._decide(history)
         self._keep(step, methods)
         for name, value in figures.items():
             yield Measured(step, name, value)
@@ -102,31 +106,47 @@ class Watch:
                 self._warned.add(kind)
                 yield Warned(sentence)
 
+    def _decide(self, history: Sequence[Measurement]) -> None:
+        """Whether to stop after the last measurement."""
+        if self.job.settings.stop == "auto" and 0 < history[-1].step < self.schedule.steps:
+            self.stopped = verdict.stop_reason(history)
+
     def saved(self, step: int) -> None:
         """The run will not go on from before this step: of the kept states only two can be wanted still."""
         history = self.history
         then = verdict.best([each for each in history if each.step <= step])
         wanted = {each.step for each in (then, verdict.best(history)) if each is not None}
-        self.kept.prune(wanted)
+        if self.job.settings.keep != "all":
+            self.kept.prune(wanted)
 
     def finish(self, done: Done, methods: Sequence[Method]) -> Outcome:
         """Choose the state that becomes the file. Raises UserError if it cannot be read again."""
         if self.stopped:
             done = Done(done.step, f"stopped at step {done.step} of at most {self.schedule.steps}: {self.stopped}")
         history = [each for each in self.history if each.step <= done.step]
-        chosen = verdict.best(history) if self.job.settings.keep == "best" else None
+        chosen = verdict.best(history) if self.keeps else None
         last = next((each.figures for each in history if each.step == done.step), {})
         if chosen is None or chosen.step == done.step:
-            self.kept.prune(set())
+            self.kept.prune(self._states(set()))
             why = None if chosen is None else f"no earlier state was better: {verdict.in_words(chosen.figures)}"
             return Outcome(done, done.step, [method.weights() for method in methods], why, last)
         weights = self.kept.load(chosen.step)
-        self.kept.prune({chosen.step})
+        self.kept.prune(self._states({chosen.step}))
         among = len(verdict.candidates(history))
         why = f"it is the best of {among} measured: {verdict.in_words(chosen.figures)}"
         if last:
             why += f"; at step {done.step} {verdict.in_words(last)}"
         return Outcome(done, chosen.step, weights, why, chosen.figures)
+
+    def files(self) -> Iterator[Outcome]:
+        """With `keep` all, after `finish`: every milestone as a result of its own."""
+        for measured in verdict.candidates(self.history) if self.job.settings.keep == "all" else []:
+            if measured.step in self.kept.steps():
+                done = Done(measured.step, f"a milestone of a run of {self.schedule.steps} steps")
+                yield Outcome(done, measured.step, self.kept.load(measured.step), done.reason, measured.figures)
+
+    def _states(self, wanted: set[int]) -> set[int]:
+        return set(self.kept.steps()) if self.job.settings.keep == "all" else wanted
 
     def _measure(self, step: int) -> tuple[dict[str, float], str | None]:
         """The figures of the model as it is, written to the log, and what went wrong."""
@@ -151,7 +171,9 @@ class Watch:
     def _keep(self, step: int, methods: Sequence[Method]) -> None:
         is_last = step == self.schedule.steps or self.stopped is not None
         best = verdict.best(self.history)
-        if self.job.settings.keep == "best" and not is_last and best is not None and best.step == step:
+        is_best = best is not None and best.step == step and not is_last
+        is_state = step in {each.step for each in verdict.candidates(self.history)}
+        if {"best": is_best, "all": is_state}.get(self.job.settings.keep or "last", False):
             self.kept.save(step, [method.weights() for method in methods])
 
     def _ask_the_base(self, learned: Sequence[Example]) -> Iterator[Event]:
@@ -164,15 +186,16 @@ class Watch:
         probes = [make_probe(job.model, each, **told) for each in some(subject)]  # type: ignore[arg-type]
         held_out = [make_probe(job.model, each, **told) for each in unseen]  # type: ignore[arg-type]
         plain = [self._told(probe, without_keyword(probe.caption, settings.keyword)) for probe in held_out or probes]
-        self._probes = Probes(probes, held_out, plain, self._neutral(told), settings.clip_skip)
-        if not self.schedule.milestones:
-            return
+        neutral: list[Any] = []
         try:
-            self._judge = self._make_judge()
-            if not self.folder.milestones.exists():
-                self._show(0, self._judge.before)
+            neutral = self._neutral(told)
+            if self.schedule.milestones:
+                self._judge = self._make_judge()
+                if not self.folder.milestones.exists():
+                    self._show(0, self._judge.before)
         except UserError as error:
-            yield Warned(f"no milestones: the base cannot draw them: {error}")
+            yield Warned(f"only losses are measured, for the base cannot draw: {error}")
+        self._probes = Probes(probes, held_out, plain, neutral, settings.clip_skip)
 
     def _told(self, probe: Any, caption: str) -> Any:
         """A probe under another caption, whose states are the base's unless the text encoder is to learn."""
@@ -182,13 +205,13 @@ class Watch:
     def _neutral(self, told: dict[str, Any]) -> list[Any]:
         """The base's answers to prompts that have nothing to do with the subject, on its own pictures of them."""
         model, prompts = self.job.model, some(UNRELATED)
-        pictures = generate_each(model, [Request(prompt, steps=6, seed=self.job.settings.seed) for prompt in prompts])
+        plain = Request("", steps=SAMPLER_STEPS, cfg_scale=GUIDANCE, seed=self.job.settings.seed)
+        pictures = generate_each(model, [replace(plain, prompt=prompt) for prompt in prompts])
         probes = []
         for prompt, picture in zip(prompts, pictures, strict=True):
             latents = encode(model, picture.image)[0].float().cpu()
-            probe = make_probe(model, Example(latents, prompt, None), **told)
-            probes.append(as_answered(model, self._told(probe, prompt), self.job.settings.clip_skip))
-        return probes
+            probes.append(self._told(make_probe(model, Example(latents, prompt, None), **told), prompt))
+        return as_answered(model, probes, self.job.settings.clip_skip)
 
     def _make_judge(self) -> Judge:
         job = self.job
