@@ -61,6 +61,7 @@ class Judge:
         self._folder, self._clip = folder, clip
         self._evaluator = Evaluator()
         self._base: Drawn | None = None
+        self._drawn: dict[str, Pictures] = {}
 
     @property
     def total(self) -> int:
@@ -76,6 +77,10 @@ class Judge:
         """The base's drawings of the protocol's prompts, after `prepare`."""
         assert self._base is not None
         return self._base.subject
+
+    def pictures_of(self, name: str) -> Pictures:
+        """A file's drawings of the protocol's prompts, after `judge`."""
+        return self._drawn[name]
 
     def prepare(self) -> Iterator[Progress]:
         """Draw with the base alone, and look at the real pictures."""
@@ -103,6 +108,7 @@ class Judge:
         """Draw with a file, after `prepare`; the report comes last. Raises UserError if it does not fit the base."""
         assert self._base is not None
         drawn = yield from self._draw(learned, name, self.total)
+        self._drawn[name] = drawn.subject
         began = time.perf_counter()
         base, protocol = self._base, self.protocol
         drawings = self._by_seed(drawn.subject)

@@ -76,7 +76,7 @@ def draw(
         is_on = learned is None
         for number, prompt in enumerate(prompts):
             wanted = replace(request, prompt=prompt, batch_size=request.count)
-            kept = None if folder is None else _kept(folder, number, wanted)
+            kept = None if folder is None else _kept(folder, number, model, wanted)
             if kept is not None:
                 yield kept
                 continue
@@ -94,15 +94,15 @@ def _path(folder: Path, number: int, seed: int) -> Path:
     return folder / f"{number:02d}-{seed}.png"
 
 
-def _kept(folder: Path, number: int, request: Request) -> list[Image.Image] | None:
-    """The pictures of a prompt, if all are there and say that they are of this request."""
+def _kept(folder: Path, number: int, model: BaseModel, request: Request) -> list[Image.Image] | None:
+    """The pictures of a prompt, if all are there and say that they are of this request and base."""
+    own = {"Steps": str(request.steps), "CFG scale": f"{request.cfg_scale:g}", "Model hash": model.fingerprint[:10]}
     images = []
     for seed in range(request.seed, request.seed + request.count):
         path = _path(folder, number, seed)
         said = read_png(path) if path.exists() else None
-        if said is None or (said.prompt, said.settings.get("Seed")) != (request.prompt.strip(), str(seed)):
-            return None
-        if said.settings.get("Steps") != str(request.steps):
+        wanted = own | {"Seed": str(seed)}
+        if said is None or said.prompt != request.prompt or said.settings | wanted != said.settings:
             return None
         with Image.open(path) as image:
             images.append(image.convert("RGB"))

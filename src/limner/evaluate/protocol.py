@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from limner.config import Judging
 from limner.data.caption import caption_for
 from limner.data.folder import Picture
 from limner.errors import UserError
@@ -120,6 +121,11 @@ def _enough(captions: list[str]) -> list[str]:
     """Pictures without captions have one prompt, which is too few to judge by: the same on other backgrounds."""
     more = [f"{captions[0]} on a {colour} background" for colour in ("white", "blue", "green")]
     return captions if len(captions) > len(more) else list(dict.fromkeys([*captions, *more]))
+
+
+def request_of(settings: Judging, seed: int) -> Request:
+    """What settings say of the drawings."""
+    return Request("", steps=settings.drawing_steps, cfg_scale=settings.cfg_scale, seed=seed, count=settings.count)
 
 
 def subject_kind(class_word: str) -> SubjectKind:

@@ -15,6 +15,7 @@ from limner.formats import inspect, save_weights
 from limner.generate import generate
 from limner.infotext import save_png
 from limner.methods.method import Method
+from limner.run.budget import within
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder, Source
@@ -105,7 +106,7 @@ def _learn(
     plan = job.plan(folder.state)
     count = job.settings.previews or 0
     at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
-    with closing(loop(job.model, batches, methods, plan)) as events:
+    with closing(within(loop(job.model, batches, methods, plan), job.settings.minutes, log.seconds)) as events:
         for event in events:
             if isinstance(event, Done):
                 return event
