@@ -66,7 +66,7 @@ def test_a_method_that_fails_is_named_and_can_be_tried_again(
 
 MISTAKES = {
     "an unknown method": (["--methods", "lora,lara"], "lora"),
-    "a method twice": (["--methods", "full,dreambooth"], "twice"),
+    "a method twice": (["--methods", "lora, lora"], "twice"),
     "none": (["--methods", ","], "no method"),
     "one without pictures": (["--methods", "lora,slider"], "slider"),
     "no such base": (["--base", "no/such-base"], "no/such-base"),

@@ -15,7 +15,7 @@ from limner.compare.advice import advice
 from limner.compare.entry import Entry
 from limner.compare.page import SHOWN, Shown, page
 from limner.compare.split import split
-from limner.compare.training import Failed, train_method
+from limner.compare.training import Failed, train_method, training_arguments
 from limner.config import METHOD_NAMES, CompareSettings
 from limner.data.folder import ImageFolder
 from limner.device import choose_device, choose_dtype
@@ -89,12 +89,11 @@ def read_methods(settings: CompareSettings) -> list[str]:
     names = [name.strip() for name in settings.methods.split(",") if name.strip()]
     if not names:
         raise UserError("there is no method to compare; name some with --methods, as in lora,embedding")
-    meant = [METHOD_NAMES.get(name, name) for name in names]
-    if len(set(meant)) < len(meant):
-        twice = max(meant, key=meant.count)
+    if len(set(names)) < len(names):
+        twice = max(names, key=names.count)
         raise UserError(f"--methods {settings.methods} names {twice} twice; say it once")
-    for name in meant:
-        if not all(method.needs_images for method in find_methods(name).values()):
+    for name in names:
+        if not all(method.needs_images for method in find_methods(METHOD_NAMES.get(name, name)).values()):
             raise UserError(f"the method {name} learns from prompts alone and has nothing to compare; leave it out")
     return names
 
@@ -103,7 +102,7 @@ def _train(method: str, out: Path, training: ImageFolder, settings: CompareSetti
     folder = out / _folder_name(method)
     folder.mkdir(exist_ok=True)
     file = folder / f"{_file_stem(settings.keyword)}.safetensors"
-    done = train_method(folder, file, _arguments(method, training.folder, settings), quiet)
+    done = train_method(folder, file, training_arguments(method, training.folder, settings), quiet)
     if isinstance(done, Failed):
         return Entry(method, failure=done.reason)
     return Entry(method, trained=done)
@@ -111,21 +110,6 @@ def _train(method: str, out: Path, training: ImageFolder, settings: CompareSetti
 
 def _folder_name(method: str) -> str:
     return re.sub(r"[^\w+-]", "_", method)
-
-
-def _arguments(method: str, images: Path, settings: CompareSettings) -> list[str]:
-    """The command line of `limner train`, but for where it writes."""
-    parts = METHOD_NAMES.get(method, method).split("+")
-    arguments = [str(images), "--keyword", settings.keyword, "--method", method, "--base", settings.base]
-    arguments += ["--seed", str(settings.seed), "--device", settings.device, "--precision", settings.precision]
-    arguments += ["--class", settings.class_word] if settings.class_word else []
-    arguments += ["--minutes", str(settings.minutes)] if settings.minutes is not None else []
-    for each in settings.train:
-        table, dot, _ = each.partition("=")[0].partition(".")
-        if not dot or table in parts:
-            arguments += ["--set", each]
-    kinds = {found.kind for found in find_methods("+".join(parts)).values()}
-    return arguments + (["--bundle"] if {"embedding", "lora"} <= kinds else [])  # so that one file is judged
 
 
 def _judge(

@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.config import METHOD_NAMES, CompareSettings
 from limner.errors import UserError
 from limner.files import write_text
+from limner.methods.method import find_methods
 
 RECORD, ARGUMENTS, ATTEMPTS, RUN = "trained.json", "arguments.json", "attempts.json", "run"
 INTERRUPTED = 130
@@ -41,6 +43,21 @@ class Failed:
     """Why there is no file, in the sentence that the training said."""
 
     reason: str
+
+
+def training_arguments(method: str, images: Path, settings: CompareSettings) -> list[str]:
+    """The command line of `limner train`, but for where it writes."""
+    parts = METHOD_NAMES.get(method, method).split("+")
+    arguments = [str(images), "--keyword", settings.keyword, "--method", method, "--base", settings.base]
+    arguments += ["--seed", str(settings.seed), "--device", settings.device, "--precision", settings.precision]
+    arguments += ["--class", settings.class_word] if settings.class_word else []
+    arguments += ["--minutes", str(settings.minutes)] if settings.minutes is not None else []
+    for each in settings.train:
+        table, dot, _ = each.partition("=")[0].partition(".")
+        if not dot or table in parts:
+            arguments += ["--set", each]
+    kinds = {found.kind for found in find_methods("+".join(parts)).values()}
+    return arguments + (["--bundle"] if {"embedding", "lora"} <= kinds else [])  # so that one file is judged
 
 
 def train_method(folder: Path, file: Path, arguments: Sequence[str], quiet: bool) -> Trained | Failed:
