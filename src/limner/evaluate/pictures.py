@@ -1,10 +1,10 @@
 """The pictures that are judged: drawn with and without a file from the same noise, and real ones beside them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from PIL import Image, ImageOps
@@ -22,6 +22,12 @@ from limner.methods.method import apply_weights
 from limner.weights import Weights
 
 NOISE_LEVELS = (0.1, 0.35, 0.6, 0.85)  # parts of the schedule at which predictions are compared
+
+
+class State(Protocol):
+    """What a model can be for a while: `with state.on(model): ...`."""
+
+    def on(self, model: BaseModel) -> AbstractContextManager[None]: ...
 
 
 class Learned:
@@ -65,7 +71,7 @@ class Learned:
 
 
 def draw(
-    model: BaseModel, prompts: Sequence[str], learned: Learned | None, request: Request, folder: Path | None = None
+    model: BaseModel, prompts: Sequence[str], learned: State | None, request: Request, folder: Path | None = None
 ) -> Iterator[list[Image.Image]]:
     """The `request.count` pictures of each prompt; their noise depends on the seed alone, so states compare.
 
