@@ -12,7 +12,9 @@ from PIL import Image
 from limner.cli import main
 from limner.cli.output import duration
 
-KINDS = ["demo", "check", "train", "dreambooth", "resume", "generate", "grid", "evaluate", "inspect"]
+KINDS = [
+    "demo", "check", "train", "dreambooth", "resume", "generate", "grid", "evaluate", "compare", "inspect",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -18,14 +18,14 @@ def evidence(*captions: str | None) -> Evidence:
 
 
 def test_a_style_whose_captions_name_objects_is_compared_by_them() -> None:
-    captions = [f"a {noun}, fxm style" for noun in "abcdefghijkl"]
+    captions = [f"a {noun}, fxm style" for noun in "bcdfghjklmnp"]
     protocol, chosen = make_protocol(evidence(*captions), "fxm", "style", REQUEST, rivals=("flat style",))
     assert protocol.is_paired
     assert protocol.subject == "style"
     assert len(protocol.prompts) == len(chosen.judges) == 6
     assert [picture.caption for picture in chosen.judges] == list(protocol.prompts)
-    assert protocol.class_prompts[0] == "a a, style"
-    assert protocol.rivals[0][1] == "a c, flat style"
+    assert protocol.class_prompts[0] == "a b, style"
+    assert protocol.rivals[0][1] == "a d, flat style"
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,5 @@ def test_words() -> None:
     assert [subject_kind(word) for word in ("style", "Ink Style", "dog", "", "stylesheet")] == [
         "style", "style", "object", "object", "object",
     ]  # fmt: skip
+    assert without_keyword("a kzdq airplane on an orange sea", "kzdq") == "an airplane on an orange sea"
     assert without_keyword("a cat, FXM , on a rug, fxms", "fxm") == "a cat, on a rug, fxms"

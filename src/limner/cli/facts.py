@@ -33,7 +33,7 @@ def show(path: Path, output: Output) -> dict:
     return summary.as_dict()
 
 
-def compare(one: Path, other: Path, output: Output) -> dict:
+def difference(one: Path, other: Path, output: Output) -> dict:
     """Where two files differ, fact by fact."""
     facts = [_facts(inspect(path)) for path in (one, other)]
     names = sorted(facts[0].keys() | facts[1].keys())

@@ -1,17 +1,20 @@
-"""`limner evaluate`: a file's figures."""
+"""`limner evaluate` and `limner compare`: the figures of a file, and of several methods' files side by side."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
 
 from limner.base.open import open_base
-from limner.cli.output import Output, duration
-from limner.config import EvaluateSettings, Judging
+from limner.cli.app import Interrupted
+from limner.cli.output import Bar, Output, duration, megabytes, quoted
+from limner.compare import Comparison, Happening, Judging, Training, compare
+from limner.config import CompareSettings, EvaluateSettings
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
-from limner.errors import UserError
 from limner.evaluate.clip import Clip
 from limner.evaluate.judge import Progress, iterate_evaluation
 from limner.evaluate.pictures import Learned
-from limner.evaluate.protocol import Evidence, make_protocol
+from limner.evaluate.protocol import Evidence, make_protocol, request_of
 from limner.evaluate.report import Report
-from limner.generate import Request
 
 
 def judge(settings: EvaluateSettings, output: Output) -> dict:
@@ -50,8 +53,64 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
     return report.to_dict() | {"prompt_list": list(protocol.prompts)}
 
 
-def request_of(settings: Judging, seed: int) -> Request:
-    """What the settings say of the drawings. Raises UserError for a count that leaves no seeds."""
-    if seed + settings.count >= 2**63:
-        raise UserError(f"seed {seed} leaves no room for {settings.count} pictures; take a smaller one")
-    return Request("", steps=settings.drawing_steps, cfg_scale=settings.cfg_scale, seed=seed, count=settings.count)
+def compare_methods(settings: CompareSettings, output: Output) -> dict:
+    """Train, judge, and show the table and the advice."""
+    teller = _Teller(output)
+    try:
+        found = teller.follow(compare(settings, output.quiet))
+    except KeyboardInterrupt:
+        command = "the same limner compare command"
+        raise Interrupted(f"interrupted, with what is done kept; go on with {command}", resume=command) from None
+    rows = []
+    for entry in found.entries:
+        cells = [entry.label, "failed" if entry.score is None else f"{entry.score:.2f}"]
+        kept = entry.report.fidelity.kept if entry.report and entry.report.fidelity else None
+        cells.append("" if kept is None else f"{kept:.2f}")
+        cost = entry.trained
+        cells += [str(cost.steps), duration(cost.seconds), megabytes(cost.size_bytes)] if cost else [""] * 3
+        rows.append(cells)
+    name = next(entry.report.main[0] for entry in found.entries if entry.report)
+    output.table(("method", name, "fidelity kept", "steps", "time", "file"), rows)
+    for entry in found.entries:
+        if entry.failure:
+            output.warn(f"{entry.label}: {entry.failure}")
+    for sentence in found.advice:
+        output.result(sentence)
+    output.result(f"the page: {quoted(found.page)}")
+    return {"page": str(found.page)} | found.values
+
+
+@dataclass
+class _Teller:
+    """Says how far a comparison is."""
+
+    output: Output
+    bar: Bar | None = None
+
+    def follow(self, happenings: Generator[Happening, None, Comparison]) -> Comparison:
+        try:
+            while True:
+                try:
+                    self._tell(next(happenings))
+                except StopIteration as end:
+                    return end.value
+        finally:
+            happenings.close()
+            self._close()
+
+    def _tell(self, happening: Happening) -> None:
+        if isinstance(happening, Training):
+            self._close()
+            self.output.say(f"training: {happening.method}")
+            return
+        assert isinstance(happening, Judging)
+        what, progress = f"drawing with {happening.state}", happening.progress
+        if self.bar is None or self.bar.what != what:
+            self._close()
+            self.bar = Bar(self.output, what, progress.total)
+        self.bar.at(progress.done)
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

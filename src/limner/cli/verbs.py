@@ -13,6 +13,7 @@ from limner.cli.options import group
 from limner.cli.output import Output, duration, megabytes, quoted
 from limner.config import (
     CheckSettings,
+    CompareSettings,
     DemoSettings,
     EvaluateSettings,
     GenerateSettings,
@@ -162,9 +163,17 @@ def evaluate(settings: EvaluateSettings, output: Output) -> dict:
     return judge(settings, output)
 
 
+@verb(CompareSettings, "images")
+def compare(settings: CompareSettings, output: Output) -> dict:
+    """Teach the same pictures by several methods, judge all alike, and say which to take: report.html."""
+    from limner.cli.judge import compare_methods
+
+    return compare_methods(settings, output)
+
+
 @verb(InspectSettings, "file", "other", rename="inspect")
 def inspect_(settings: InspectSettings, output: Output) -> dict:
     """Say what a file is: kind, family, rank, keyword, training record, hashes; or how two files differ."""
-    from limner.cli.facts import compare, show
+    from limner.cli.facts import difference, show
 
-    return show(settings.file, output) if settings.other is None else compare(settings.file, settings.other, output)
+    return show(settings.file, output) if settings.other is None else difference(settings.file, settings.other, output)

@@ -1,15 +1,14 @@
 """Settings: each declared once; command-line options, TOML files, run.toml and docs/settings.md come from them."""
 
 from limner.config.commands import (
+    METHOD_NAMES,
     Base,
     CheckSettings,
     DemoSettings,
     Drawing,
-    EvaluateSettings,
     GenerateSettings,
     GridSettings,
     InspectSettings,
-    Judging,
     Learning,
     Machine,
     Models,
@@ -22,12 +21,15 @@ from limner.config.commands import (
     TrainSettings,
     read_training,
 )
+from limner.config.judging import CompareSettings, EvaluateSettings, Judging
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.watching import Watching
 
 __all__ = [
+    "METHOD_NAMES",
     "Base",
     "CheckSettings",
+    "CompareSettings",
     "DemoSettings",
     "Drawing",
     "EvaluateSettings",

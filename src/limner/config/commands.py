@@ -93,6 +93,9 @@ class Learning(Settings):
         "lora", description="What is trained; its own settings are a table of its name, as in --set lora.rank=8."
     )
     steps: int | None = Field(None, ge=1, le=1_000_000, description="Optimizer steps.")
+    minutes: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="End after so much time, with what is learned by then."
+    )
     batch_size: int | None = Field(None, ge=1, le=1024, description="Pictures in a batch.")
     optimizer: Literal["adamw", "adafactor", "prodigy"] = Field(
         "adamw", description="Adafactor needs least memory, Prodigy finds its own learning rate."
@@ -302,41 +305,6 @@ class CheckSettings(Seed, Machine):
     resolution: int = Field(
         512, ge=32, le=4096, description="Pixels at which you will train: smaller pictures are named."
     )
-
-
-class Judging(Settings):
-    """How pictures are drawn and judged, by `limner evaluate` and `limner compare` alike."""
-
-    title: ClassVar[str] = "How to judge it"
-
-    subject: Literal["auto", "object", "style"] = Field(
-        "auto", description="What it is judged as; auto takes a class that ends in style for a style."
-    )
-    prompt: tuple[str, ...] = Field((), description="What to draw, may be repeated; by default the pictures' captions.")
-    floor: tuple[str, ...] = Field(
-        (),
-        description="What the base can be told for keyword and class, as in 'flat style', may be repeated; the nearest "
-        "is the floor.",
-    )
-    count: int = Field(3, ge=1, le=100, description="Pictures of a prompt.")
-    drawing_steps: int = Field(20, ge=1, le=1000, description="Steps of the sampler.")
-    cfg_scale: float = Field(7.0, allow_inf_nan=False, description="How closely to follow the prompt.")
-    clip: FilePath | None = Field(
-        None, description="Folder of a CLIP model in transformers' layout, for the figure CLIP-T."
-    )
-
-
-class EvaluateSettings(Judging, Base, Machine):
-    """Settings of `limner evaluate`."""
-
-    title: ClassVar[str] = "What to judge"
-
-    file: FilePath = Field(description="The file: a LoRA or its kin, an embedding, a checkpoint.")
-    images: FilePath = Field(description="Folder of real pictures, best some that it was not trained on.")
-    keyword: Words = Field("", description="The word that calls the subject; by default as the file says.")
-    class_word: Words = Field("", alias="class", description="What the subject is; by default as the file says.")
-    strength: float = Field(1.0, allow_inf_nan=False, description="Multiplier of the file.")
-    seed: int = Field(1, ge=0, lt=2**62, description="Of the first picture of each prompt.")
 
 
 class InspectSettings(Seed, Machine):

@@ -12,8 +12,8 @@ from limner.errors import UserError
 from limner.evaluate.clip import Clip
 from limner.evaluate.features import Evaluator, Features
 from limner.evaluate.fidelity import OBJECTS, Fidelity, Known, fidelity
-from limner.evaluate.metrics import drift, near_copies
-from limner.evaluate.pictures import Learned, draw, noise_predictions, real_square, through_autoencoder
+from limner.evaluate.metrics import Figure, Spread, drift, near_copies
+from limner.evaluate.pictures import Learned, State, draw, noise_predictions, real_square, through_autoencoder
 from limner.evaluate.protocol import Evidence, Protocol
 from limner.evaluate.report import Report, TextAgreement
 from limner.evaluate.scores import Scores
@@ -61,6 +61,7 @@ class Judge:
         self._folder, self._clip = folder, clip
         self._evaluator = Evaluator()
         self._base: Drawn | None = None
+        self._drawn: dict[str, Pictures] = {}
 
     @property
     def total(self) -> int:
@@ -76,6 +77,10 @@ class Judge:
         """The base's drawings of the protocol's prompts, after `prepare`."""
         assert self._base is not None
         return self._base.subject
+
+    def pictures_of(self, name: str) -> Pictures:
+        """A file's drawings of the protocol's prompts, after `judge`."""
+        return self._drawn[name]
 
     def prepare(self) -> Iterator[Progress]:
         """Draw with the base alone, and look at the real pictures."""
@@ -99,10 +104,18 @@ class Judge:
         self._known = Known(dict(zip(OBJECTS, unrelated, strict=False)))
         self._base = base
 
+    def figure(self, state: State, name: str) -> tuple[Figure, Spread | None]:
+        """The figure that counts for the subject and its spread over seeds, after `prepare`; nothing else is drawn."""
+        place = self._place(name, "subject")
+        drawn = list(draw(self.model, self.protocol.prompts, state, self.protocol.request, place))
+        measure = self._scores.style if self.protocol.subject == "style" else self._scores.likeness
+        return measure(self._by_seed(drawn))
+
     def judge(self, learned: Learned, name: str = "file") -> Iterator[Progress | Report]:
         """Draw with a file, after `prepare`; the report comes last. Raises UserError if it does not fit the base."""
         assert self._base is not None
         drawn = yield from self._draw(learned, name, self.total)
+        self._drawn[name] = drawn.subject
         began = time.perf_counter()
         base, protocol = self._base, self.protocol
         drawings = self._by_seed(drawn.subject)

@@ -1,10 +1,10 @@
 """The pictures that are judged: drawn with and without a file from the same noise, and real ones beside them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from PIL import Image, ImageOps
@@ -22,6 +22,12 @@ from limner.methods.method import apply_weights
 from limner.weights import Weights
 
 NOISE_LEVELS = (0.1, 0.35, 0.6, 0.85)  # parts of the schedule at which predictions are compared
+
+
+class State(Protocol):
+    """What a model can be for a while: `with state.on(model): ...`."""
+
+    def on(self, model: BaseModel) -> AbstractContextManager[None]: ...
 
 
 class Learned:
@@ -65,7 +71,7 @@ class Learned:
 
 
 def draw(
-    model: BaseModel, prompts: Sequence[str], learned: Learned | None, request: Request, folder: Path | None = None
+    model: BaseModel, prompts: Sequence[str], learned: State | None, request: Request, folder: Path | None = None
 ) -> Iterator[list[Image.Image]]:
     """The `request.count` pictures of each prompt; their noise depends on the seed alone, so states compare.
 
@@ -76,7 +82,7 @@ def draw(
         is_on = learned is None
         for number, prompt in enumerate(prompts):
             wanted = replace(request, prompt=prompt, batch_size=request.count)
-            kept = None if folder is None else _kept(folder, number, wanted)
+            kept = None if folder is None else _kept(folder, number, model, wanted)
             if kept is not None:
                 yield kept
                 continue
@@ -94,15 +100,15 @@ def _path(folder: Path, number: int, seed: int) -> Path:
     return folder / f"{number:02d}-{seed}.png"
 
 
-def _kept(folder: Path, number: int, request: Request) -> list[Image.Image] | None:
-    """The pictures of a prompt, if all are there and say that they are of this request."""
+def _kept(folder: Path, number: int, model: BaseModel, request: Request) -> list[Image.Image] | None:
+    """The pictures of a prompt, if all are there and say that they are of this request and base."""
+    own = {"Steps": str(request.steps), "CFG scale": f"{request.cfg_scale:g}", "Model hash": model.fingerprint[:10]}
     images = []
     for seed in range(request.seed, request.seed + request.count):
         path = _path(folder, number, seed)
         said = read_png(path) if path.exists() else None
-        if said is None or (said.prompt, said.settings.get("Seed")) != (request.prompt.strip(), str(seed)):
-            return None
-        if said.settings.get("Steps") != str(request.steps):
+        wanted = own | {"Seed": str(seed)}
+        if said is None or said.prompt != request.prompt or said.settings | wanted != said.settings:
             return None
         with Image.open(path) as image:
             images.append(image.convert("RGB"))

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from limner.config import Judging
 from limner.data.caption import caption_for
 from limner.data.folder import Picture
 from limner.errors import UserError
@@ -122,6 +123,11 @@ def _enough(captions: list[str]) -> list[str]:
     return captions if len(captions) > len(more) else list(dict.fromkeys([*captions, *more]))
 
 
+def request_of(settings: Judging, seed: int) -> Request:
+    """What settings say of the drawings."""
+    return Request("", steps=settings.drawing_steps, cfg_scale=settings.cfg_scale, seed=seed, count=settings.count)
+
+
 def subject_kind(class_word: str) -> SubjectKind:
     """A class such as "style" or "watercolor style" is a way of drawing; every other is something to draw."""
     return "style" if class_word.lower().split()[-1:] == ["style"] else "object"
@@ -129,12 +135,12 @@ def subject_kind(class_word: str) -> SubjectKind:
 
 def without_keyword(prompt: str, keyword: str) -> str:
     """The prompt as it would be without the new word: what it gives should not have changed."""
-    return _tidy(_word(keyword).sub("", prompt))
+    return _with_articles(_tidy(_word(keyword).sub("", prompt)))
 
 
 def _replaced(prompt: str, keyword: str, class_word: str, rival: str) -> str:
     name = re.escape(" ".join(f"{keyword} {class_word}".split()))
-    return re.sub(rf"(?<!\w){name}(?!\w)", lambda _: rival, prompt, flags=re.IGNORECASE)
+    return _with_articles(re.sub(rf"(?<!\w){name}(?!\w)", lambda _: rival, prompt, flags=re.IGNORECASE))
 
 
 def _name_objects(captions: Iterable[str], keyword: str, class_word: str) -> bool:
@@ -146,6 +152,11 @@ def _name_objects(captions: Iterable[str], keyword: str, class_word: str) -> boo
 def _word(text: str) -> re.Pattern[str]:
     """A word or words standing alone; of an empty text, what is nowhere."""
     return re.compile(rf"(?<!\w){re.escape(text)}(?!\w)" if text else r"(?!)", re.IGNORECASE)
+
+
+def _with_articles(text: str) -> str:
+    """ "a airplane", where a word between was taken out, as "an airplane"; and the other way round."""
+    return re.sub(r"\ban?(?= ([a-z]))", lambda found: "an" if found[1] in "aeiou" else "a", text)
 
 
 def _tidy(text: str) -> str:

@@ -15,6 +15,7 @@ from limner.formats import inspect, save_weights
 from limner.generate import generate
 from limner.infotext import save_png
 from limner.run.board import require_tensorboard
+from limner.run.budget import within
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder, Source
@@ -119,7 +120,8 @@ def _learn(
     at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
     plan = yield from watch.begin(batches, plan)
     methods = job.new_methods()
-    with closing(Plots(job, folder, log)) as plots, closing(loop(job.model, batches, methods, plan)) as events:
+    steps = within(loop(job.model, batches, methods, plan), job.settings.minutes, log.seconds)
+    with closing(Plots(job, folder, log)) as plots, closing(steps) as events:
         for event in events:
             if isinstance(event, Done):
                 return plots.ended(watch.finish(event, methods))

@@ -1,0 +1,60 @@
+"""Some pictures are put aside before any training, so that they can judge all methods alike."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+from limner.data.folder import ImageFolder, Picture, load_folder
+from limner.errors import UserError
+from limner.files import write_text
+
+JUDGING_SHARE = 0.2
+FEWEST, FEWEST_JUDGES, MOST_JUDGES = 4, 2, 50  # pictures
+RECORD = "split.json"
+
+
+def split(images: Path, out: Path, seed: int) -> tuple[ImageFolder, ImageFolder]:
+    """Copies of a folder's pictures, with their captions, in OUT/training and OUT/judging; those that were split by an
+    earlier call are taken as they are. Pictures with the same bytes stay together.
+
+    Raises UserError for too few pictures, or if the folder is not the one that OUT was begun with.
+    """
+    found = load_folder(images)
+    record = {"seed": seed, "sha256": sorted(picture.sha256 for picture in found.pictures)}
+    training, judging = out / "training", out / "judging"
+    if (out / RECORD).exists():
+        if json.loads((out / RECORD).read_text(encoding="utf-8")) != record:
+            raise UserError(
+                f"{out} was begun with other pictures than {images} holds now, or another seed; give another --out"
+            )
+        return load_folder(training), load_folder(judging)
+    groups = _same_bytes(found.pictures)
+    if len(groups) < FEWEST:
+        raise UserError(
+            f"comparing needs at least {FEWEST} different pictures, as some judge instead of teach; "
+            f"{images} has {len(groups)} that can be used"
+        )
+    count = min(max(FEWEST_JUDGES, round(JUDGING_SHARE * len(groups))), MOST_JUDGES)
+    chosen = set(random.Random(seed).sample(sorted(groups), count))
+    for folder in (training, judging):
+        shutil.rmtree(folder, ignore_errors=True)  # of a split that was interrupted
+        folder.mkdir(parents=True)
+    for digest, pictures in groups.items():
+        for picture in pictures[:1] if digest in chosen else pictures:
+            _copy(picture, judging if digest in chosen else training)
+    write_text(out / RECORD, json.dumps(record) + "\n")
+    return load_folder(training), load_folder(judging)
+
+
+def _same_bytes(pictures: list[Picture]) -> dict[str, list[Picture]]:
+    groups: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        groups.setdefault(picture.sha256, []).append(picture)
+    return groups
+
+
+def _copy(picture: Picture, folder: Path) -> None:
+    shutil.copyfile(picture.path, folder / picture.path.name)
+    if picture.caption is not None:
+        (folder / picture.path.name).with_suffix(".txt").write_text(picture.caption + "\n", encoding="utf-8")

@@ -1,0 +1,130 @@
+"""One method's training in a process of its own, so that its memory, its time and its end are its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from limner.config import METHOD_NAMES, CompareSettings
+from limner.errors import UserError
+from limner.files import write_text
+from limner.methods.method import find_methods
+
+RECORD, ARGUMENTS, ATTEMPTS, RUN = "trained.json", "arguments.json", "attempts.json", "run"
+INTERRUPTED = 130
+BUG = "it ended with a bug; its last lines stand above"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    file: its name in the method's folder. seconds: of its processes from start to end, those that were interrupted
+    included; step_seconds: of its last one's steps. peak_memory_bytes: of its last process.
+    """
+
+    file: str
+    size_bytes: int
+    steps: int
+    seconds: float
+    step_seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why there is no file, in the sentence that the training said."""
+
+    reason: str
+
+
+def training_arguments(method: str, images: Path, settings: CompareSettings) -> list[str]:
+    """The command line of `limner train`, but for where it writes."""
+    parts = METHOD_NAMES.get(method, method).split("+")
+    arguments = [str(images), "--keyword", settings.keyword, "--method", method, "--base", settings.base]
+    arguments += ["--seed", str(settings.seed), "--device", settings.device, "--precision", settings.precision]
+    arguments += ["--class", settings.class_word] if settings.class_word else []
+    arguments += ["--minutes", str(settings.minutes)] if settings.minutes is not None else []
+    for each in settings.train:
+        table, dot, _ = each.partition("=")[0].partition(".")
+        if not dot or table in parts:
+            arguments += ["--set", each]
+    kinds = {found.kind for found in find_methods("+".join(parts)).values()}
+    return arguments + (["--bundle"] if {"embedding", "lora"} <= kinds else [])  # so that one file is judged
+
+
+def train_method(folder: Path, file: Path, arguments: Sequence[str], quiet: bool) -> Trained | Failed:
+    """`limner train ARGUMENTS`, in a folder of its own: taken as it is if it is finished, gone on with if it was begun.
+
+    Raises UserError if it was finished with other arguments, KeyboardInterrupt once the training has saved its state.
+    """
+    done, noted, run = folder / RECORD, folder / ARGUMENTS, folder / RUN
+    was = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else None
+    if done.exists():
+        if was != list(arguments):
+            raise UserError(f"{folder} was trained with other settings; give another folder with --out, or remove it")
+        return Trained(**json.loads(done.read_text(encoding="utf-8")))
+    if was != list(arguments):  # what was begun otherwise, and failed or was stopped, is begun anew
+        for left_over in (run, folder / ATTEMPTS):
+            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
+        write_text(noted, json.dumps(list(arguments)) + "\n")
+    if (run / "record.json").exists():
+        command = ["resume", str(run), "--overwrite"]
+    else:
+        command = ["train", *arguments, "--out", str(file), "--run", str(run), "--overwrite"]
+    began = time.monotonic()
+    status, answer = run_limner(command, quiet)
+    spent = _add_attempt(folder, time.monotonic() - began)
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
+    if status != 0:
+        return Failed(str(answer.get("error", BUG)) if status == 2 else BUG)
+    trained = Trained(
+        file=Path(answer["file"]).name,
+        size_bytes=answer["size_bytes"],
+        steps=answer["steps"],
+        seconds=round(spent, 3),
+        step_seconds=answer["step_seconds"],
+        peak_memory_bytes=answer["peak_memory_bytes"],
+    )
+    write_text(done, json.dumps(asdict(trained)) + "\n")
+    return trained
+
+
+def run_limner(arguments: Sequence[str], quiet: bool) -> tuple[int, Mapping[str, Any]]:
+    """The command line in a process of its own: its exit status, and the object that --json prints.
+
+    Its messages go to our stderr. An interrupt of ours is passed on to it, once, and waited for.
+    """
+    command = [sys.executable, "-m", "limner", *arguments, "--json", *(["--quiet"] if quiet else [])]
+    # a group of its own: a Ctrl-C at the terminal would else reach it twice, and cut off the saving of its state
+    group = {"process_group": 0} if os.name == "posix" else {}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", **group)  # type: ignore[call-overload]
+    try:
+        printed, _ = process.communicate()
+    except BaseException:
+        if process.poll() is None and os.name == "posix":
+            process.send_signal(signal.SIGINT)
+        process.communicate()
+        raise
+    lines = printed.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        answer = {}
+    return process.returncode, answer if isinstance(answer, dict) else {}
+
+
+def _add_attempt(folder: Path, seconds: float) -> float:
+    """Note a process's time; returns that of all."""
+    path = folder / ATTEMPTS
+    times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    write_text(path, json.dumps([*times, round(seconds, 3)]) + "\n")
+    return sum(times) + seconds
