@@ -1,7 +1,7 @@
 """The pictures of a run: what their layout says of them, what settings say, and what a person should know of them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,10 +40,15 @@ class RunData:
         """Every picture with its caption and how it is taught. Raises UserError."""
         return items(self.loaded, teaching(settings))
 
+    @property
+    def folder(self) -> Path:
+        """What the names in the run's record start from."""
+        root = self.dataset.root
+        return root if root.is_dir() else root.parent
+
     def file_name(self, picture: Picture) -> str:
         """How a picture is called in the run's record: by its path from the data set, with forward slashes."""
-        root = self.dataset.root
-        return Path(os.path.relpath(picture.path, root if root.is_dir() else root.parent)).as_posix()
+        return Path(os.path.relpath(picture.path, self.folder)).as_posix()
 
 
 def find_data(settings: TrainSettings) -> DataSet:
@@ -63,11 +68,13 @@ def find_data(settings: TrainSettings) -> DataSet:
 
 
 def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, list[Chosen]]:
-    """The settings with what the data set says where they are open. Raises UserError if nobody says the keyword."""
-    taught = [part for part in dataset.taught if part.keyword]
+    """The settings with what the data set says where they are open; of several subjects the most repeated is the
+    run's. Raises UserError if nobody says the keyword, or if one has two classes."""
+    taught = sorted((part for part in dataset.taught if part.keyword), key=lambda part: -part.repeats)
     keyword = settings.keyword or (taught[0].keyword if taught else "")
     if not keyword:
         raise UserError("keyword is missing; give --keyword (see --help)")
+    _one_class_each(_called(settings.model_copy(update={"keyword": keyword}), dataset))
     own = next((part for part in taught if _same(part.keyword, keyword)), taught[0] if taught else Part(Path()))
     says = f"{own.folder.name} says so" if dataset.root.is_dir() else f"{dataset.root.name} says so"
     found = {
@@ -108,17 +115,22 @@ def _called(settings: TrainSettings, dataset: DataSet) -> Iterator[Part]:
         yield replace(part, keyword=keyword, class_word=class_word)
 
 
-def _no_conflicts(settings: TrainSettings, dataset: DataSet) -> None:
-    """Raise UserError for keywords that cannot all be learned."""
+def _one_class_each(parts: Iterable[Part]) -> None:
+    """Raise UserError for a keyword that stands in two parts with different classes."""
     seen: dict[str, Part] = {}
-    for part in dataset.taught:
-        other = seen.setdefault(part.keyword.lower(), part)
+    for part in parts:
+        other = part if part.is_class else seen.setdefault(part.keyword.lower(), part)
         if not _same(other.class_word, part.class_word):
             classes = f"{other.class_word or 'none'} and {part.class_word or 'none'}"
             raise UserError(
                 f"{other.folder} and {part.folder} give the keyword {part.keyword!r} two classes, {classes}; "
                 "rename one of them, or say --class"
             )
+
+
+def _no_conflicts(settings: TrainSettings, dataset: DataSet) -> None:
+    """Raise UserError for keywords that cannot all be learned."""
+    seen = list(dict.fromkeys(part.keyword.lower() for part in dataset.taught))
     for part in dataset.parts:
         for keyword in seen if part.is_class else ():
             if keyword in part.class_word.lower().split():
