@@ -14,12 +14,14 @@ from limner.run.data import (
     RunData,
     choose_background,
     complete,
+    count_class,
     find_data,
     load_data,
     remarks,
     remarks_on_captions,
 )
 from limner.run.derive import derive
+from limner.run.prior import load_class
 
 
 def put(folder: Path, count: int = 1, caption: str | None = None) -> None:
@@ -42,8 +44,9 @@ def captions(data: RunData, settings: TrainSettings) -> list[str]:
     return [item.caption for item in data.items(settings)]
 
 
-def said(data: RunData) -> str:
-    return "\n".join(warning.message for warning in remarks(data))
+def said(data: RunData, **values: Any) -> str:
+    settings = TrainSettings(images=data.dataset.root, keyword="zvq", **values)
+    return "\n".join(warning.message for warning in remarks(data, settings))
 
 
 def test_kohyas_folder_says_keyword_and_class(tmp_path: Path) -> None:
@@ -107,8 +110,30 @@ def test_pictures_of_the_class_must_not_say_the_keyword(tmp_path: Path) -> None:
         settle(tmp_path)
     (tmp_path / "reg" / "1_zvq dog").rename(tmp_path / "reg" / "1_dog")
     settings, _, data = settle(tmp_path)
-    assert captions(data, settings) == ["zvq dog", "dog"]
-    assert len(data.taught) == 1
+    assert captions(data, settings) == ["zvq dog"]
+    assert [picture.caption for picture in data.of_class] == ["dog"]
+
+
+def test_pictures_of_the_class_are_shown_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    put(tmp_path / "img" / "10_zvq dog", 2)
+    put(tmp_path / "reg" / "1_dog", 3)
+    put(tmp_path / "reg" / "1_animal", 1, "an animal, asleep")
+    put(tmp_path / "others")
+    shutil.copy(tmp_path / "reg" / "1_dog" / "0.png", tmp_path / "reg" / "1_dog" / "again.png")
+    settings, chosen, data = settle(tmp_path)
+    assert settings.prior == "images"
+    assert "1_dog" in next(each.reason for each in chosen if each.name == "prior")
+    settings, counted = count_class(settings, data)
+    assert [(each.name, each.value) for each in counted] == [("class_count", 5)]
+    own = load_class(settings, data.of_class)
+    assert sorted(str(each.caption) for each in own) == ["an animal, asleep", "dog", "dog", "dog"]
+    assert "left out" not in said(data, prior="images", class_word="dog")
+    for values, why in (({"prior": "none"}, "prior = none"), ({"class_images": tmp_path / "others"}, "class_images")):
+        settings, _, data = settle(tmp_path, **{"prior": "images"} | values, class_word="dog")  # type: ignore[arg-type]
+        assert "5 pictures of the class are left out" in said(data, **{"prior": "images"} | values, class_word="dog")
+        assert why in said(data, **{"prior": "images"} | values, class_word="dog")
+        assert not count_class(settings, data)[1]
+    assert settle(tmp_path, method="dreambooth")[0].class_word == "dog"
 
 
 def test_nobody_says_the_keyword(tmp_path: Path) -> None:

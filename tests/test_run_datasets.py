@@ -127,3 +127,34 @@ def test_a_data_set_file_on_the_command_line(values: dict[str, Any], capsys: pyt
     told = capsys.readouterr()
     assert "unknown setting 'num_repeat'" in told.err
     assert told.err.count("\n") == 1
+
+
+def test_a_project_of_kohyas_gui_shows_the_class_too(values: dict[str, Any]) -> None:
+    values["images"].rename("img")
+    Path("photos").mkdir()
+    Path("img").rename("photos/img")
+    Path("photos/img/1_hwrk cat").rename("away")
+    of_class = Path("photos/reg/1_dog")
+    of_class.mkdir(parents=True)
+    for index in range(2):
+        Image.effect_noise((90, 70), 80 + index).convert("RGB").save(of_class / f"{index}.png")
+    events = begin(values, steps=2)
+    folder = Path()
+    for event in events:
+        folder = event.folder if isinstance(event, Started) else folder
+        if isinstance(event, Step):
+            break
+    events.close()
+    record = json.loads((folder / "record.json").read_text())
+    assert [each["file"] for each in record["class_sources"]] == ["reg/1_dog/0.png", "reg/1_dog/1.png"]
+    assert [each["caption"] for each in record["class_sources"]] == ["dog", "dog"]
+    (of_class / "2.png").write_bytes((of_class / "0.png").read_bytes() + b"other")
+    (of_class / "0.png").unlink()
+    with pytest.raises(UserError, match=r"photos/reg/1_dog/0\.png"):
+        list(run.resume(ResumeSettings(run=folder)))
+    (of_class / "2.png").unlink()
+    Image.effect_noise((90, 70), 80).convert("RGB").save(of_class / "0.png")
+    card = inspect(only(list(begin(values, steps=1, overwrite=True)), Exported).path).run_card
+    assert card is not None
+    assert card["settings"]["prior"] == "images"
+    assert len(card["class_images_sha256"]) == 2

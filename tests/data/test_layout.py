@@ -7,6 +7,7 @@ from PIL import Image
 
 from limner.data.caption import Tags
 from limner.data.dataset import DataSet, Part, Teaching, items, load
+from limner.data.dataset import of_class as class_pictures
 from limner.data.dataset_toml import DATASET, OWN
 from limner.data.dataset_toml import SUBSET as SUBSET_NAMES
 from limner.data.layout import find_dataset
@@ -55,12 +56,9 @@ def test_a_project_of_kohyas_gui_has_pictures_of_the_class(tmp_path: Path) -> No
     put(tmp_path / "img" / "10_zvq dog", "a.png")
     put(tmp_path / "reg" / "1_dog", "b.png", "c.png")
     (tmp_path / "log").mkdir()
-    taught = items(load(find_dataset(tmp_path)), TEACHING)
-    assert [(item.caption, item.repeats, item.is_class) for item in taught] == [
-        ("zvq dog", 10, False),
-        ("dog", 1, True),
-        ("dog", 1, True),
-    ]
+    loaded = load(find_dataset(tmp_path))
+    assert [(item.caption, item.repeats) for item in items(loaded, TEACHING)] == [("zvq dog", 10)]
+    assert [(each.path.name, each.caption) for each in class_pictures(loaded)] == [("b.png", "dog"), ("c.png", "dog")]
 
 
 def test_pictures_beside_kohyas_folders_are_one_kind_too_many(tmp_path: Path) -> None:
@@ -127,9 +125,10 @@ def test_a_data_set_file_is_understood_inner_values_first(tmp_path: Path) -> Non
         Tags(False, 1),
     )
     taught = items(load(dataset), TEACHING)
-    assert [item.caption for item in taught] == ["photo, zvq dog, asleep", "photo, zvq dog", "dog"]
-    assert [(item.crops, item.mirror, item.dropout) for item in taught] == [(0, True, 0.1)] * 2 + [(3, False, 0.1)]
-    assert [item.tags for item in taught] == [Tags(True, 2, 0.0, "zvq")] * 2 + [None]
+    assert [item.caption for item in taught] == ["photo, zvq dog, asleep", "photo, zvq dog"]
+    assert [(item.crops, item.mirror, item.dropout) for item in taught] == [(0, True, 0.1)] * 2
+    assert [item.tags for item in taught] == [Tags(True, 2, 0.0, "zvq")] * 2
+    assert [picture.caption for picture in class_pictures(load(dataset))] == ["dog"]
 
 
 def test_captions_of_sd_scripts_have_their_own_ending(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from limner.config import TrainSettings
 from limner.data.caption import Tags
 from limner.data.crop import enlarged
-from limner.data.dataset import DataSet, Item, Loaded, Part, Teaching, items, load
+from limner.data.dataset import DataSet, Item, Loaded, Part, Teaching, items, load, of_class
 from limner.data.folder import Picture
 from limner.data.layout import find_dataset
 from limner.errors import UserError
@@ -33,11 +33,16 @@ class RunData:
         return [picture for each in self.loaded if not each.part.is_class for picture in each.pictures]
 
     @property
+    def of_class(self) -> list[Picture]:
+        """The pictures of the class, with captions."""
+        return of_class(self.loaded)
+
+    @property
     def keywords(self) -> list[str]:
         return list(dict.fromkeys(part.keyword for part in self.dataset.taught))
 
     def items(self, settings: TrainSettings) -> list[Item]:
-        """Every picture with its caption and how it is taught. Raises UserError."""
+        """Every picture of the subject, with its caption and how it is taught. Raises UserError."""
         return items(self.loaded, teaching(settings))
 
     @property
@@ -85,8 +90,32 @@ def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, 
     }
     given = settings.model_dump(by_alias=True)
     chosen = [Chosen(name, value, says) for name, value in found.items() if value and not given[name]]
+    chosen += _choose_prior(settings, dataset)
     values = {("class_word" if each.name == "class" else each.name): each.value for each in chosen}
-    return settings.model_copy(update=values), chosen
+    settings = settings.model_copy(update=values)
+    if settings.prior != "none" and not (settings.class_word or settings.class_prompt):
+        raise UserError(
+            f"prior = {settings.prior} keeps what the base knows of a class, but none is named; say what the subject "
+            "is, as in --class dog, or use --prior none"
+        )
+    return settings, chosen
+
+
+def _choose_prior(settings: TrainSettings, dataset: DataSet) -> list[Chosen]:
+    """Pictures of the class are there to be shown, unless somebody says otherwise."""
+    folders = [part.folder.name for part in dataset.parts if part.is_class]
+    if not folders or "prior" in settings.model_fields_set:
+        return []
+    return [Chosen("prior", "images", f"there are pictures of the class, in {' and '.join(folders)}")]
+
+
+def count_class(settings: TrainSettings, data: RunData) -> tuple[TrainSettings, list[Chosen]]:
+    """The settings with the number of the data set's pictures of the class, if these are what shows it."""
+    count = len(data.of_class)
+    if not count or settings.prior != "images" or settings.class_images or settings.class_count is not None:
+        return settings, []
+    chosen = Chosen("class_count", count, "the data set has so many pictures of the class")
+    return settings.model_copy(update={"class_count": count}), [chosen]
 
 
 def load_data(settings: TrainSettings, dataset: DataSet) -> RunData:
@@ -160,9 +189,12 @@ def teaching(settings: TrainSettings) -> Teaching:
     )
 
 
-def remarks(data: RunData) -> Iterator[Warned]:
+def remarks(data: RunData, settings: TrainSettings) -> Iterator[Warned]:
     """What a person should know about the pictures."""
     yield from map(Warned, data.dataset.warnings)
+    if data.of_class and (settings.prior != "images" or settings.class_images):
+        why = f"class_images = {settings.class_images}" if settings.class_images else f"prior = {settings.prior}"
+        yield Warned(f"the data set's {len(data.of_class)} pictures of the class are left out, because {why}")
     for skipped in (each for part in data.loaded for each in part.skipped):
         yield Warned(f"{skipped.path} {skipped.reason}; it is left out")
     count = len(data.taught)
