@@ -170,3 +170,31 @@ def test_captions_are_encoded_when_the_batch_brings_no_conditioning(tiny_base: B
         )
         live = diffusion.loss(tiny_base, Batch(latents, captions, None, torch.ones(4)), generator(0))
     assert cached == live
+
+
+def test_masks_weigh_where_errors_are() -> None:
+    errors = torch.zeros(3, 4, 8, 8)
+    errors[:, :, :, :4] = 2.0  # left half wrong
+    left = torch.zeros(8, 8)
+    left[:, :4] = 1.0
+    masks = torch.stack([torch.ones(8, 8), left, 1 - left])
+    assert diffusion.mean_where_it_counts(errors, masks).tolist() == [1.0, 2.0, 0.0]
+    assert torch.equal(diffusion.mean_where_it_counts(errors, None), errors.mean(dim=(1, 2, 3)))
+    assert diffusion.mean_where_it_counts(errors, 0.5 * masks.new_ones(3, 8, 8)).tolist() == [1.0] * 3
+
+
+def test_a_sliver_of_a_subject_does_not_shout() -> None:
+    errors, masks = torch.ones(2, 4, 8, 8), torch.zeros(2, 8, 8)
+    masks[0, 0, 0] = 1.0
+    assert diffusion.mean_where_it_counts(errors, masks).tolist() == [0.25, 0.0]
+
+
+def test_the_loss_takes_masks_from_the_batch(tiny_base: BaseModel) -> None:
+    latents = torch.randn(3, 4, 8, 8, generator=generator(7))
+    batch = Batch(latents, ["a", "b", "c"], None, torch.ones(3))
+    whole, ones, none = (
+        diffusion.loss(tiny_base, replace(batch, masks=masks), generator(3)).item()
+        for masks in (None, torch.ones(3, 8, 8), torch.zeros(3, 8, 8))
+    )
+    assert ones == pytest.approx(whole, rel=1e-6)
+    assert whole > 0 == none

@@ -95,7 +95,7 @@ def test_equal_pictures_of_the_class_count_once(values: dict[str, Any], tmp_path
     (folder / "c.txt").write_text("a blue dog")
     changes = values | {"class_images": str(folder), "class_count": None}
     settings, _ = read_training(changes, "test")
-    assert [picture.path.name for picture in prior.load_class(settings)] == ["a.png", "c.png"]
+    assert [picture.path.name for picture in prior.load_class(settings, [])] == ["a.png", "c.png"]
     events = list(begin(changes))
     (exported,) = [event for event in events if isinstance(event, Exported)]
     summary = inspect(exported.path)

@@ -31,8 +31,8 @@ def load(base: str | Path = "pocket", device: str = "auto", precision: Precision
     return open_base(base, chosen, choose_dtype(precision, chosen))
 
 
-def train(images: str | Path | None, keyword: str, **settings: Any) -> Generator[Event, None, None]:
-    """Learn a subject from a folder of pictures, or a slider from none; the last events name the files.
+def train(images: str | Path | None, keyword: str = "", **settings: Any) -> Generator[Event, None, None]:
+    """Learn a subject from a folder of pictures or a data-set file, a slider from none; the last events name files.
 
     settings: those of `limner train`, by the same names (`class_word` for --class), and a dict of the method's own
     under the method's name, as in lora={"rank": 8}. Unlike the command line it does not start before it is iterated.

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from limner.base.model import Conditioning
 from limner.data.batch import Batches, Example
+from limner.data.caption import Tags
 
 
 def examples(counts: dict[int, int], told: bool = True) -> list[Example]:
@@ -90,3 +93,43 @@ def test_what_cannot_work_is_refused() -> None:
         Batches(examples({8: 2}), 1, seed=0, dropout=0.1)
     with pytest.raises(ValueError, match="either all"):
         Batches(examples({8: 2}) + examples({8: 2}, told=False), 1, seed=0)
+
+
+def test_an_example_comes_as_often_as_it_says() -> None:
+    plain = examples({8: 3})
+    repeated = [replace(example, repeats=number + 1) for number, example in enumerate(plain)]
+    batches = Batches(repeated, 2, seed=3)
+    assert batches.steps_per_epoch == 3
+    for epoch in range(3):
+        seen = [caption for step in range(3) for caption in batches.at(epoch * 3 + step).captions]
+        assert sorted(seen) == ["8 0", "8 1", "8 1", "8 2", "8 2", "8 2"]
+
+
+def test_masks_come_with_their_latents() -> None:
+    assert Batches(examples({8: 4}), 4, seed=3).at(0).masks is None
+    plain = examples({8: 4})
+    some = [replace(each, mask=torch.full((8, 8), n / 10) if n else None) for n, each in enumerate(plain)]
+    batch = Batches(some, 4, seed=3).at(0)
+    assert batch.masks is not None
+    assert batch.masks.shape == (4, 8, 8)
+    for caption, mask in zip(batch.captions, batch.masks, strict=True):
+        assert torch.equal(mask, torch.full((8, 8), int(caption[-1]) / 10 if caption != "8 0" else 1.0))
+
+
+def test_tags_change_from_step_to_step_and_not_from_run_to_run() -> None:
+    tags = Tags(shuffle=True, keep=1)
+    some = [replace(e, caption="zvq, a, b, c, d", tags=tags) for e in examples({8: 2}, told=False)]
+    first, second = ([Batches(some, 2, seed=3).at(step).captions for step in range(6)] for _ in range(2))
+    assert first == second
+    assert len({caption for captions in first for caption in captions}) > 6
+    assert Batches(some, 2, seed=4).at(0).captions != first[0]
+    with pytest.raises(ValueError):
+        Batches([replace(e, tags=tags) for e in examples({8: 2})], 2, seed=3)
+
+
+def test_an_example_s_own_dropout_wins() -> None:
+    never, always = (replace(e, dropout=share) for e, share in zip(examples({8: 2}), (0.0, 1.0), strict=True))
+    batches = Batches([never, always], 2, seed=3, dropout=0.5, empty=EMPTY)
+    assert all(sorted(batches.at(step).captions) == ["", "8 0"] for step in range(20))
+    with pytest.raises(ValueError):
+        Batches([never, always], 2, seed=3)

@@ -233,3 +233,58 @@ while True:
     finished = [path for path in folder.iterdir() if not path.name.startswith(".")]
     assert len(finished) >= 19
     assert all(load_file(path)["tensor"].unique().numel() == 1 for path in finished)
+
+
+def test_mirrored_crops_are_encoded_for_themselves(counted: Counted, pictures: list[Picture], tmp_path: Path) -> None:
+    plain = counted.encode(pictures, tmp_path / "cache", crops=1)
+    counted.reset()
+    both = counted.encode(pictures, tmp_path / "cache", crops=1, taught={"mirror": True})
+    assert counted.reset() == (6, 0)
+    assert same(plain, [both[i] for i in (0, 1, 4, 5, 8, 9)])
+    picture = pictures[0]
+    picture.open().transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "mirrored.png")
+    mirrored = next(each for each in load_folder(tmp_path).pictures if each.path.stem == "mirrored")
+    (centre,) = counted.encode([mirrored], tmp_path / "cache", crops=0)
+    assert torch.allclose(centre.latents, both[2].latents, atol=1e-5)
+
+
+def test_masks_are_cached_with_their_pictures(counted: Counted, pictures: list[Picture], tmp_path: Path) -> None:
+    path = pictures[0].path.with_suffix(".mask.png")
+
+    def paint(white: tuple[int, int, int, int]) -> list[Picture]:
+        mask = Image.new("L", (120, 120))
+        mask.paste(255, white)
+        mask.save(path)
+        return load_folder(path.parent).pictures
+
+    masked = paint((0, 0, 60, 120))
+    first = counted.encode(masked, tmp_path / "cache", crops=0, taught={"mask_background": 0.25})
+    assert counted.reset() == (3, 1)
+    assert first[0].mask is not None
+    assert torch.equal(first[0].mask, torch.tensor([1.0] * 4 + [0.25] * 4).repeat(8, 1))
+    assert first[1].mask is None
+    path.unlink()
+    again = counted.encode(masked, tmp_path / "cache", crops=0, taught={"mask_background": 0.0})
+    assert again[0].mask is not None
+    assert again[0].mask.mean() == 0.5
+    (other, *_) = counted.encode(paint((0, 0, 120, 60)), tmp_path / "cache", crops=0)
+    assert other.mask is not None
+    assert torch.equal(other.mask, torch.tensor([1.0] * 4 + [0.0] * 4)[:, None].repeat(1, 8))
+    assert counted.reset() == (0, 0)
+    (whole, *_) = counted.encode(masked, tmp_path / "cache", crops=0, taught={"mask_background": 1.0})
+    assert whole.mask is None
+
+
+def test_beyond_the_budget_examples_are_read_again(counted: Counted, pictures: list[Picture], tmp_path: Path) -> None:
+    whole = counted.encode(pictures, tmp_path / "cache")
+    counted.reset()
+    items = [Item(each, "zvq dog", crops=2) for each in pictures]
+    small = Examples(counted.base, items, 64, 0, tmp_path / "cache", True, budget=1500)
+    assert same(whole, list(small))
+    assert same(whole[2:5], small[2:5])
+    held = sum(tensor.nbytes for tensor in small._kept.values())
+    assert 0 < held <= 1500
+    for entry in (tmp_path / "cache").iterdir():
+        entry.unlink()
+    assert same(whole, list(small))
+    assert 6 < counted.reset()[0] < 9

@@ -1,10 +1,11 @@
+import random
 from pathlib import Path
 
 import pytest
 from transformers import CLIPTokenizerFast
 
 from limner.base.pocket import FOLDER
-from limner.data.caption import caption_for, keyword_problem, proposals
+from limner.data.caption import Tags, caption_for, keyword_problem, proposals
 from limner.data.folder import Picture
 from limner.errors import UserError
 
@@ -66,3 +67,29 @@ def test_rare_keywords_pass(keyword: str, tokenize) -> None:
 def test_syntax_and_empty_keywords_are_warned_of(tokenize) -> None:
     assert "syntax" in (keyword_problem("zv(q", tokenize) or "")
     assert "no letters" in (keyword_problem("", tokenize) or "")
+
+
+def test_tags_change_their_order_but_not_the_first() -> None:
+    tags, text = Tags(shuffle=True, keep=2), "zvq dog, photo, a, b, c, d, e, f"
+    told = {tags.apply(text, random.Random(step)) for step in range(20)}
+    assert len(told) > 10
+    for each in told:
+        assert each.startswith("zvq dog, photo, ")
+        assert sorted(each.split(", ")) == sorted(text.split(", "))
+    assert Tags(keep=1).apply("a , b,, c,", random.Random(0)) == "a, b, c"
+
+
+def test_tags_are_left_out_but_never_the_keyword() -> None:
+    tags = Tags(dropout=0.5, keep=1).about("ZVQ")
+    told = [tags.apply("photo, sitting, a zvq dog, zvqs, outside", random.Random(step)) for step in range(200)]
+    counts = {tag: sum(tag in each.split(", ") for each in told) for tag in ("photo", "a zvq dog", "zvqs", "outside")}
+    assert counts["photo"] == counts["a zvq dog"] == 200
+    assert 70 < counts["outside"] < 130
+    assert 70 < counts["zvqs"] < 130
+    assert all(each.index("photo") < each.index("a zvq dog") for each in told)
+
+
+def test_captions_that_do_not_vary_say_so() -> None:
+    assert not Tags(keep=3).vary
+    assert Tags(shuffle=True).vary
+    assert Tags(dropout=0.1).vary

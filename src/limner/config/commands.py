@@ -216,11 +216,6 @@ class TrainSettings(Pictures, Learning, Prior, Watching, Models, Output, Seed, M
         return self
 
     def _check_prior(self) -> None:
-        if self.prior != "none" and not (self.class_word or self.class_prompt):
-            raise ValueError(
-                f"prior = {self.prior} keeps what the base knows of a class, but none is named; say what the subject "
-                "is, as in --class dog, or use --prior none"
-            )
         if self.class_images is not None and self.prior != "images":
             raise ValueError(
                 f"class_images = {self.class_images} is of no use with prior = {self.prior}; say --prior images"

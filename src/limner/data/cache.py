@@ -26,6 +26,7 @@ from limner.data.batch import Example
 from limner.data.crop import Crop, coverage, crops_for, pixels
 from limner.data.dataset import Item
 from limner.data.folder import Picture
+from limner.data.mask import Mask
 from limner.errors import UserError
 from limner.files import atomic_path
 
@@ -83,7 +84,7 @@ class Examples(Sequence[Example]):
             else None,
             weight=item.weight,
             repeats=item.repeats,
-            mask=_mask(self._model, item, view, self._cache_dir),
+            mask=self._mask(item, view),
             tags=item.tags,
             dropout=item.dropout,
         )
@@ -101,6 +102,14 @@ class Examples(Sequence[Example]):
         if self._opened[0] != picture.sha256:  # not before a crop is missing, and once for all of them
             self._opened = picture.sha256, functools.cache(picture.open)
         return _latents(self._model, picture, view, self._opened[1], self._cache_dir)
+
+    def _mask(self, item: Item, view: Crop) -> Tensor | None:
+        """How much each latent pixel counts (h/8, w/8), 0..1; None where all does."""
+        mask = item.picture.mask
+        if mask is None or item.mask_background == 1:
+            return None
+        covered = self._keep((mask, view), lambda: _covered(self._model, mask, view, self._cache_dir))
+        return item.mask_background + (1 - item.mask_background) * covered
 
     def _states(self, caption: str) -> Tensor:
         return encode_caption(self._model, caption, self._cache_dir, self._clip_skip).hidden_states
@@ -158,14 +167,10 @@ def _latents(
     return _cached(cache_dir, recipe, compute)
 
 
-def _mask(model: BaseModel, item: Item, view: Crop, cache_dir: Path) -> Tensor | None:
-    """How much each latent pixel of a crop counts (h/8, w/8), 0..1; None where the picture has no mask."""
-    mask = item.picture.mask
-    if mask is None or item.mask_background == 1:
-        return None
+def _covered(model: BaseModel, mask: Mask, view: Crop, cache_dir: Path) -> Tensor:
+    """The share of a mask's white under each latent pixel of a crop (h/8, w/8), 0..1."""
     recipe = _recipe(model, "mask", mask=mask.sha256, alpha=mask.is_alpha, factor=model.factor, **_said(view))
-    covered = _cached(cache_dir, recipe, lambda: coverage(mask.open(), view, model.factor))
-    return item.mask_background + (1 - item.mask_background) * covered
+    return _cached(cache_dir, recipe, lambda: coverage(mask.open(), view, model.factor))
 
 
 def _said(view: Crop) -> dict[str, Any]:

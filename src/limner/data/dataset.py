@@ -1,7 +1,7 @@
 """A data set: folders of pictures, and how each is to be taught; whatever layout it came in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from limner.data.caption import Tags, caption_for
@@ -65,7 +65,6 @@ class Item:
     caption: str
     repeats: int = 1
     weight: float = 1.0
-    is_class: bool = False
     crops: int = 0
     mirror: bool = False
     tags: Tags | None = None
@@ -118,22 +117,36 @@ def load(dataset: DataSet, masks: Path | None = None, alpha_masks: bool = False)
 
 
 def items(loaded: Sequence[Loaded], teaching: Teaching) -> list[Item]:
-    """Every picture with its caption. Raises UserError for a template that will not do."""
-    return [_item(each.part, picture, teaching) for each in loaded for picture in each.pictures]
+    """Every picture of the subject with its caption. Raises UserError for a template that will not do."""
+    return [
+        _item(each.part, picture, teaching) for each in loaded if not each.part.is_class for picture in each.pictures
+    ]
+
+
+def of_class(loaded: Sequence[Loaded]) -> list[Picture]:
+    """The pictures of the class, called by what the part says where they have no caption."""
+    return [
+        replace(picture, caption=_around(each.part, picture.caption or each.part.class_word) or None)
+        for each in loaded
+        if each.part.is_class
+        for picture in each.pictures
+    ]
 
 
 def _item(part: Part, picture: Picture, teaching: Teaching) -> Item:
-    template = "{class}" if part.is_class else teaching.template
-    caption = caption_for(picture, "" if part.is_class else part.keyword, part.class_word, template)
+    caption = caption_for(picture, part.keyword, part.class_word, teaching.template)
     tags = teaching.tags if part.tags is None else part.tags
     return Item(
         picture=picture,
-        caption=" ".join(text for text in (part.prefix, caption, part.suffix) if text),
+        caption=_around(part, caption),
         repeats=part.repeats,
-        is_class=part.is_class,
         crops=teaching.crops if part.crops is None else min(part.crops, teaching.crops),
         mirror=teaching.mirror if part.mirror is None else part.mirror,
         tags=tags.about(part.keyword) if tags.vary else None,
         dropout=teaching.dropout if part.dropout is None else part.dropout,
         mask_background=teaching.mask_background,
     )
+
+
+def _around(part: Part, caption: str) -> str:
+    return " ".join(text for text in (part.prefix, caption, part.suffix) if text)

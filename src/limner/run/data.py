@@ -1,14 +1,14 @@
 """The pictures of a run: what their layout says of them, what settings say, and what a person should know of them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.config import TrainSettings
 from limner.data.caption import Tags
 from limner.data.crop import enlarged
-from limner.data.dataset import DataSet, Item, Loaded, Part, Teaching, items, load
+from limner.data.dataset import DataSet, Item, Loaded, Part, Teaching, items, load, of_class
 from limner.data.folder import Picture
 from limner.data.layout import find_dataset
 from limner.errors import UserError
@@ -33,17 +33,27 @@ class RunData:
         return [picture for each in self.loaded if not each.part.is_class for picture in each.pictures]
 
     @property
+    def of_class(self) -> list[Picture]:
+        """The pictures of the class, with captions."""
+        return of_class(self.loaded)
+
+    @property
     def keywords(self) -> list[str]:
         return list(dict.fromkeys(part.keyword for part in self.dataset.taught))
 
     def items(self, settings: TrainSettings) -> list[Item]:
-        """Every picture with its caption and how it is taught. Raises UserError."""
+        """Every picture of the subject, with its caption and how it is taught. Raises UserError."""
         return items(self.loaded, teaching(settings))
+
+    @property
+    def folder(self) -> Path:
+        """What the names in the run's record start from."""
+        root = self.dataset.root
+        return root if root.is_dir() else root.parent
 
     def file_name(self, picture: Picture) -> str:
         """How a picture is called in the run's record: by its path from the data set, with forward slashes."""
-        root = self.dataset.root
-        return Path(os.path.relpath(picture.path, root if root.is_dir() else root.parent)).as_posix()
+        return Path(os.path.relpath(picture.path, self.folder)).as_posix()
 
 
 def find_data(settings: TrainSettings) -> DataSet:
@@ -63,11 +73,13 @@ def find_data(settings: TrainSettings) -> DataSet:
 
 
 def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, list[Chosen]]:
-    """The settings with what the data set says where they are open. Raises UserError if nobody says the keyword."""
-    taught = [part for part in dataset.taught if part.keyword]
+    """The settings with what the data set says where they are open; of several subjects the most repeated is the
+    run's. Raises UserError if nobody says the keyword, or if one has two classes."""
+    taught = sorted((part for part in dataset.taught if part.keyword), key=lambda part: -part.repeats)
     keyword = settings.keyword or (taught[0].keyword if taught else "")
     if not keyword:
         raise UserError("keyword is missing; give --keyword (see --help)")
+    _one_class_each(_called(settings.model_copy(update={"keyword": keyword}), dataset))
     own = next((part for part in taught if _same(part.keyword, keyword)), taught[0] if taught else Part(Path()))
     says = f"{own.folder.name} says so" if dataset.root.is_dir() else f"{dataset.root.name} says so"
     found = {
@@ -78,8 +90,32 @@ def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, 
     }
     given = settings.model_dump(by_alias=True)
     chosen = [Chosen(name, value, says) for name, value in found.items() if value and not given[name]]
+    chosen += _choose_prior(settings, dataset)
     values = {("class_word" if each.name == "class" else each.name): each.value for each in chosen}
-    return settings.model_copy(update=values), chosen
+    settings = settings.model_copy(update=values)
+    if settings.prior != "none" and not (settings.class_word or settings.class_prompt):
+        raise UserError(
+            f"prior = {settings.prior} keeps what the base knows of a class, but none is named; say what the subject "
+            "is, as in --class dog, or use --prior none"
+        )
+    return settings, chosen
+
+
+def _choose_prior(settings: TrainSettings, dataset: DataSet) -> list[Chosen]:
+    """Pictures of the class are there to be shown, unless somebody says otherwise."""
+    folders = [part.folder.name for part in dataset.parts if part.is_class]
+    if not folders or "prior" in settings.model_fields_set:
+        return []
+    return [Chosen("prior", "images", f"there are pictures of the class, in {' and '.join(folders)}")]
+
+
+def count_class(settings: TrainSettings, data: RunData) -> tuple[TrainSettings, list[Chosen]]:
+    """The settings with the number of the data set's pictures of the class, if these are what shows it."""
+    count = len(data.of_class)
+    if not count or settings.prior != "images" or settings.class_images or settings.class_count is not None:
+        return settings, []
+    chosen = Chosen("class_count", count, "the data set has so many pictures of the class")
+    return settings.model_copy(update={"class_count": count}), [chosen]
 
 
 def load_data(settings: TrainSettings, dataset: DataSet) -> RunData:
@@ -108,17 +144,22 @@ def _called(settings: TrainSettings, dataset: DataSet) -> Iterator[Part]:
         yield replace(part, keyword=keyword, class_word=class_word)
 
 
-def _no_conflicts(settings: TrainSettings, dataset: DataSet) -> None:
-    """Raise UserError for keywords that cannot all be learned."""
+def _one_class_each(parts: Iterable[Part]) -> None:
+    """Raise UserError for a keyword that stands in two parts with different classes."""
     seen: dict[str, Part] = {}
-    for part in dataset.taught:
-        other = seen.setdefault(part.keyword.lower(), part)
+    for part in parts:
+        other = part if part.is_class else seen.setdefault(part.keyword.lower(), part)
         if not _same(other.class_word, part.class_word):
             classes = f"{other.class_word or 'none'} and {part.class_word or 'none'}"
             raise UserError(
                 f"{other.folder} and {part.folder} give the keyword {part.keyword!r} two classes, {classes}; "
                 "rename one of them, or say --class"
             )
+
+
+def _no_conflicts(settings: TrainSettings, dataset: DataSet) -> None:
+    """Raise UserError for keywords that cannot all be learned."""
+    seen = list(dict.fromkeys(part.keyword.lower() for part in dataset.taught))
     for part in dataset.parts:
         for keyword in seen if part.is_class else ():
             if keyword in part.class_word.lower().split():
@@ -148,9 +189,12 @@ def teaching(settings: TrainSettings) -> Teaching:
     )
 
 
-def remarks(data: RunData) -> Iterator[Warned]:
+def remarks(data: RunData, settings: TrainSettings) -> Iterator[Warned]:
     """What a person should know about the pictures."""
     yield from map(Warned, data.dataset.warnings)
+    if data.of_class and (settings.prior != "images" or settings.class_images):
+        why = f"class_images = {settings.class_images}" if settings.class_images else f"prior = {settings.prior}"
+        yield Warned(f"the data set's {len(data.of_class)} pictures of the class are left out, because {why}")
     for skipped in (each for part in data.loaded for each in part.skipped):
         yield Warned(f"{skipped.path} {skipped.reason}; it is left out")
     count = len(data.taught)

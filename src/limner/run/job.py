@@ -35,6 +35,7 @@ from limner.run.data import (
     RunData,
     choose_background,
     complete,
+    count_class,
     find_data,
     load_data,
     remarks,
@@ -69,7 +70,7 @@ class Job:
     @property
     def pictures(self) -> list[Picture]:
         """Those of the subject that are learned from."""
-        return [item.picture for item in self.items if not item.is_class]
+        return [item.picture for item in self.items]
 
     @property
     def out(self) -> Path:
@@ -91,10 +92,13 @@ class Job:
     @property
     def record(self) -> Record:
         sources, held_out = ([self._source(item) for item in items] for items in (self.items, self.held_out))
-        of_class = [Source(each.path.name, each.sha256, each.caption or "") for each in self.class_pictures]
+        of_class = [Source(self._class_name(each), each.sha256, each.caption or "") for each in self.class_pictures]
         libraries = ("limner", "torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
         versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
         return Record(self.model.fingerprint, sources, versions, held_out, of_class)
+
+    def _class_name(self, picture: Picture) -> str:
+        return picture.path.name if self.settings.class_images else self.data.file_name(picture)
 
     def _source(self, item: Item) -> Source:
         mask = item.picture.mask
@@ -121,7 +125,7 @@ class Job:
         for done, _ in enumerate(examples, 1):
             yield Prepared(done, len(examples))
         prior = yield from prior_examples(
-            self.model, self.settings, self.class_pictures, examples, self.objective, self.trains_text
+            self.model, self.settings, self.class_pictures, examples, self.objective, not self.encodes_text
         )
         return self.batches(examples, prior)
 
@@ -200,13 +204,14 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     find_base(settings.base)
     device = choose_device(settings.device)
     data = load_data(settings, dataset)
-    yield from remarks(data)
+    yield from remarks(data, settings)
+    settings, counted = count_class(settings, data)
     model = open_base(settings.base, device, choose_dtype(settings.precision, device))
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
     rates = min(method.rates for method in find_methods(settings.method).values())
-    chosen = [*told, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
+    chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
@@ -225,13 +230,9 @@ def assemble(
     check_watching(settings, len(data.taught))
     unseen = hold_out(data.taught, settings.held_out or 0, settings.seed)
     items = data.items(settings)
-    held_out = [
-        replace(item, crops=0, mirror=False, tags=None)
-        for item in items
-        if item.picture.sha256 in unseen and not item.is_class
-    ]
+    held_out = [replace(item, crops=0, mirror=False, tags=None) for item in items if item.picture.sha256 in unseen]
     learned = [item for item in items if item.picture.sha256 not in unseen]
-    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings))
+    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data.of_class))
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())

@@ -30,11 +30,13 @@ def class_prompt(settings: TrainSettings) -> str:
     return settings.class_prompt or caption_for(Picture(Path(), "", 1, 1), "", settings.class_word, settings.template)
 
 
-def load_class(settings: TrainSettings) -> list[Picture]:
-    """The person's own pictures of the class, each once. Raises UserError if there are none."""
-    if settings.prior != "images" or settings.class_images is None:
+def load_class(settings: TrainSettings, beside: list[Picture]) -> list[Picture]:
+    """The person's own pictures of the class, each once, from their folder, or else those `beside` the subject's in
+    its data set. Raises UserError if the folder has none."""
+    if settings.prior != "images":
         return []
-    return _different(load_folder(settings.class_images).pictures)[: settings.class_count]
+    own = load_folder(settings.class_images).pictures if settings.class_images is not None else beside
+    return _different(own)[: settings.class_count]
 
 
 def prior_examples(

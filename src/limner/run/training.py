@@ -158,8 +158,8 @@ def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
     if before.base != now.base:
         raise UserError(f"the base {job.settings.base} has changed since the run began; start a new run")
     changed = [
-        *_changed([*before.sources, *before.held_out], [*now.sources, *now.held_out], job.settings.images),
-        *_changed(before.class_sources, now.class_sources, job.settings.class_images),
+        *_changed([*before.sources, *before.held_out], [*now.sources, *now.held_out], job.data.folder),
+        *_changed(before.class_sources, now.class_sources, job.settings.class_images or job.data.folder),
     ]
     if changed:
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

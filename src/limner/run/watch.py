@@ -181,9 +181,7 @@ class Watch:
         job, settings = self.job, self.job.settings
         told = {"seed": settings.seed, "zero_terminal_snr": settings.zero_terminal_snr}
         unseen = list(job.examples(some(job.held_out)))
-        of_subject = {item.caption for item in job.items if not item.is_class}
-        subject = [example for example in learned if example.caption in of_subject]
-        probes = [make_probe(job.model, each, **told) for each in some(subject)]  # type: ignore[arg-type]
+        probes = [make_probe(job.model, each, **told) for each in some(learned)]  # type: ignore[arg-type]
         held_out = [make_probe(job.model, each, **told) for each in unseen]  # type: ignore[arg-type]
         plain = [self._told(probe, without_keyword(probe.caption, settings.keyword)) for probe in held_out or probes]
         neutral: list[Any] = []
@@ -215,8 +213,7 @@ class Watch:
 
     def _make_judge(self) -> Judge:
         job = self.job
-        subject = [item for item in job.items if not item.is_class]
-        captions = list(dict.fromkeys(item.caption for item in job.held_out or subject))
+        captions = list(dict.fromkeys(item.caption for item in job.held_out or job.items))
         name = f"{job.settings.keyword} {job.settings.class_word}".strip()
         side = job.model.resolution
         unseen = [real_square(item.picture, side) for item in job.held_out]

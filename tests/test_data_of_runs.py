@@ -1,0 +1,218 @@
+"""What a run makes of its pictures: who says keyword and class, what is wrong, what a person should know."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from limner.config import TrainSettings
+from limner.errors import UserError
+from limner.events import Chosen
+from limner.run.data import (
+    RunData,
+    choose_background,
+    complete,
+    count_class,
+    find_data,
+    load_data,
+    remarks,
+    remarks_on_captions,
+)
+from limner.run.derive import derive
+from limner.run.prior import load_class
+
+
+def put(folder: Path, count: int = 1, caption: str | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.effect_noise((40, 40), 50 + number).convert("RGB").save(folder / f"{number}.png")
+        if caption is not None:
+            (folder / f"{number}.txt").write_text(caption)
+
+
+def settle(images: Path, **values: Any) -> tuple[TrainSettings, list[Chosen], RunData]:
+    settings = TrainSettings(images=images, **values)
+    settings, chosen = complete(settings, find_data(settings))
+    again, _ = complete(settings, find_data(settings))
+    assert again == settings  # what a resumed run does
+    return settings, chosen, load_data(settings, find_data(settings))
+
+
+def captions(data: RunData, settings: TrainSettings) -> list[str]:
+    return [item.caption for item in data.items(settings)]
+
+
+def said(data: RunData, **values: Any) -> str:
+    settings = TrainSettings(images=data.dataset.root, keyword="zvq", **values)
+    return "\n".join(warning.message for warning in remarks(data, settings))
+
+
+def test_kohyas_folder_says_keyword_and_class(tmp_path: Path) -> None:
+    put(tmp_path / "10_zvq dog", 2)
+    settings, chosen, data = settle(tmp_path)
+    assert (settings.keyword, settings.class_word) == ("zvq", "dog")
+    assert {each.name: each.value for each in chosen} == {"keyword": "zvq", "class": "dog"}
+    assert all("10_zvq dog" in each.reason for each in chosen)
+    assert captions(data, settings) == ["zvq dog"] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"keyword": "qqq"}, ["qqq dog"]),
+        ({"class_word": "cat"}, ["zvq cat"]),
+        ({"keyword": "ZVQ", "class_word": "wolf"}, ["ZVQ wolf"]),
+        ({"template": "a photo of {keyword} {class}"}, ["a photo of zvq dog"]),
+    ],
+)
+def test_the_command_line_wins(tmp_path: Path, given: dict[str, str], told: list[str]) -> None:
+    put(tmp_path / "10_zvq dog")
+    settings, _, data = settle(tmp_path, **given)
+    assert captions(data, settings) == told
+
+
+def test_several_subjects_keep_their_keywords(tmp_path: Path) -> None:
+    put(tmp_path / "10_zvq dog")
+    put(tmp_path / "2_hwx cat")
+    for given, told in (
+        ({}, ["zvq dog", "hwx cat"]),
+        ({"keyword": "hwx"}, ["zvq dog", "hwx cat"]),
+        ({"keyword": "qqq", "class_word": "animal"}, ["qqq animal", "qqq animal"]),
+    ):
+        settings, _, data = settle(tmp_path, **given)
+        assert captions(data, settings) == told
+        assert [item.repeats for item in data.items(settings)] == [10, 2]
+        assert sorted(data.keywords) == sorted({caption.split()[0] for caption in told})
+    with pytest.raises(UserError, match="an embedding is one word"):
+        settle(tmp_path, method="embedding")
+    settle(tmp_path, method="embedding", keyword="qqq", class_word="animal")
+
+
+def test_a_keyword_has_one_class(tmp_path: Path) -> None:
+    put(tmp_path / "10_zvq dog")
+    put(tmp_path / "2_Zvq cat")
+    with pytest.raises(UserError, match="two classes, dog and cat"):
+        settle(tmp_path)
+    settings, _, data = settle(tmp_path, class_word="animal")
+    assert captions(data, settings) == ["zvq animal"] * 2
+    shutil.rmtree(tmp_path / "2_Zvq cat")
+    put(tmp_path / "2_hwx cat")
+    with pytest.raises(UserError, match="two classes, dog and cat"):
+        settle(tmp_path, keyword="qqq")
+
+
+def test_pictures_of_the_class_must_not_say_the_keyword(tmp_path: Path) -> None:
+    put(tmp_path / "img" / "10_zvq dog")
+    put(tmp_path / "reg" / "1_zvq dog")
+    with pytest.raises(UserError, match="by the class alone"):
+        settle(tmp_path)
+    (tmp_path / "reg" / "1_zvq dog").rename(tmp_path / "reg" / "1_dog")
+    settings, _, data = settle(tmp_path)
+    assert captions(data, settings) == ["zvq dog"]
+    assert [picture.caption for picture in data.of_class] == ["dog"]
+
+
+def test_pictures_of_the_class_are_shown_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    put(tmp_path / "img" / "10_zvq dog", 2)
+    put(tmp_path / "reg" / "1_dog", 3)
+    put(tmp_path / "reg" / "1_animal", 1, "an animal, asleep")
+    put(tmp_path / "others")
+    shutil.copy(tmp_path / "reg" / "1_dog" / "0.png", tmp_path / "reg" / "1_dog" / "again.png")
+    settings, chosen, data = settle(tmp_path)
+    assert settings.prior == "images"
+    assert "1_dog" in next(each.reason for each in chosen if each.name == "prior")
+    settings, counted = count_class(settings, data)
+    assert [(each.name, each.value) for each in counted] == [("class_count", 5)]
+    own = load_class(settings, data.of_class)
+    assert sorted(str(each.caption) for each in own) == ["an animal, asleep", "dog", "dog", "dog"]
+    assert "left out" not in said(data, prior="images", class_word="dog")
+    for values, why in (({"prior": "none"}, "prior = none"), ({"class_images": tmp_path / "others"}, "class_images")):
+        settings, _, data = settle(tmp_path, **{"prior": "images"} | values, class_word="dog")  # type: ignore[arg-type]
+        assert "5 pictures of the class are left out" in said(data, **{"prior": "images"} | values, class_word="dog")
+        assert why in said(data, **{"prior": "images"} | values, class_word="dog")
+        assert not count_class(settings, data)[1]
+    assert settle(tmp_path, method="dreambooth")[0].class_word == "dog"
+
+
+def test_nobody_says_the_keyword(tmp_path: Path) -> None:
+    put(tmp_path / "photos")
+    for folder in ("photos", "nowhere"):
+        with pytest.raises(UserError, match="keyword is missing"):
+            settle(tmp_path / folder)
+
+
+def test_a_data_set_file_says_resolution_and_batch_size_unless_the_command_line_does(tmp_path: Path) -> None:
+    put(tmp_path / "dogs", 2)
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        "[[datasets]]\nresolution = 320\nbatch_size = 3\n"
+        "[[datasets.subsets]]\nimage_dir = 'dogs'\nclass_tokens = 'zvq dog'\n"
+    )
+    settings, chosen, data = settle(path)
+    assert (settings.resolution, settings.batch_size, settings.keyword) == (320, 3, "zvq")
+    assert {each.name for each in chosen} == {"keyword", "class", "resolution", "batch_size"}
+    assert settle(path, resolution=256)[0].resolution == 256
+    assert [data.file_name(picture) for picture in data.taught] == ["dogs/0.png", "dogs/1.png"]
+
+
+def test_masks_are_counted_and_the_background_is_decided(tmp_path: Path) -> None:
+    put(tmp_path, 3)
+    Image.new("L", (40, 40), 255).save(tmp_path / "1.mask.png")
+    settings, _, data = settle(tmp_path, keyword="zvq")
+    assert "2 of 3 pictures have no mask (0.png, 2.png)" in said(data)
+    (chosen,) = choose_background(settings, data)
+    assert chosen.name == "mask_background"
+    assert 0 < float(str(chosen.value)) < 1
+    assert "1 of 3" in chosen.reason
+    settings, _, data = settle(tmp_path, keyword="zvq", mask_background=0.0)
+    assert not choose_background(settings, data)
+    assert [item.mask_background for item in data.items(settings)] == [0.0] * 3
+    (tmp_path / "1.mask.png").unlink()
+    assert not choose_background(*[settle(tmp_path, keyword="zvq")[i] for i in (0, 2)])  # type: ignore[arg-type]
+
+
+def test_masks_that_belong_to_nothing_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "photos")
+    with pytest.raises(UserError, match="no picture has a mask"):
+        settle(tmp_path / "photos", keyword="zvq", mask_background=0.5)
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (40, 40), 255).save(tmp_path / "masks" / "other.png")
+    with pytest.raises(UserError, match="mask of a picture"):
+        settle(tmp_path / "photos", keyword="zvq", masks=tmp_path / "masks")
+
+
+def test_a_single_picture_is_warned_of(tmp_path: Path) -> None:
+    put(tmp_path)
+    assert "0.png is the only picture" in said(settle(tmp_path, keyword="zvq")[2])
+    put(tmp_path, 2)
+    assert not said(settle(tmp_path, keyword="zvq")[2])
+
+
+def test_thousands_of_pictures_are_warned_of_and_bounded(tmp_path: Path) -> None:
+    put(tmp_path)
+    for number in range(1, 1001):
+        (tmp_path / f"{number}.png").hardlink_to(tmp_path / "0.png")
+    data = settle(tmp_path, keyword="zvq")[2]
+    assert "1,001 pictures are many" in said(data)
+    settings = TrainSettings(images=tmp_path, keyword="zvq")
+    for count in (1_000, 5_000, 50_000):
+        for resolution, on_cpu in ((128, True), (512, False), (512, True)):
+            decided = {each.name: each for each in derive(settings, count, resolution, on_cpu)}
+            crops, steps, batch = (int(str(decided[name].value)) for name in ("crops", "steps", "batch_size"))
+            assert count <= steps * batch <= max(2 * count, 6500)  # each is seen, and not for days
+            assert count * (1 + crops) <= max(steps * batch, count)  # and nothing encoded that is not
+    assert "hardly be seen" in decided["crops"].reason
+
+
+def test_tags_that_cannot_change_anything_are_warned_of(tmp_path: Path) -> None:
+    put(tmp_path, 2, "a zvq dog, sitting")
+    settings, _, data = settle(tmp_path, keyword="zvq", shuffle_captions=True)
+    (warning,) = remarks_on_captions(data.items(settings))
+    assert "changes nothing" in warning.message
+    put(tmp_path, 1, "a zvq dog, sitting, outside")
+    settings, _, data = settle(tmp_path, keyword="zvq", shuffle_captions=True)
+    assert not list(remarks_on_captions(data.items(settings)))
+    settings, _, data = settle(tmp_path, keyword="zvq")
+    assert [item.tags for item in data.items(settings)] == [None, None]
