@@ -35,7 +35,7 @@ from limner.compare.training import Failed, train_method, training_arguments
 from limner.evaluate.judge import Judge
 from limner.evaluate.pictures import Learned, State
 
-SHIM = Path(__file__).resolve().parent / "shim"
+LAUNCHER = Path(__file__).resolve().parent / "shim" / "run.py"
 LADDER = (25, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1200, 1600)  # Limner's steps
 
 
@@ -120,13 +120,12 @@ def run_script(
         own += [f"--placeholder_token={subject.keyword}", f"--initializer_token={first}"]
     else:
         own = [f"--instance_data_dir={images}", f"--instance_prompt=a {subject.keyword} {subject.class_word}"]
-    path = os.pathsep.join([str(SHIM), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
     began = time.monotonic()
     subprocess.run(
-        [sys.executable, str(script), *common, *own, *recipe.settings],
+        [sys.executable, "-P", str(LAUNCHER), str(script), *common, *own, *recipe.settings],
         check=True,
         stdout=sys.stderr,
-        env=os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "1"},
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "1"},
     )
     return time.monotonic() - began
 

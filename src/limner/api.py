@@ -69,7 +69,7 @@ def evaluate(
     Raises UserError.
     """
     learned = Learned(Path(file))
-    evidence = Evidence.of(load_folder(Path(images)).pictures, learned.run_card.get("images_sha256") or ())
+    evidence = Evidence.of(load_folder(Path(images)).pictures, learned.images_sha256)
     keyword, class_word = keyword or learned.keyword, class_word or learned.class_word
     protocol, evidence = make_protocol(evidence, keyword, class_word, Request("", seed=1, count=3), prompts)
     return evaluate_file(model, learned, evidence, protocol)

@@ -46,7 +46,7 @@ def entry(
         near_copies=copies,
         seconds=1.0,
     )
-    return Entry(method, Trained("a.safetensors", size, 100, seconds, seconds, 10**9), report)
+    return Entry(method, Trained("a.safetensors", size, 100, None, None, seconds, seconds, 10**9), report)
 
 
 class Parsed(HTMLParser):

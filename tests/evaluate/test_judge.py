@@ -122,6 +122,15 @@ def test_pictures_of_the_training_do_not_judge_where_others_can(references: list
     assert (len(evidence.judges), evidence.held_out) == (4, False)
 
 
+def test_pictures_that_told_when_to_stop_had_a_part_in_the_training(embedding: Path) -> None:
+    learned = Learned(embedding)
+    assert learned.images_sha256 == set()
+    card = {"images_sha256": ["a", "b"], "held_out_sha256": ["c"], "settings": {"class": "style"}}
+    learned.weights.metadata["limner.run_card"] = json.dumps(card)
+    assert learned.images_sha256 == {"a", "b", "c"}
+    assert learned.class_word == "style"
+
+
 def test_a_style_is_compared_object_by_object_above_the_nearest_rival(
     tiny_base: BaseModel, references: list[Picture], write_lora: Callable[[float], Path]
 ) -> None:

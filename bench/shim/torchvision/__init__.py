@@ -1,7 +1,7 @@
 """Not torchvision: the few transforms of pictures that diffusers' example scripts import from it (transforms.py).
 
-The real package has no build for the CPU build of torch that Limner is tested with. bench.time_to_likeness puts this
-folder on the PYTHONPATH of the example scripts, and of nothing else.
+The real package has no build for the CPU build of torch that Limner is tested with. run.py beside this folder lets the
+example scripts find it, and nothing else does.
 """
 
 from torchvision import transforms

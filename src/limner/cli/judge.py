@@ -23,8 +23,7 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
     folder = load_folder(settings.images)
     for skipped in folder.skipped:
         output.warn(f"{skipped.path} {skipped.reason}; it is left out")
-    hashes = learned.run_card.get("images_sha256")
-    evidence = Evidence.of(folder.pictures, {str(each) for each in hashes} if isinstance(hashes, list) else ())
+    evidence = Evidence.of(folder.pictures, learned.images_sha256)
     protocol, evidence = make_protocol(
         evidence,
         settings.keyword or learned.keyword,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from limner.compare.entry import Entry
+from limner.compare.training import Trained
 from limner.evaluate.metrics import Spread
 
 SIDE = 256  # pixels, at most, of a picture on the page
@@ -131,7 +132,7 @@ def _rows(entries: Sequence[Entry]) -> list[tuple[str, str, list[str]]]:
     rows.append(("", "of the class alone", [_cell(text) for text in moved]))
     rows.append(("Near-copies", "of training pictures", [_cell(f"{r.near_copies:.0%}") for r in reports]))
     costs = [entry.trained for entry in entries]
-    rows.append(("Steps", "", [_cell(f"{cost.steps:,}" if cost else DASH) for cost in costs]))
+    rows.append(("Steps", "", [_cell(_steps(cost) if cost else DASH) for cost in costs]))
     rows.append(("Time", "of the training", [_cell(_time(cost.seconds) if cost else DASH) for cost in costs]))
     peaks = [_size(cost.peak_memory_bytes) if cost else DASH for cost in costs]
     rows.append(("Peak memory", "of the training", [_cell(text) for text in peaks]))
@@ -158,6 +159,11 @@ def _share(value: float | None, spread: Spread | None) -> str:
         return DASH
     noise = f"<small>&plusmn; {spread.deviation:.2f}</small>" if spread and spread.deviation is not None else ""
     return f"{value:.2f}{noise}"
+
+
+def _steps(cost: Trained) -> str:
+    kept = cost.kept_step
+    return f"{cost.steps:,}" + (f"<small>kept: {kept:,}</small>" if kept and kept != cost.steps else "")
 
 
 def _time(seconds: float) -> str:

@@ -26,13 +26,16 @@ BUG = "it ended with a bug; its last lines stand above"
 class Trained:
     """A finished training.
 
-    file: its name in the method's folder. seconds: of its processes from start to end, those that were interrupted
-    included; step_seconds: of its last one's steps. peak_memory_bytes: of its last process.
+    file: its name in the method's folder. steps: that were done; kept_step: after which the file was taken, None for
+    the last. ended: why, as the training says. seconds: of its processes from start to end, those that were
+    interrupted included; step_seconds: of its last one's steps. peak_memory_bytes: of its last process.
     """
 
     file: str
     size_bytes: int
     steps: int
+    kept_step: int | None
+    ended: str | None
     seconds: float
     step_seconds: float
     peak_memory_bytes: int
@@ -89,7 +92,9 @@ def train_method(folder: Path, file: Path, arguments: Sequence[str], quiet: bool
     trained = Trained(
         file=Path(answer["file"]).name,
         size_bytes=answer["size_bytes"],
-        steps=answer["steps"],
+        steps=answer["last_step"] or answer["steps"],
+        kept_step=answer["kept_step"],
+        ended=answer["ended"],
         seconds=round(spent, 3),
         step_seconds=answer["step_seconds"],
         peak_memory_bytes=answer["peak_memory_bytes"],

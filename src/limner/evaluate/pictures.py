@@ -55,6 +55,13 @@ class Learned:
         return str(settings.get("class", "")) if isinstance(settings, dict) else ""
 
     @property
+    def images_sha256(self) -> set[str]:
+        """Hashes of the pictures that had a part in the training: those that it learned from and those that told when
+        to stop. Empty if the file does not say."""
+        lists = (self.run_card.get(name) for name in ("images_sha256", "held_out_sha256"))
+        return {str(each) for found in lists if isinstance(found, list) for each in found}
+
+    @property
     def run_card(self) -> dict[str, Any]:
         """What the file tells of its making; empty if nothing."""
         return run_card(self.weights.metadata) or {}

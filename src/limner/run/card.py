@@ -52,7 +52,11 @@ def run_card(job: Job, loss: float | None, outcome: Outcome | None = None) -> di
     if outcome is not None and outcome.why:
         last = {"last_step": outcome.done.step, "ended": outcome.done.reason}
         figures["kept"] = {"step": outcome.step, "why": outcome.why, **last, "figures": outcome.figures}
-    return _origin(job) | {"versions": job.record.versions, "figures": figures}
+    judges = sorted(
+        source.sha256 for source in job.record.held_out
+    )  # by which the state that became the file was chosen
+    chosen_by = {"held_out_sha256": judges} if judges else {}
+    return _origin(job) | chosen_by | {"versions": job.record.versions, "figures": figures}
 
 
 def made_from(card: dict[str, Any] | None, job: Job) -> bool:
