@@ -15,7 +15,7 @@ from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.errors import UserError
 from limner.formats import save_weights
-from limner.generate import PromptFiles, Request, generate, make_plan
+from limner.generate import PromptFiles, Request, generate, generate_each, make_plan
 from limner.infotext import parse_infotext
 from limner.sample import find_sampler, make_scheduler
 from limner.weights import Weights
@@ -299,3 +299,20 @@ def test_a_picture_of_no_numbers_is_an_error(base: BaseModel, monkeypatch: pytes
     monkeypatch.setattr(base, "decode", lambda latents: torch.full((1, 3, 64, 64), float("nan")))
     with pytest.raises(UserError, match="fp32"):
         list(generate(base, REQUEST))
+
+
+def test_pictures_of_different_prompts_in_one_batch_are_those_of_single_ones(tiny_base: BaseModel) -> None:
+    requests = [Request(prompt, steps=2, seed=seed) for prompt, seed in (("a cat", 3), ("a (red:1.3) dog", 4))]
+    together = generate_each(tiny_base, requests)
+    for one, request in zip(together, requests, strict=True):
+        (alone,) = generate(tiny_base, request)
+        assert (one.seed, one.infotext) == (alone.seed, alone.infotext)
+        assert np.abs(np.asarray(one.image, int) - np.asarray(alone.image, int)).max() <= 1
+    assert together[0].image.tobytes() != together[1].image.tobytes()
+
+
+def test_prompts_that_cannot_share_a_batch_are_drawn_one_by_one(tiny_base: BaseModel) -> None:
+    requests = [Request(prompt, steps=2, seed=1) for prompt in ("a cat AND a dog", "[a cat:a dog:1]", "a cat")]
+    for one, request in zip(generate_each(tiny_base, requests), requests, strict=True):
+        (alone,) = generate(tiny_base, request)
+        assert one.image.tobytes() == alone.image.tobytes()
