@@ -1,8 +1,8 @@
 """`python -m bench.stopping SUBJECT...`: how near the state that a training keeps by itself is to the best one.
 
-SUBJECT is a folder of pictures with a subject.toml or sample.toml that says `keyword` and `class`, or
-FOLDER:KEYWORD:CLASS.
-A quarter of its pictures is put aside first. On the others every method trains to its full length; each milestone's
+SUBJECT is a folder of recipes/subjects, whose pictures in judge/ are put aside; or a folder of pictures with a sample.toml
+that says `keyword` and `class`, or FOLDER:KEYWORD:CLASS, of which a quarter is put aside.
+On the others every method trains to its full length; each milestone's
 state becomes a file, and `limner evaluate`'s own judge, which the training knows nothing of, judges all of them by the
 pictures put aside. `best_of_all` is the state that the training would have kept of all milestones, `by_rule` the one it
 would have kept had it stopped by its rule; `share` is a state's normalised figure (likeness, or style for a style)
@@ -30,7 +30,7 @@ from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
 from limner.evaluate.judge import Judge
 from limner.evaluate.pictures import Learned
-from limner.evaluate.protocol import Evidence, make_protocol
+from limner.evaluate.protocol import Evidence, SubjectKind, make_protocol, subject_kind
 from limner.evaluate.report import Report
 from limner.events import Warned
 from limner.files import write_text
@@ -45,28 +45,41 @@ ASIDE = 0.25  # of the pictures judge afterwards
 
 @dataclass(frozen=True)
 class Subject:
-    """A folder of pictures and what they are called."""
+    """Pictures and what they are called. floor: what the base is told in place of it. judges: pictures put aside
+    already, or None."""
 
-    folder: Path
+    name: str
+    pictures: Path
     keyword: str
     class_word: str
+    kind: SubjectKind
+    floor: str = ""
+    judges: Path | None = None
 
     @staticmethod
     def read(text: str) -> "Subject":
-        folder, *said = text.rsplit(":", 2) if text.count(":") >= 2 else [text]
+        """A folder of recipes/subjects, with train/ and judge/; or one with sample.toml; or FOLDER:KEYWORD:CLASS."""
+        place, *said = text.rsplit(":", 2) if text.count(":") >= 2 else [text]
+        folder = Path(place).resolve()
         if said:
-            return Subject(Path(folder), *said)
-        for name in ("subject.toml", "sample.toml"):
-            if (Path(folder) / name).exists():
-                table = read_toml(Path(folder) / name)
-                return Subject(Path(folder), str(table["keyword"]), str(table["class"]))
+            return Subject(folder.name, folder, said[0], said[1], subject_kind(said[1]))
+        if (folder / "subject.toml").exists():
+            told = read_toml(folder / "subject.toml")
+            kind: SubjectKind = "style" if told["kind"] == "style" else "object"
+            names = told["keyword"], told["class"]
+            return Subject(folder.name, folder / "train", *names, kind, told["floor"], folder / "judge")
+        if (folder / "sample.toml").exists():
+            told = read_toml(folder / "sample.toml")
+            return Subject(folder.name, folder, told["keyword"], told["class"], subject_kind(told["class"]))
         raise SystemExit(f"{folder} has no subject.toml; write {folder}:KEYWORD:CLASS")
 
 
 def split(subject: Subject, work: Path, seed: int) -> tuple[Path, Path]:
-    """Copies of the pictures to learn from, and of those put aside, with their captions."""
+    """The folder of pictures to learn from, and that of those put aside; copies unless they lie apart already."""
+    if subject.judges is not None:
+        return subject.pictures, subject.judges
     learned, aside = work / "learned", work / "aside"
-    pictures = load_folder(subject.folder).pictures
+    pictures = load_folder(subject.pictures).pictures
     chance = random.Random(f"aside {seed}")
     chosen = set(chance.sample(range(len(pictures)), max(2, round(ASIDE * len(pictures)))))
     for number, picture in enumerate(pictures):
@@ -111,13 +124,23 @@ def train(subject: Subject, method: str, images: Path, work: Path, options: argp
 
 
 def judged(
-    model: BaseModel, subject: Subject, folder: RunFolder, aside: Path, work: Path, options: argparse.Namespace
+    model: BaseModel,
+    subject: Subject,
+    folder: RunFolder,
+    folders: tuple[Path, Path],
+    work: Path,
+    options: argparse.Namespace,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The report of every milestone by its step."""
-    learned = {source.sha256 for source in folder.record().sources}
+    """The report of every milestone by its step. folders: of the pictures learned from, and of those put aside."""
+    learned, aside = (load_folder(each).pictures for each in folders)
     request = Request("", steps=options.drawing_steps, seed=1, count=options.count)
     protocol, evidence = make_protocol(
-        Evidence.of(load_folder(aside).pictures, learned), subject.keyword, subject.class_word, request
+        Evidence(aside, learned, held_out=True),
+        subject.keyword,
+        subject.class_word,
+        request,
+        subject=subject.kind,
+        rivals=(subject.floor,) if subject.floor else (),
     )
     judge = Judge(model, evidence, protocol, work.parent / "judge")
     prepared = False
@@ -201,14 +224,14 @@ def main() -> None:
     device = choose_device("auto")
     results = []
     for subject in map(Subject.read, options.subjects):
-        place = options.work / subject.folder.resolve().name
-        images, aside = split(subject, place, options.seed)
+        place = options.work / subject.name
+        folders = split(subject, place, options.seed)
         for method in options.methods.split(","):
             work = place / method
             work.mkdir(parents=True, exist_ok=True)
-            folder = train(subject, method, images, work.absolute(), options)
+            folder = train(subject, method, folders[0], work.absolute(), options)
             model = open_base(options.base, device, choose_dtype("auto", device))
-            reports = dict(judged(model, subject, folder, aside, work, options))
+            reports = dict(judged(model, subject, folder, folders, work, options))
             results.append({"subject": place.name, "method": method} | compare(folder, reports))
             write_text(options.work / "results.json", json.dumps(results, indent=1) + "\n")
     shares = [each["by_rule"]["share"] for each in results if each["by_rule"]["share"] is not None]
