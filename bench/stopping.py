@@ -1,12 +1,12 @@
 """`python -m bench.stopping SUBJECT...`: how near the state that a training keeps by itself is to the best one.
 
-SUBJECT is a folder of recipes/subjects, whose pictures in judge/ are put aside; or a folder of pictures with a sample.toml
-that says `keyword` and `class`, or FOLDER:KEYWORD:CLASS, of which a quarter is put aside.
-On the others every method trains to its full length; each milestone's
-state becomes a file, and `limner evaluate`'s own judge, which the training knows nothing of, judges all of them by the
-pictures put aside. `best_of_all` is the state that the training would have kept of all milestones, `by_rule` the one it
-would have kept had it stopped by its rule; `share` is a state's normalised figure (likeness, or style for a style)
-over that of the best milestone. What was drawn and judged is not done again, so a stopped bench goes on.
+SUBJECT is a folder of recipes/subjects, whose pictures in judge/ are put aside; or a folder of pictures with a
+sample.toml that says `keyword` and `class`, or FOLDER:KEYWORD:CLASS, of which a quarter is put aside. On the others
+every method trains to its full length; each milestone's state becomes a file, and `limner evaluate`'s own judge, which
+the training knows nothing of, judges all of them by the pictures put aside. `best_of_all` is the state that the
+training would have kept of all milestones, `by_rule` the one it would have kept had it stopped by its rule; `share` is
+a state's normalised figure (likeness, or style for a style) over that of the best milestone. What was drawn and judged
+is not done again, so a stopped bench goes on.
 
 Prints one JSON line at the end.
 """
