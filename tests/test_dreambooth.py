@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from training import same, snapshot
 
 from limner import diffusion, run
 from limner.base.model import BaseModel
@@ -20,6 +21,7 @@ from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.events import Event, Exported, Measured, Prepared, Started, Step
 from limner.formats import inspect
+from limner.formats.header import read_header
 from limner.run import prior
 from limner.run.job import prepare
 
@@ -260,3 +262,24 @@ def test_a_prompt_of_ones_own() -> None:
     )
     assert prior.class_prompt(settings) == "a photo of dog"
     assert prior.class_prompt(settings.model_copy(update={"class_prompt": "a puppy"})) == "a puppy"
+
+
+def test_a_folder_in_diffusers_layout_on_request(values: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "zqvx"
+    changes = {"method": "full", "prior": "none", "class_count": None, "steps": 1, "diffusers_folder": str(folder)}
+    events = list(begin(values | changes))
+    first, last = (event for event in events if isinstance(event, Exported))
+    assert (first.path, last.path.name) == (folder, "zqvx.safetensors")
+    of_folder, of_file = (open_base(path, torch.device("cpu"), torch.float32) for path in (folder, last.path))
+    assert same(snapshot(of_folder), snapshot(of_file))
+    text = read_header(folder / "text_encoder" / "model.safetensors").shapes
+    assert all(name.startswith("text_model.") for name in text)
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["zqvx"]
+    with pytest.raises(UserError, match="--overwrite"):
+        list(begin(values | changes, out="other.safetensors"))
+    photos = {"diffusers_folder": values["images"], "out": "other.safetensors", "overwrite": True}
+    with pytest.raises(UserError, match="no model in diffusers' layout"):
+        list(begin(values | changes | photos))
+    assert len(list(Path(values["images"]).iterdir())) == 2
+    with pytest.raises(UserError, match="trains none"):
+        list(begin(values | changes, method="lora"))

@@ -26,7 +26,7 @@ ORIGIN = "the arguments"
 
 
 def load(base: str | Path = "pocket", device: str = "auto", precision: Precision = "auto") -> BaseModel:
-    """A base model: "pocket", a folder in diffusers' layout, or a hub id in the cache. Raises UserError."""
+    """A base model: "pocket", a checkpoint file, a diffusers folder, or a hub id in the cache. Raises UserError."""
     chosen = choose_device(device)
     return open_base(base, chosen, choose_dtype(precision, chosen))
 

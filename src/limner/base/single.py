@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from limner.base.model import BaseModel, text_core
@@ -76,12 +76,10 @@ def read_configs(path: Path) -> Configs:
 def load_network(path: Path, part: str, configs: Configs, dtype: torch.dtype) -> nn.Module:
     """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
     try:
-        network = _skeleton(part, configs)
-        core = text_core(network)
         with _opened(path) as file, torch.no_grad():
             known = set(file.keys())
             state = {}
-            for name, empty in core.state_dict().items():
+            for name, empty in text_core(_skeleton(part, configs)).state_dict().items():
                 key = original_name(f"{part}.{name}", configs)
                 if key not in known and part == "text_encoder":
                     key = key.replace("text_model.", "", 1)  # as files from newer libraries have it
@@ -95,9 +93,15 @@ def load_network(path: Path, part: str, configs: Configs, dtype: torch.dtype) ->
                         f"not {shape}; use a 1.x model"
                     )
                 state[name] = tensor.reshape(empty.shape).to(dtype, copy=True)
-            core.load_state_dict(state, assign=True)
+            return build(part, configs, state)
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"the base {path} describes itself in a way that cannot be; copy it again") from error
+
+
+def build(part: str, configs: Configs, state: dict[str, Tensor]) -> nn.Module:
+    """A network of its configuration with these weights, by limner.weights' paths."""
+    network = _skeleton(part, configs)
+    text_core(network).load_state_dict(state, assign=True)
     return network
 
 

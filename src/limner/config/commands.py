@@ -38,7 +38,8 @@ class Base(Settings):
     title: ClassVar[str] = "Models"
 
     base: str = Field(
-        "pocket", description="Base model: pocket, a folder in diffusers' layout, or a hub id in the cache."
+        "pocket",
+        description="Base model: pocket, a checkpoint file, a folder in diffusers' layout, or a hub id in the cache.",
     )
 
 
@@ -168,6 +169,9 @@ class Output(Settings):
     )
     bundle: bool = Field(
         False, description="Put an embedding into the file of the LoRA trained with it, which only A1111 reads whole."
+    )
+    diffusers_folder: FilePath | None = Field(
+        None, description="Write a whole model as a folder in diffusers' layout too, here."
     )
     overwrite: bool = Field(False, description="Replace the file if it is there already.")
     file_precision: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="Number format of the file.")

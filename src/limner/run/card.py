@@ -10,7 +10,7 @@ from limner.run.watch import Outcome
 # Settings that say where things lie or how the run was watched; none of them changes what was learned.
 PRIVATE = {
     "images", "class_images", "base", "models", "out", "overwrite", "run", "cache", "save_every", "previews",
-    "preview_prompt", "template", "masks", "tensorboard",
+    "preview_prompt", "template", "masks", "tensorboard", "diffusers_folder",
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from limner.diffusion import Objective, signal_levels
 from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_writable
+from limner.formats.diffusers import INDEX, check_folder
 from limner.formats.kohya import bundled_name
 from limner.generate import Request, make_plan
 from limner.methods.method import Method, find_method, find_methods
@@ -290,6 +291,13 @@ def check_out(settings: TrainSettings) -> None:
     """Raise UserError unless the files to write have a place, before hours are spent on them."""
     if settings.bundle:
         bundled_name(settings.keyword)
+    if settings.diffusers_folder is not None:
+        if KIND_FOLDERS["checkpoint"] not in _kind_folders(settings):
+            raise UserError(
+                f"diffusers_folder is for whole models, and the method {settings.method} trains none; leave it out"
+            )
+        check_folder(settings.diffusers_folder, settings.overwrite)
+        require_writable(settings.diffusers_folder / INDEX, "--diffusers-folder")
     for out in outputs(settings):
         if out.suffix != ".safetensors":
             raise UserError(f"{out} does not end in .safetensors, by which other programs find it; correct --out")
@@ -310,7 +318,10 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
     base = Path(settings.base).expanduser()  # or a hub id, which looks like a path too
     assert settings.out is not None
-    paths = {name: getattr(settings, name) for name in ("images", "masks", "class_images", "out", "models", "cache")}
+    paths = {
+        name: getattr(settings, name)
+        for name in ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache")
+    }
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}

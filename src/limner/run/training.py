@@ -12,6 +12,7 @@ from limner.device import DTYPES, choose_device
 from limner.errors import UserError
 from limner.events import Done, Event, Exported, Kept, Measured, Preview, Saved, Started, Step, Warned
 from limner.formats import inspect, save_weights
+from limner.formats.diffusers import save_folder, size_of
 from limner.generate import generate
 from limner.infotext import save_png
 from limner.run.board import require_tensorboard
@@ -91,6 +92,8 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
     if outcome.why:
         yield Kept(outcome.step, outcome.why)
     for weights, out in job.results(outcome.weights):
+        if weights.kind == "checkpoint" and job.settings.diffusers_folder is not None:
+            yield export_folder(job, weights, job.settings.diffusers_folder)
         yield from export(job, weights, out, out, log.final_loss(outcome.step), outcome)
     if log.measurements:
         yield Measured(outcome.done.step, "measuring_share", log.measuring_share)
@@ -109,6 +112,12 @@ def export(
         yield Warned(f"not every program uses {shown.name} as it was trained: {'; '.join(faults)}")
     right = tuple(each.reader for each in saved.reports if not (each.unmatched or each.fault))
     yield Exported(shown, saved.size_bytes, right, weights.kind)
+
+
+def export_folder(job: Job, weights: Weights, folder: Path) -> Exported:
+    """Write and verify a whole model as a folder in diffusers' layout."""
+    report = save_folder(weights, folder, job.model, DTYPES[job.settings.file_precision])
+    return Exported(folder, size_of(folder), (report.reader,), weights.kind)
 
 
 def _learn(
