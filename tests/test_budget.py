@@ -10,6 +10,7 @@ from PIL import Image
 from limner.cli import main
 from limner.events import Done, Event, Step
 from limner.run.budget import within
+from limner.run.folder import Log
 
 
 def loop(closed: list[int]) -> Generator[Event, None, None]:
@@ -55,6 +56,6 @@ def test_train_exports_what_it_has(tmp_path: Path, tiny_folder: Path, capsys: py
     told = capsys.readouterr()
     answer = json.loads(told.out.splitlines()[-1])
     assert Path(answer["file"]).exists()
-    steps = len((tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    steps = len(Log(tmp_path / "run" / "log.jsonl").steps)
     assert 1 <= steps < 500
     assert f"is up after {steps} steps" in told.err
