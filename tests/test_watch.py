@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from limner import run
+from limner.cli import main
 from limner.config import ResumeSettings, read_training
 from limner.errors import UserError
 from limner.evaluate import milestone
@@ -268,6 +269,22 @@ def test_what_will_not_do_is_told(values: dict[str, Any], changes: dict[str, Any
     values = {name: value for name, value in (values | changes).items() if value not in (None, {})}
     with pytest.raises(UserError, match=said):
         list(begin(values))
+
+
+def test_the_command_line_says_what_was_kept(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script(monkeypatch, LIKENESS, frozen_loss=0.1)
+    values |= {"steps": 7, "stop": "auto", "measure_every": 1, "milestones": 7}
+    flat = [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if name not in ("images", "lora")]
+    assert main(["train", values["images"], *flat, "--rank", "2", "--json"]) == 0
+    told = capsys.readouterr()
+    answer = json.loads(told.out.splitlines()[-1])
+    assert (answer["steps"], answer["most_steps"], answer["kept_step"]) == (5, 7, 3)
+    assert answer["ended"].startswith("stopped at step 5 of at most 7")
+    assert 0 < answer["measured"]["measuring_share"] < 1
+    assert "the file is the state after step 3: it is the best of 5 measured: likeness 0.90" in told.err
+    assert re.search(r"step 1: (likeness|near-copies)", told.err)
 
 
 def test_the_page_stands_alone(values: dict[str, Any]) -> None:

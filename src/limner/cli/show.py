@@ -37,7 +37,7 @@ def show_demo(settings: DemoSettings, output: Output) -> dict:
         "file": str(sheet.lora),
         "size_bytes": result.exported.size_bytes,
         "unchanged_at_0": sheet.unchanged,
-        "steps": result.steps,
+        "steps": result.done.step if result.done else result.step,
         "training_seconds": round(result.seconds, 3),
         "drawing_seconds": round(seen.drawing, 3),
         "seconds": round(seconds, 3),
