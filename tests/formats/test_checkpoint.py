@@ -200,3 +200,17 @@ def test_a_checkpoint_is_no_lora_and_a_lora_no_checkpoint(file: Path, tiny_base:
         LoRA.apply(tiny_base, load_weights(file))
     with pytest.raises(UserError, match="not a checkpoint"):
         Full.apply(tiny_base, Weights("lora", "sd1", {}))
+
+
+def test_a_file_from_elsewhere_opens_by_the_original_s_shapes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word of Limner's in it, with what other programs leave there, and with a newer library's names."""
+    configs = json.loads(read_header(file).metadata[single.ARCHITECTURE])
+    monkeypatch.setattr(single, "ORIGINAL", configs)
+    single._skeletons_config.cache_clear()
+    tensors = {key.replace("text_model.", ""): tensor for key, tensor in load_file(file).items()}
+    tensors |= {"alphas_cumprod": torch.ones(1000), "model_ema.decay": torch.tensor(0.9)}
+    tensors["cond_stage_model.transformer.embeddings.position_ids"] = torch.arange(77)[None]
+    elsewhere = file.with_name("elsewhere.safetensors")
+    save_file(tensors, elsewhere)
+    assert same(snapshot(open_base(elsewhere, CPU, torch.float32)), snapshot(open_base(file, CPU, torch.float32)))
+    single._skeletons_config.cache_clear()
