@@ -279,7 +279,12 @@ def test_an_interrupt_saves_the_state_and_says_how_to_go_on(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_control_c_in_a_terminal(values: dict[str, Any], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "limner", *arguments(values | {"steps": 5000, "save_every": 5000})]
+    command = [
+        sys.executable,
+        "-m",
+        "limner",
+        *arguments(values | {"steps": 5000, "save_every": 5000, "measure_every": 0, "milestones": 0}),
+    ]
     log = tmp_path / "runs"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
