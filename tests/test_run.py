@@ -357,7 +357,8 @@ def test_evaluate_and_inspect_a_trained_file(values: dict[str, Any], capsys: pyt
     different = json.loads(capsys.readouterr().out)["differences"]
     assert different["settings.seed"] == [0, 4]
     assert "settings.steps" not in different
-    command = ["evaluate", file, "--images", values["images"], "--base", values["base"], "--steps", "1", "--count", "1"]
+    command = ["evaluate", file, "--images", values["images"], "--base", values["base"], "--count", "2"]
+    command += ["--drawing-steps", "1"]
     assert main([*command, "--precision", "fp32", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["prompt_list"] == ["a zqvx dog in a private place", "zqvx dog"]
