@@ -38,14 +38,16 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .35rem .5rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th:first-child { text-align: left; font-weight: 500; position: sticky; left: 0; background: var(--paper);
   min-width: 7.5rem; }
+td { white-space: nowrap; }
 thead th { font-weight: 600; }
 th small, td small { display: block; font-weight: 400; }
+@media (max-width: 34rem) { body { padding: .6rem; } th, td { padding: .3rem .35rem; font-size: .88rem; } }
 td.best { background: var(--good); font-weight: 600; }
 .failed { border-left: 4px solid #c0392b; padding-left: .6rem; }
-.pictures { display: grid; gap: .3rem; grid-template-columns: repeat(var(--columns), minmax(72px, 200px)); }
+.pictures { display: grid; gap: .3rem; grid-template-columns: repeat(var(--columns), minmax(52px, 200px)); }
 .prompt { grid-column: 1 / -1; margin: .8rem 0 0; font-weight: 500; }
 .head { position: sticky; top: 0; background: var(--paper); padding: .3rem 0; z-index: 1; font-weight: 600;
-  font-size: .85rem; border-bottom: 1px solid var(--line); }
+  font-size: clamp(.62rem, 2.6vw, .85rem); border-bottom: 1px solid var(--line); }
 .pictures img { width: 100%; height: auto; }
 .none { border: 1px dashed var(--line); border-radius: 4px; aspect-ratio: 1; }
 .advice { border: 1px solid var(--line); border-radius: 8px; padding: .6rem 1rem; }

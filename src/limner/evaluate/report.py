@@ -22,7 +22,8 @@ class Report:
 
     kind: of the file, as in "lora". subject: what it is judged as. held_out: whether the real pictures took no part in
     the training; where they did, likeness flatters.
-    likeness: mean cosine to the real pictures. style: minus the distance of channel statistics to them.
+    likeness: mean cosine to the real pictures. style: minus the distance of channel statistics to them, as the
+    base's autoencoder restores them.
     *_over_seeds: of the normalised figure; None where that does not exist.
     *_drift: 1 - cosine to the base's pictures of the same seeds. prediction_drift: change of the network's
     predictions for unrelated prompts, relative to their size. near_copies: share of the drawn pictures.
