@@ -361,6 +361,6 @@ def test_evaluate_and_inspect_a_trained_file(values: dict[str, Any], capsys: pyt
     command += ["--drawing-steps", "1"]
     assert main([*command, "--precision", "fp32", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["prompt_list"] == ["a zqvx dog in a private place", "zqvx dog"]
+    assert report["prompt_list"][:2] == ["a zqvx dog in a private place", "zqvx dog"]
     assert report["held_out"] is False
     assert report["unrelated_drift"] >= 0
