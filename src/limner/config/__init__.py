@@ -1,28 +1,26 @@
 """Settings: each declared once; command-line options, TOML files, run.toml and docs/settings.md come from them."""
 
 from limner.config.commands import (
-    METHOD_NAMES,
-    Base,
     CheckSettings,
     DemoSettings,
     Drawing,
     GenerateSettings,
     GridSettings,
     InspectSettings,
+)
+from limner.config.common import Base, Machine, Models, Precision, Seed
+from limner.config.judging import CompareSettings, EvaluateSettings, Judging
+from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
+from limner.config.training import (
+    METHOD_NAMES,
     Learning,
-    Machine,
-    Models,
     Output,
     Pictures,
-    Precision,
     Prior,
     ResumeSettings,
-    Seed,
     TrainSettings,
     read_training,
 )
-from limner.config.judging import CompareSettings, EvaluateSettings, Judging
-from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.watching import Watching
 
 __all__ = [

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from limner.config.commands import Base, Machine, Seed
+from limner.config.common import Base, Machine, Seed
 from limner.config.settings import FilePath, Settings, Words
 
 

@@ -1,0 +1,46 @@
+"""What several commands have settings for: the machine, chance, and what there is to start from."""
+
+import os
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from limner.config.settings import FilePath, Settings
+
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+
+
+class Machine(Settings):
+    """Where and how exactly to compute."""
+
+    title: ClassVar[str] = "Every command"
+
+    device: str = Field("auto", description="cpu, cuda, mps or xpu; auto takes the best one present.")
+    precision: Precision = Field(
+        "auto", description="Number format of the network; auto takes what the device is fast in."
+    )
+
+
+class Seed(Settings):
+    title: ClassVar[str] = Machine.title
+
+    seed: int = Field(0, ge=0, lt=2**63, description="Decides everything random: the same seed gives the same result.")
+
+
+class Base(Settings):
+    title: ClassVar[str] = "Models"
+
+    base: str = Field(
+        "pocket",
+        description="Base model: pocket, a checkpoint file, a folder in diffusers' layout, or a hub id in the cache.",
+    )
+
+
+class Models(Base):
+    """What there is to start from."""
+
+    models: FilePath = Field(
+        default_factory=lambda: Path(os.environ.get("LIMNER_MODELS") or "models"),
+        description="Folder of models as the webui has it, LoRAs in its subfolder Lora; $LIMNER_MODELS, else models.",
+    )
