@@ -18,7 +18,7 @@ from limner.events import Event, Exported, Preview, Started, Step, Warned
 from limner.formats import load_weights, save_weights, verify
 from limner.generate import Request, generate
 from limner.named import PromptFiles
-from limner.run.job import prompt_files
+from limner.run.outputs import prompt_files
 
 
 @pytest.fixture(autouse=True)

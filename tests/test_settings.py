@@ -23,7 +23,8 @@ from limner.methods.lora import LoRAConfig
 from limner.optimize import OPTIMIZERS, SCHEDULES
 from limner.run.derive import derive
 from limner.run.folder import to_toml
-from limner.run.job import Job, default_out
+from limner.run.job import Job
+from limner.run.outputs import default_out
 from limner.train import Plan
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from limner.events import Event
 from limner.formats import inspect
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
-from limner.run.job import prompt_files
+from limner.run.outputs import prompt_files
 
 __all__ = ["evaluate", "generate", "inspect", "load", "train"]
 

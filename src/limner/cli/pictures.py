@@ -23,7 +23,7 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     from limner.generate import generate as generated
     from limner.infotext import save_png
     from limner.prompt import parse_prompt
-    from limner.run.job import prompt_files
+    from limner.run.outputs import prompt_files
     from limner.sample import find_sampler
 
     first = _first_number(settings.out)
@@ -56,7 +56,7 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
     from limner.files import require_writable
     from limner.grid import check_cells, common_infotext, compose, draw_cells, plan_cells, read_axes
     from limner.infotext import save_png
-    from limner.run.job import prompt_files
+    from limner.run.outputs import prompt_files
 
     if settings.out.suffix.lower() != ".png":
         raise UserError(f"{settings.out} does not end in .png; give the name of the picture with --out")

@@ -1,8 +1,7 @@
 """From settings to everything that a training needs: what can be wrong is found here, the cheap things first."""
 
 import platform
-import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,11 +23,7 @@ from limner.data.prior import WithPrior
 from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
 from limner.diffusion import Objective, signal_levels
-from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
-from limner.files import require_writable
-from limner.formats.diffusers import INDEX, check_folder
-from limner.formats.kohya import bundled_name
 from limner.generate import Request, make_plan
 from limner.methods.method import Method, find_method, find_methods
 from limner.named import PromptFiles
@@ -45,13 +40,11 @@ from limner.run.data import (
 )
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
+from limner.run.outputs import KIND_FOLDERS, check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
 from limner.train import BatchSource, Plan
 from limner.weights import Weights
-
-# Where the webui looks for a kind of file, below its models folder.
-KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable-diffusion"}
 
 
 @dataclass(frozen=True)
@@ -256,63 +249,6 @@ def _of_run(method: type[Method], settings: TrainSettings) -> dict[str, Any]:
     return {name: value for name, value in taken.items() if value}
 
 
-def default_out(settings: TrainSettings) -> Path:
-    """The last-named method's file in the models folder, as in models/Lora/KEYWORD.safetensors."""
-    return settings.models / _kind_folders(settings)[-1] / _file_name(settings)
-
-
-def outputs(settings: TrainSettings) -> list[Path]:
-    """The file of each method, but with `bundle` not of embeddings. The last one is `out`; others lie where the webui
-    has their kind, in the models folder or, with an `out` of its own, beside it."""
-    main = settings.out or default_out(settings)
-    beside = settings.models if main == default_out(settings) else main.parent
-    return [*(beside / folder / _file_name(settings) for folder in _kind_folders(settings)[:-1]), main]
-
-
-def _kind_folders(settings: TrainSettings) -> list[str]:
-    kinds = [method.kind for method in find_methods(settings.method).values()]
-    if settings.bundle:
-        if "lora" not in kinds or "embedding" not in kinds:
-            raise UserError(
-                f"bundle puts an embedding into a LoRA's file, but the method {settings.method} does not train both; "
-                "leave --bundle out, or use --method pivotal"
-            )
-        kinds = [kind for kind in kinds if kind != "embedding"]
-    return [KIND_FOLDERS[kind] for kind in kinds]
-
-
-def _file_name(settings: TrainSettings) -> str:
-    """KEYWORD.safetensors, the keyword without what file names cannot hold."""
-    stem = re.sub(r"[^\w.-]+", "_", settings.keyword).strip("._") or "subject"
-    return f"{stem}.safetensors"
-
-
-def check_out(settings: TrainSettings) -> None:
-    """Raise UserError unless the files to write have a place, before hours are spent on them."""
-    if settings.bundle:
-        bundled_name(settings.keyword)
-    if settings.diffusers_folder is not None:
-        if KIND_FOLDERS["checkpoint"] not in _kind_folders(settings):
-            raise UserError(
-                f"diffusers_folder is for whole models, and the method {settings.method} trains none; leave it out"
-            )
-        check_folder(settings.diffusers_folder, settings.overwrite)
-        require_writable(settings.diffusers_folder / INDEX, "--diffusers-folder")
-    for out in outputs(settings):
-        if out.suffix != ".safetensors":
-            raise UserError(f"{out} does not end in .safetensors, by which other programs find it; correct --out")
-        if out.exists() and not settings.overwrite:
-            raise UserError(f"{out} is there already; give another file with --out, or say --overwrite")
-        require_writable(out)
-
-
-def prompt_files(models: Path, loras: Iterable[Path] = (), embeddings: Iterable[Path] = ()) -> PromptFiles:
-    """What a models folder holds for prompts, as far as there is one, and others."""
-    own = {kind: models / KIND_FOLDERS[kind] for kind in ("lora", "embedding")}
-    found = {kind: [folder] if folder.is_dir() else [] for kind, folder in own.items()}
-    return PromptFiles(*found["lora"], *loras, embeddings=[*found["embedding"], *embeddings])
-
-
 def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) -> TrainSettings:
     """The settings with what was chosen, on the device and in the precision that the model has, with whole paths."""
     precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
@@ -331,6 +267,6 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
 
 def _called_otherwise(job: Job) -> Iterator[Warned]:
     """An embedding is called by its file's name, whatever it was called in training."""
-    for folder, out in zip(_kind_folders(job.settings), job.outputs, strict=True):
+    for folder, out in zip(kind_folders(job.settings), job.outputs, strict=True):
         if folder == KIND_FOLDERS["embedding"] and out.stem.lower() != job.settings.keyword.lower():
             yield Warned(f"prompts will call the embedding {out.stem!r}, by the name of its file {out.name}")

@@ -20,7 +20,8 @@ from limner.run.budget import within
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder, Source
-from limner.run.job import KIND_FOLDERS, Job, assemble, check_out, default_out, prepare, read_methods
+from limner.run.job import Job, assemble, prepare, read_methods
+from limner.run.outputs import KIND_FOLDERS, check_out, default_out
 from limner.run.plots import Plots
 from limner.run.watch import Outcome, Watch
 from limner.train import BatchSource
