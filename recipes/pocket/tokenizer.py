@@ -1,9 +1,16 @@
 """The CLIP tokenizer's files, regenerated from the vocabulary that the open_clip_torch wheel carries (MIT)."""
 
 import gzip
-import importlib.util
 import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+
+from recipes.pocket import BUILD
+
+WHEEL = "open_clip_torch==3.3.0"
+VOCABULARY = "open_clip/bpe_simple_vocab_16e6.txt.gz"
 
 MERGES = slice(1, 49152 - 256 - 2 + 1)
 CONFIG = {
@@ -26,13 +33,20 @@ def byte_symbols() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
 
 
+def fetch_merges() -> list[str]:
+    """The merges of the vocabulary. The wheel is opened, not installed: it would bring another torch."""
+    folder = BUILD / "wheels"
+    if not list(folder.glob("open_clip_torch-*.whl")):
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
+        subprocess.run(command, check=True)
+    (path,) = folder.glob("open_clip_torch-*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        return gzip.decompress(wheel.read(VOCABULARY)).decode("utf-8").split("\n")[MERGES]
+
+
 def write_tokenizer(folder: Path) -> None:
     """vocab.json (49,408 entries), merges.txt and tokenizer_config.json, as transformers reads them."""
-    spec = importlib.util.find_spec("open_clip")  # its import needs torchvision; only the path is wanted
-    assert spec is not None
-    assert spec.origin is not None
-    packed = Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz"
-    merges = gzip.decompress(packed.read_bytes()).decode("utf-8").split("\n")[MERGES]
+    merges = fetch_merges()
     symbols = byte_symbols()
     words = [*symbols, *(s + "</w>" for s in symbols), *(m.replace(" ", "") for m in merges)]
     vocabulary = {word: index for index, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
