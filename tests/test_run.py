@@ -286,7 +286,13 @@ def test_control_c_in_a_terminal(values: dict[str, Any], tmp_path: Path) -> None
         *arguments(values | {"steps": 5000, "save_every": 5000, "measure_every": 0, "milestones": 0}),
     ]
     log = tmp_path / "runs"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     deadline = time.monotonic() + 120
     while (
         not any("loss" in path.read_text() for path in log.glob("*/log.jsonl"))

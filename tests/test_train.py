@@ -180,7 +180,7 @@ def test_states_that_do_not_fit_are_refused(tiny_base: BaseModel, tmp_path: Path
     plan = Plan(steps=2, state_dir=tmp_path)
     run(tiny_base, plan)
     longer = dataclasses.replace(plan, steps=3)
-    with pytest.raises(UserError, match="another rank or other layers"):
+    with pytest.raises(UserError, match="other layers or ranks"):
         run(tiny_base, longer, [LoRA(LoRAConfig(rank=8))])
     with pytest.raises(UserError, match="another base, optimizer or method"):
         run(tiny_base, dataclasses.replace(longer, optimizer="prodigy"))
