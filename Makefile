@@ -12,7 +12,7 @@ demo: install
 	$(VENV)/bin/limner demo
 
 test: dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto
 
 check: dev
 	VENV=$(VENV) scripts/check

@@ -1,9 +1,13 @@
 """Shared fixtures: a tiny random base of Stable Diffusion 1's architecture and layout, and real image files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of its own would only wait for each other's
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from limner.base.pocket import FOLDER as POCKET
 
