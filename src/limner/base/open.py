@@ -35,7 +35,7 @@ def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> Bas
     not know.
     """
     source = find_base(name)
-    networks: dict[str, nn.Module] = {part: _network(source, part, dtype) for part in single.NETWORKS}
+    networks: dict[str, Any] = {part: _network(source, part, dtype) for part in single.NETWORKS}
     vocabulary = pocket.FOLDER if source.is_file() else source
     with _quiet():
         tokenizer = CLIPTokenizerFast.from_pretrained(vocabulary / "tokenizer", local_files_only=True)
@@ -44,8 +44,7 @@ def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> Bas
     for part in ("unet", "vae"):
         networks[part].to(memory_format=memory_format)
     if device.type == "cpu":
-        unet: Any = networks["unet"]
-        unet.set_attn_processor(AttentionByShape())
+        networks["unet"].set_attn_processor(AttentionByShape())
     return BaseModel(
         family=SD1,
         name=str(name),
