@@ -370,3 +370,11 @@ def test_evaluate_and_inspect_a_trained_file(values: dict[str, Any], capsys: pyt
     assert report["prompt_list"][:2] == ["a zqvx dog in a private place", "zqvx dog"]
     assert report["held_out"] is False
     assert report["unrelated_drift"] >= 0
+
+
+def test_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    folders = []
+    for _ in range(3):
+        folders.append(run.new_folder(tmp_path, "zqvx"))
+        folders[-1].mkdir()
+    assert len(set(folders)) == 3

@@ -1,5 +1,6 @@
 """One training from pictures to a verified file, and on again after any stop, as a stream of events."""
 
+import itertools
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
@@ -47,9 +48,11 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
 
 
 def new_folder(runs: Path, name: str) -> Path:
-    """The folder of a run that begins now."""
+    """The folder of a run that begins now, not that of one which began in the same second."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 (a name for people, in their own time)
-    return runs / f"{name}-{stamp}"
+    first = runs / f"{name}-{stamp}"
+    others = (runs / f"{name}-{stamp}-{number}" for number in itertools.count(2))
+    return next(folder for folder in itertools.chain([first], others) if not folder.exists())
 
 
 def resume(request: ResumeSettings) -> Generator[Event, None, None]:
