@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from training import same, snapshot
+from training import same, small_run, snapshot
 
 from limner import diffusion, run
 from limner.base.model import BaseModel
@@ -35,26 +35,8 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def values(tmp_path: Path, tiny_folder: Path) -> dict[str, Any]:
     """Settings of a training of four steps on two pictures of different shapes."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index, size in enumerate([(100, 60), (70, 70)]):
-        Image.effect_noise(size, 60 + index).convert("RGB").save(folder / f"{index}.png")
-    return {
-        "images": str(folder),
-        "keyword": "zqvx",
-        "class": "dog",
-        "base": str(tiny_folder),
-        "cache": str(tmp_path / "cache"),
-        "steps": 4,
-        "batch_size": 2,
-        "crops": 0,
-        "previews": 0,
-        "save_every": 2,
-        "precision": "fp32",
-        "device": "cpu",
-        "class_count": 5,
-        "prior": "images",
-    }
+    others = {"steps": 4, "save_every": 2, "class_count": 5, "prior": "images"}
+    return small_run(tmp_path / "photos", [(100, 60), (70, 70)], tiny_folder, tmp_path / "cache", **others)
 
 
 def begin(values: dict[str, Any], **changes: Any) -> Any:

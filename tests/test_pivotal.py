@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from training import same, snapshot
+from training import same, small_run, snapshot
 
 from limner import run
 from limner.base.open import open_base
@@ -30,25 +29,8 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def values(tmp_path: Path, tiny_folder: Path) -> dict[str, Any]:
     """Settings of a training of three steps on two pictures."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for index in range(2):
-        Image.effect_noise((70, 70), 60 + index).convert("RGB").save(photos / f"{index}.png")
-    return {
-        "images": str(photos),
-        "keyword": "zqvx",
-        "class": "dog",
-        "method": "pivotal",
-        "base": str(tiny_folder),
-        "cache": str(tmp_path / "cache"),
-        "steps": 3,
-        "batch_size": 2,
-        "crops": 0,
-        "previews": 0,
-        "precision": "fp32",
-        "file_precision": "fp32",
-        "device": "cpu",
-    }
+    others = {"steps": 3, "method": "pivotal", "file_precision": "fp32"}
+    return small_run(tmp_path / "photos", [(70, 70)] * 2, tiny_folder, tmp_path / "cache", **others)
 
 
 def begin(values: dict[str, Any], **changes: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from training import small_run
 
 from limner import run
 from limner.cli import main
@@ -37,26 +38,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def values(tmp_path: Path, tiny_folder: Path, cache: Path) -> dict[str, Any]:
     """Settings of a training of six steps on two pictures."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index in range(2):
-        Image.effect_noise((90, 70), 60 + index).convert("RGB").save(folder / f"{index}.png")
-    (folder / "0.txt").write_text("a zqvx dog in a private place")
-    return {
-        "images": str(folder),
-        "keyword": "zqvx",
-        "class": "dog",
-        "base": str(tiny_folder),
-        "cache": str(cache),
-        "steps": 6,
-        "batch_size": 2,
-        "crops": 1,
-        "previews": 0,
-        "save_every": 2,
-        "precision": "fp32",
-        "device": "cpu",
-        "lora": {"rank": 2},
-    }
+    others = {"crops": 1, "save_every": 2, "lora": {"rank": 2}}
+    settings = small_run(tmp_path / "photos", [(90, 70)] * 2, tiny_folder, cache, **others)
+    (tmp_path / "photos" / "0.txt").write_text("a zqvx dog in a private place")
+    return settings
 
 
 def begin(values: dict[str, Any], **changes: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from training import small_run
 
 from limner import run
 from limner.cli import main
@@ -36,30 +37,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def values(tmp_path: Path, tiny_folder: Path, cache: Path) -> dict[str, Any]:
     """Settings of a training of six steps on four pictures of seven, measured after every other step."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index in range(7):
-        Image.effect_noise((90, 70), 60 + index).convert("RGB").save(folder / f"{index}.png")
-    return {
-        "images": str(folder),
-        "keyword": "zqvx",
-        "class": "dog",
-        "base": str(tiny_folder),
-        "cache": str(cache),
-        "steps": 6,
-        "batch_size": 2,
-        "crops": 0,
-        "held_out": 3,
-        "measure_every": 2,
-        "milestones": 2,
-        "previews": 0,
-        "save_every": 2,
-        "precision": "fp32",
-        "file_precision": "fp32",
-        "device": "cpu",
-        "learning_rate": 0.05,
-        "lora": {"rank": 2},
-    }
+    watched = {"held_out": 3, "measure_every": 2, "milestones": 2, "save_every": 2}
+    moved = {"learning_rate": 0.05, "lora": {"rank": 2}, "file_precision": "fp32"}
+    return small_run(tmp_path / "photos", [(90, 70)] * 7, tiny_folder, cache, **watched, **moved)
 
 
 def begin(values: dict[str, Any], **changes: Any) -> Any:

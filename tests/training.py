@@ -1,8 +1,11 @@
 """What the tests of training share: a few random examples, and a run from start to end."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
+from PIL import Image
 
 from limner.base.model import BaseModel
 from limner.data.batch import Batches, Example
@@ -11,6 +14,16 @@ from limner.events import Event, Step
 from limner.methods.lora import LoRA, LoRAConfig
 from limner.methods.method import Method
 from limner.train import Plan, train
+
+
+def small_run(folder: Path, sizes: Sequence[tuple[int, int]], base: Path, cache: Path, **others: Any) -> dict[str, Any]:
+    """Settings of a short training on pictures of noise of these sizes, drawn into the new folder; `others` on top."""
+    folder.mkdir()
+    for index, size in enumerate(sizes):
+        Image.effect_noise(size, 60 + index).convert("RGB").save(folder / f"{index}.png")
+    names = {"images": str(folder), "keyword": "zqvx", "class": "dog", "base": str(base), "cache": str(cache)}
+    small = {"steps": 6, "batch_size": 2, "crops": 0, "previews": 0, "precision": "fp32", "device": "cpu"}
+    return names | small | others
 
 
 def examples(model: BaseModel, count: int = 6, live_text: bool = False, keyword: str = "") -> list[Example]:
