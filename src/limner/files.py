@@ -1,4 +1,4 @@
-"""Atomic writes and content hashes."""
+"""Atomic writes, content hashes, and locks."""
 
 import hashlib
 import os
@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from limner.errors import UserError
 
@@ -71,3 +73,18 @@ def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, made if need be. Raises UserError if one is in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(f"another limner is at work in {folder}; wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        lock.release()

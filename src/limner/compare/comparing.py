@@ -2,13 +2,10 @@
 
 import json
 import re
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from limner.base.open import find_base, open_base
 from limner.compare.advice import advice
@@ -24,7 +21,7 @@ from limner.evaluate.clip import Clip
 from limner.evaluate.judge import Judge, Pictures, Progress
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol, request_of
-from limner.files import require_writable, write_text
+from limner.files import locked, require_writable, write_text
 from limner.methods.method import find_methods
 
 SEED = 1  # of the drawings
@@ -70,7 +67,7 @@ def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happeni
     clip = None if settings.clip is None else Clip(settings.clip)
     out = settings.out or Path(f"compare-{_file_stem(settings.keyword)}")
     require_writable(out / BEGUN)
-    with _locked(out):
+    with locked(out):
         training, judging = split(settings.images, out, settings.seed)
         _require_same(out, settings)
         entries = []
@@ -210,17 +207,3 @@ def _require_same(out: Path, settings: CompareSettings) -> None:
             f"{out} was begun with {name.removesuffix('_word')} {was.get(name)!r}, not {now[name]!r}; "
             "give another folder with --out"
         )
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise UserError(f"another limner is at work in {out}; wait for it, or stop it") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -2,19 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomlkit
-from filelock import FileLock, Timeout
 
 from limner.config import Settings, TrainSettings
 from limner.errors import UserError
 from limner.events import Chosen, Step
-from limner.files import require_writable, write_text
+from limner.files import locked, require_writable, write_text
 
 
 @dataclass(frozen=True)
@@ -88,19 +87,9 @@ class RunFolder:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{self.record_file} is damaged; start the run anew with limner train --config") from error
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out. Raises UserError if one is in."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            raise UserError(f"another limner is at work in {self.path}; wait for it, or stop it") from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes out. Raises UserError, on entering, if one is in."""
+        return locked(self.path)
 
 
 class Log:
