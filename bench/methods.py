@@ -2,7 +2,9 @@
 
 Subjects are the folders of recipes/subjects (subject.toml, train/, judge/). A method's training is a process of its
 own; its pictures are judged by those in judge/, which take no part in any training. The floor is the base, under the
-same prompt or with what subject.toml calls `floor` for keyword and class, whichever comes nearer.
+same prompt or with what subject.toml calls `floor` for keyword and class, whichever comes nearer. A method with
+settings of its own, as in `--methods lora lora,learning_rate=3e-4`, is a column of its own: that is how defaults are
+found.
 
 Resumable: OUT holds every training, every picture, and one JSON line a result in results.jsonl; what is there is not
 made again. SUMMARY.md has means and spreads: over the seeds of trainings for each subject, and over subjects for each
@@ -66,8 +68,8 @@ class Subject:
         return Subject(folder, told["keyword"], told["class"], told["kind"], told["floor"])
 
 
-def settings_of(subject: Subject, seed: int, options: argparse.Namespace) -> CompareSettings:
-    """What compare would be told of this training."""
+def settings_of(subject: Subject, seed: int, options: argparse.Namespace, own: Sequence[str] = ()) -> CompareSettings:
+    """What compare would be told of this training. own: the method's settings here."""
     values = {
         "images": subject.folder / "train",
         "keyword": subject.keyword,
@@ -75,7 +77,7 @@ def settings_of(subject: Subject, seed: int, options: argparse.Namespace) -> Com
         "base": options.base,
         "seed": seed,
         "minutes": options.minutes,
-        "train": ("previews=0", *options.train),
+        "train": ("previews=0", *options.train, *own),
         "count": options.count,
         "drawing_steps": options.drawing_steps,
     }
@@ -124,11 +126,12 @@ def work(subjects: Sequence[Subject], options: argparse.Namespace) -> None:
             for seed in range(options.seeds):
                 if (subject.folder.name, method, seed) in done:
                     continue
-                settings = settings_of(subject, seed, options)
+                plain, *own = method.split(",")
+                settings = settings_of(subject, seed, options, own)
                 name = f"{method}-{seed}"
                 folder = options.out / subject.folder.name / name
                 folder.mkdir(parents=True, exist_ok=True)
-                arguments = training_arguments(method, subject.folder / "train", settings)
+                arguments = training_arguments(plain, subject.folder / "train", settings)
                 trained = train_method(folder, folder / f"{subject.keyword}.safetensors", arguments, quiet=False)
                 row: Row = {"subject": subject.folder.name, "kind": subject.kind, "method": method, "seed": seed}
                 if isinstance(trained, Failed):

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from limner.base import pocket, single
 from limner.base.attention import AttentionByShape
 from limner.base.model import BaseModel, text_core
+from limner.base.norm import use_by_shape
 from limner.base.sd1 import SD1
 from limner.errors import UserError
 from limner.files import sha256_file
@@ -45,6 +46,7 @@ def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> Bas
         networks[part].to(memory_format=memory_format)
     if device.type == "cpu":
         networks["unet"].set_attn_processor(AttentionByShape())
+        use_by_shape(networks["unet"])
     return BaseModel(
         family=SD1,
         name=str(name),

@@ -92,7 +92,7 @@ def train_method(folder: Path, file: Path, arguments: Sequence[str], quiet: bool
     trained = Trained(
         file=Path(answer["file"]).name,
         size_bytes=answer["size_bytes"],
-        steps=answer["last_step"] or answer["steps"],
+        steps=answer["steps"],
         kept_step=answer["kept_step"],
         ended=answer["ended"],
         seconds=round(spent, 3),

@@ -16,12 +16,13 @@ from limner.data.folder import Picture, load_folder
 from limner.device import generator
 from limner.diffusion import Objective, add_noise, draw_noise, signal_levels, stratified_timesteps
 from limner.errors import UserError
+from limner.evaluate.pictures import SMALL, TOGETHER
 from limner.events import Prepared
 from limner.generate import MIN_SIDE, Request, generate
 from limner.infotext import save_png
 
 Size = tuple[int, int]  # width and height, in pixels
-AT_ONCE = 4  # pictures drawn together; always the same ones, so that a run which goes on draws what it would have drawn
+AT_ONCE = 4  # large pictures drawn together
 DRAWING, ENCODING, ASKING = "drawing class pictures", "encoding class pictures", "asking the base about the class"
 
 
@@ -80,11 +81,13 @@ def _drawn(
         request = _request(model, settings, size)
         folder = settings.cache / "class" / _key(model, request, settings.class_seed)
         have = _have(folder)
-        for start in range(0, count, AT_ONCE):
-            seeds = range(settings.class_seed + start, settings.class_seed + start + AT_ONCE)
+        # always the same ones together, so that a run which goes on draws what it would have drawn
+        at_once = TOGETHER if model.resolution <= SMALL else AT_ONCE
+        for start in range(0, count, at_once):
+            seeds = range(settings.class_seed + start, settings.class_seed + start + at_once)
             if not {f"{seed}.png" for seed in seeds} <= have.keys():
                 _draw(model, request, seeds, folder)
-            yield Prepared(len(found) + min(start + AT_ONCE, count), len(sizes), DRAWING)
+            yield Prepared(len(found) + min(start + at_once, count), len(sizes), DRAWING)
         have = _have(folder)
         names = (f"{settings.class_seed + index}.png" for index in range(count))
         found += [(have[name], size) for name in names]
@@ -120,7 +123,7 @@ def _have(folder: Path) -> dict[str, Picture]:
 def _draw(model: BaseModel, request: Request, seeds: range, folder: Path) -> None:
     from dataclasses import replace
 
-    whole = replace(request, seed=seeds.start, count=len(seeds), batch_size=AT_ONCE)
+    whole = replace(request, seed=seeds.start, count=len(seeds), batch_size=len(seeds))
     for picture in generate(model, whole):
         save_png(picture.image, picture.infotext, folder / f"{picture.seed}.png")
 
