@@ -18,7 +18,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from limner.device import choose_device, choose_dtype
 from limner.evaluate.judge import Judge
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, SubjectKind, make_protocol, subject_kind
-from limner.evaluate.report import Report
 from limner.events import Warned
 from limner.files import write_text
 from limner.generate import Request
@@ -131,7 +130,7 @@ def judged(
     work: Path,
     options: argparse.Namespace,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The report of every milestone by its step. folders: of the pictures learned from, and of those put aside."""
+    """The figure of every milestone by its step. folders: of the pictures learned from, and of those put aside."""
     learned, aside = (load_folder(each).pictures for each in folders)
     request = Request("", steps=options.drawing_steps, seed=1, count=options.count)
     protocol, evidence = make_protocol(
@@ -142,6 +141,8 @@ def judged(
         subject=subject.kind,
         rivals=(subject.floor,) if subject.floor else (),
     )
+    # only the figure that counts is wanted, so the base need not draw what it takes for the others
+    protocol = replace(protocol, class_prompts=(), questions=(), unrelated=protocol.unrelated[:1])
     judge = Judge(model, evidence, protocol, work.parent / "judge")
     prepared = False
     for path in sorted(folder.states.glob("*/*.safetensors")):
@@ -151,10 +152,10 @@ def judged(
             if not prepared:
                 list(judge.prepare())
                 prepared = True
-            *_, report = judge.judge(Learned(path), f"{work.name}-{step}")
-            assert isinstance(report, Report)
-            write_text(said, json.dumps(report.to_dict()))
-            print(f"{subject.keyword} {work.name} step {step}: {report.main[1].normalised}", file=sys.stderr)
+            figure, spread = judge.figure(Learned(path), f"{work.name}-{step}")
+            found = {"normalised": figure.normalised, "deviation": spread.deviation if spread else None}
+            write_text(said, json.dumps(found))
+            print(f"{subject.keyword} {work.name} step {step}: {figure.normalised}", file=sys.stderr)
         yield step, json.loads(said.read_text())
 
 
@@ -171,7 +172,7 @@ def compare(folder: RunFolder, reports: dict[int, dict[str, Any]]) -> dict[str, 
     """The milestones' figures, and how near the kept states come to the best of them."""
     log = Log(folder.log_file)
     history = history_of(log)
-    figures = {step: report["main"]["normalised"] for step, report in reports.items()}
+    figures = {step: report["normalised"] for step, report in reports.items()}
     known = {step: value for step, value in figures.items() if value is not None}
     best = max(known, key=lambda step: known[step], default=None)
     stopped, kept, reason = by_rule(history)
@@ -182,13 +183,11 @@ def compare(folder: RunFolder, reports: dict[int, dict[str, Any]]) -> dict[str, 
         return value / top if value is not None and top is not None and top > 0 else None
 
     return {
-        "figure": next(iter(reports.values()))["main"]["name"] if reports else None,
         "milestones": [
             {
                 "step": step,
                 "normalised": figures[step],
-                "deviation": report["main"]["deviation"],
-                "near_copies": report["near_copies"],
+                "deviation": report["deviation"],
                 "online": next((each.figures for each in history if each.step == step), {}),
             }
             for step, report in sorted(reports.items())

@@ -190,6 +190,21 @@ def test_states_that_do_not_fit_are_refused(tiny_base: BaseModel, tmp_path: Path
         run(tiny_base, longer)
 
 
+def test_a_full_disk_ends_in_a_sentence_and_keeps_the_last_state(tiny_base: BaseModel, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="the system cannot bound a file's size")
+    run(tiny_base, Plan(steps=1, state_dir=tmp_path))
+    before = (tmp_path / "state.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*state\.pt: .*; make room and resume"):
+            run(tiny_base, Plan(steps=2, state_dir=tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
 RUN = """
 import sys, torch
 from pathlib import Path

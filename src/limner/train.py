@@ -1,6 +1,5 @@
 """The loop. It takes parts, yields events, and goes on after any stop as if there had been none."""
 
-import io
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -141,14 +140,15 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
         path = _state_path(folder)
         try:
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(buffer.getbuffer())
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}; make room and resume the run") from error
+            with atomic_path(path) as temporary, temporary.open("wb") as stream:
+                torch.save(state, stream)
+        except (OSError, RuntimeError) as error:
+            problem = error if isinstance(error, OSError) else error.__context__  # torch hides the one behind its own
+            if not isinstance(problem, OSError):
+                raise
+            raise UserError(f"cannot write {path}: {problem.strerror}; make room and resume the run") from error
         self.saved_step = self.step
         return path
 
