@@ -3,7 +3,8 @@
 Judged on objects that the base knows and that are not among the sample pictures, each beside the held-out style's own
 drawing of it, as the base would have to place it. Two measures, both object by object:
 
-style   minus the distance of channel statistics (limner.evaluate.metrics.style_distance_by_object)
+style   minus the distance of channel statistics (limner.evaluate.metrics.style_distance_by_object) from the real
+        drawings as the base's autoencoder restores them: what it cannot show no training changes
 object  mean cosine of pooled features, which also asks for the very design that no picture of the training shows
 
 Floor: the untrained base in the known style that comes nearest, by that measure; the base under the LoRA's own prompts
@@ -192,7 +193,7 @@ def judge(
     learned = [pictures(model, prompts, Learned(file)) for file in files]
     after = [evaluator(images) for images in learned]
     measures = {
-        "style": lambda features: -style_distance_by_object(features, unseen, scale),
+        "style": lambda features: -style_distance_by_object(features, restored, scale),
         "object": lambda features: likeness_by_object(features, unseen),
     }
     result: dict[str, object] = {}

@@ -6,7 +6,8 @@ every method trains to its full length; each milestone's state becomes a file, a
 the training knows nothing of, judges all of them by the pictures put aside. `best_of_all` is the state that the
 training would have kept of all milestones, `by_rule` the one it would have kept had it stopped by its rule; `share` is
 a state's normalised figure (likeness, or style for a style) over that of the best milestone. What was drawn and judged
-is not done again, so a stopped bench goes on.
+is not done again, so a stopped bench goes on. With --runs the trainings are those of bench.methods, if it was told
+`--train keep=all --train stop=never`: its seed 0 of every subject and method.
 
 Prints one JSON line at the end.
 """
@@ -212,6 +213,7 @@ def main() -> None:
     parser.add_argument("--methods", default="lora,dreambooth,embedding", help="separated by commas")
     parser.add_argument("--base", default="pocket")
     parser.add_argument("--work", type=Path, default=Path("stopping"), help="folder for everything that is made")
+    parser.add_argument("--runs", type=Path, help="the folder of bench.methods whose trainings are judged")
     parser.add_argument("--steps", type=int, help="the longest training; by default Limner's own choice")
     parser.add_argument("--milestones", type=int, help="by default Limner's own choice")
     parser.add_argument("--batch-size", type=int)
@@ -228,7 +230,10 @@ def main() -> None:
         for method in options.methods.split(","):
             work = place / method
             work.mkdir(parents=True, exist_ok=True)
-            folder = train(subject, method, folders[0], work.absolute(), options)
+            if options.runs is None:
+                folder = train(subject, method, folders[0], work.absolute(), options)
+            else:
+                folder = RunFolder(options.runs / subject.name / f"{method}-{options.seed}" / "run")
             model = open_base(options.base, device, choose_dtype("auto", device))
             reports = dict(judged(model, subject, folder, folders, work, options))
             results.append({"subject": place.name, "method": method} | compare(folder, reports))

@@ -20,6 +20,7 @@ from limner.evaluate.metrics import (
     style_distance,
     style_distance_by_object,
     style_scale,
+    style_share,
 )
 
 Samples = dict[str, Image.Image]
@@ -115,3 +116,25 @@ def test_pictures_that_were_alike_from_the_start_are_no_copies() -> None:
     training = [disc(left) for left in (4, 5, 6, 7, 8)]
     assert near_copies([disc(9)], training) == [False]
     assert near_copies([disc(4)], training) == [True]
+
+
+@pytest.mark.parametrize("by_object", [True, False])
+def test_style_share_is_the_part_of_the_way_whatever_lies_across(by_object: bool) -> None:
+    """20 samples; the way is one of the first half of the channels, what is drawn badly one of the second."""
+    shares = []
+    way = torch.cat([torch.ones(32), torch.zeros(32)])
+    for seed in range(20):
+        base, noise = random_features(12, seed), random_features(12, 100 + seed)
+        real = Features(base.pooled, (base.style if by_object else noise.style) + 2 * way)
+        damage = torch.randn(12, 64, generator=torch.Generator().manual_seed(200 + seed)) + 1 - way
+        half = Features(base.pooled, base.style + way + damage)
+        whole, none = Features(base.pooled, base.style + 2 * way), Features(base.pooled, base.style + damage)
+        shares.append([style_share(each, base, real, torch.ones(64), by_object) for each in (none, half, whole)])
+    means = torch.tensor(shares).mean(0).tolist()
+    assert means == pytest.approx([0, 0.5, 1], abs=0.06)
+    assert style_share(base, base, real, torch.ones(64), by_object) == pytest.approx(0, abs=1e-6)
+
+
+def test_style_share_says_nothing_where_there_is_no_way() -> None:
+    base = random_features(12, 0)
+    assert style_share(base, base, base, torch.ones(64), by_object=True) is None

@@ -9,21 +9,21 @@ from limner.evaluate.metrics import (
     likeness,
     likeness_by_object,
     likeness_to_others,
-    style_distance,
-    style_distance_by_object,
     style_scale,
+    style_share,
 )
 
 BySeed = Sequence[Features]  # one set of features a seed, the prompts in order
-Measure = Callable[[Features], float]
+Measure = Callable[[BySeed, Sequence[int]], float]  # of drawings, and the numbers of their seeds
 
 
 class Scores:
     """Likeness and style of drawings between what the base reaches and what it could show at best.
 
-    Style is compared with the real pictures as the base's autoencoder restores them: what it cannot show no training
-    changes, and on a small base it is more than what is to be learned (outlined icons on the pocket base: 0.61 from the
-    real to the restored ones, 0.44 from the restored ones to the base's own drawings in the nearest style).
+    Style is the share of the way from the base's drawings to the real pictures as the base's autoencoder restores them:
+    what it cannot show no training changes, and on a small base it is more than what is to be learned (outlined icons
+    on the pocket base: 0.61 from the real to the restored ones, 0.44 from the restored ones to the base's own drawings
+    in the nearest style).
 
     real: the judging pictures; restored: the same through the autoencoder. base: the untrained base's drawings.
     rivals: its drawings of the same by other prompts, of which the nearest is the floor. is_paired: whether row i of
@@ -33,15 +33,15 @@ class Scores:
     def __init__(
         self, real: Features, restored: Features, base: BySeed, rivals: Sequence[BySeed] = (), is_paired: bool = False
     ) -> None:
-        self._real, self._restored = real, restored
+        self._real, self._restored, self._base = real, restored, base
         self._is_paired = is_paired
         self._scale = style_scale(restored, Features.join(base))
-        floors = [base, *rivals]
+        every = range(len(base))
         measures: tuple[Measure, ...] = (self._of, self._as)
-        self._floors = {measure: max(self._score(measure, each) for each in floors) for measure in measures}
+        self._floors = {measure: max(measure(each, every) for each in (base, *rivals)) for measure in measures}
         self._ceilings: dict[Measure, float] = {
             self._of: likeness_by_object(restored, real) if is_paired else likeness_to_others(restored, real),
-            self._as: 0.0,  # two samples of one style are that far apart in the mean
+            self._as: 1.0,
         }
 
     def likeness(self, drawings: BySeed) -> tuple[Figure, Spread | None]:
@@ -53,22 +53,27 @@ class Scores:
 
     def _figures(self, measure: Measure, drawings: BySeed) -> tuple[Figure, Spread | None]:
         too_few = measure == self._as and len(drawings[0]) < 2  # one picture has no style
-        seeds = [] if too_few else [self._figure(measure, [one]) for one in drawings]
-        return self._figure(measure, drawings), _spread(seeds)
+        seeds = [] if too_few else [self._figure(measure, [one], [seed]) for seed, one in enumerate(drawings)]
+        return self._figure(measure, drawings, range(len(drawings))), _spread(seeds)
 
-    def _figure(self, measure: Measure, drawings: BySeed) -> Figure:
-        return Figure(self._score(measure, drawings), self._floors[measure], self._ceilings[measure])
+    def _figure(self, measure: Measure, drawings: BySeed, seeds: Sequence[int]) -> Figure:
+        return Figure(measure(drawings, seeds), self._floors[measure], self._ceilings[measure])
 
-    def _score(self, measure: Measure, drawings: BySeed) -> float:
+    def _of(self, drawings: BySeed, seeds: Sequence[int]) -> float:
         sets = drawings if self._is_paired else [Features.join(drawings)]
-        return sum(map(measure, sets)) / len(sets)
+        return sum((likeness_by_object if self._is_paired else likeness)(each, self._real) for each in sets) / len(sets)
 
-    def _of(self, drawings: Features) -> float:
-        return (likeness_by_object if self._is_paired else likeness)(drawings, self._real)
-
-    def _as(self, drawings: Features) -> float:
-        distance = style_distance_by_object if self._is_paired else style_distance
-        return -distance(drawings, self._restored, self._scale)
+    def _as(self, drawings: BySeed, seeds: Sequence[int]) -> float:
+        """1, the ceiling, where the base's own style is the real one already: nothing can be said then."""
+        base = [self._base[seed] for seed in seeds]
+        if not self._is_paired:
+            drawings, base = [Features.join(drawings)], [Features.join(base)]
+        shares = [
+            style_share(one, start, self._restored, self._scale, self._is_paired)
+            for one, start in zip(drawings, base, strict=True)
+        ]
+        known = [share for share in shares if share is not None]
+        return sum(known) / len(known) if known else 1.0
 
 
 def _spread(figures: Sequence[Figure]) -> Spread | None:
