@@ -44,7 +44,8 @@ def test_a_log_becomes_a_story(tmp_path: Path) -> None:
     lines = [{"step": 0, "measured": {"frozen_loss": 1.0}, "measuring_seconds": 1.0}]
     for step in range(1, 5):
         lines.append({"step": step, "loss": 1.0, "lr": 0.1, "seconds": 1.0})
-        figures = {"frozen_loss": 1 - step / 10, "held_out_loss": 1 + step / 10, "near_copies": 0.5, "likeness": 0.5}
+        figures = {"frozen_loss": 1 - step / 10, "held_out_loss": 1 + step / 10, "near_copies": 0.5}
+        figures["likeness"] = 1 - 0.3 * step
         lines.append({"step": step, "measured": figures, "measuring_seconds": 1.0})
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     log = Log(tmp_path / "log.jsonl")

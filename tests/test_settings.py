@@ -130,12 +130,12 @@ def test_every_setting_has_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("pictures", "resolution", "on_cpu", "expected"),
     [
-        (24, 128, True, {"resolution": 128, "crops": 4, "batch_size": 8, "steps": 480, "previews": 4}),
+        (24, 128, True, {"resolution": 128, "crops": 0, "batch_size": 8, "steps": 192, "previews": 4}),
         (24, 512, True, {"resolution": 512, "crops": 1, "batch_size": 1, "steps": 2400, "previews": 1}),
         (24, 512, False, {"resolution": 512, "crops": 4, "batch_size": 2, "steps": 1200, "previews": 4}),
         (1, 512, True, {"batch_size": 1, "steps": 1000}),
         (500, 512, False, {"steps": 1500}),
-        (1, 128, True, {"batch_size": 5, "steps": 480}),
+        (1, 128, True, {"batch_size": 1, "steps": 1200}),
     ],
 )
 def test_derived_settings(pictures: int, resolution: int, on_cpu: bool, expected: dict[str, int]) -> None:

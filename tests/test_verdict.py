@@ -1,5 +1,7 @@
 """What follows from a training's measurements: when it ends, which state is best, what it warns of."""
 
+import random
+
 from limner.run.verdict import WINDOW, Measurement, best, stop_reason, warnings
 
 
@@ -28,7 +30,7 @@ def test_it_stops_when_likeness_and_loss_have_both_come_to_rest() -> None:
     reason = stop_reason(resting)
     assert reason is not None
     assert "likeness" in reason
-    assert stop_reason(resting[:-2]) is None  # likeness has rested for one milestone only
+    assert stop_reason(resting[:-1]) is None  # likeness has rested for two milestones only
     assert stop_reason(milestones(0.5, 0.6, 0.7, 0.75, 0.8, frozen=0.5)) is None
     assert stop_reason(milestones(0.5, 0.8, 0.81, 0.81, 0.8)) is None  # the loss still falls
     assert "near-copies" in str(stop_reason(milestones(0.5, 0.8, 0.81, 0.81, 0.8, copies=0.5)))
@@ -49,13 +51,24 @@ def test_without_pictures_losses_decide() -> None:
 
 
 def test_the_best_state_has_likeness_but_no_copies_and_follows_prompts() -> None:
-    history = milestones(0.5, 0.8, 0.79)
+    history = milestones(0.5, 0.8)
     assert best(history) is history[2]
+    later = Measurement(30, {"likeness": 0.75, "near_copies": 0.0, "prompt_fidelity": 1.0})
+    assert best([*history, later]) is later  # by chance lower
+    worse = Measurement(30, {"likeness": 0.65, "near_copies": 0.0, "prompt_fidelity": 1.0})
+    assert best([*history, worse]) is history[2]
     copied = Measurement(40, {"likeness": 0.95, "near_copies": 0.5, "prompt_fidelity": 1.0})
-    deaf = Measurement(50, {"likeness": 0.85, "near_copies": 0.0, "prompt_fidelity": 0.5})
+    deaf = Measurement(50, {"likeness": 0.85, "near_copies": 0.0, "prompt_fidelity": 0.1})
     assert best([*history, copied, deaf]) is history[2]
-    equal = Measurement(60, history[2].figures)
-    assert best([*history, equal]) is history[2]
+
+
+def test_the_best_is_the_new_state_or_what_was_the_best_before() -> None:
+    """Or else a state would be wanted that was thrown away."""
+    chance = random.Random(0)
+    for _ in range(300):
+        history = milestones(*(chance.random() for _ in range(8)))
+        for count in range(2, len(history)):
+            assert best(history[: count + 1]) in (best(history[:count]), history[count])
 
 
 def test_without_pictures_the_held_out_minimum_is_best_but_never_the_untrained_state() -> None:

@@ -171,7 +171,7 @@ def test_every_milestone_can_be_a_file(values: dict[str, Any], monkeypatch: pyte
     assert of(again, Exported) == of(events, Exported)
 
 
-LIKENESS = dict(enumerate([0.1, 0.5, 0.9, 0.9, 0.9, 0.95, 0.95], 1))
+LIKENESS = dict(enumerate([0.1, 0.5, 0.9, 0.7, 0.7, 0.7, 0.95], 1))
 
 
 def stopping(values: dict[str, Any], **changes: Any) -> Any:
@@ -182,12 +182,12 @@ def stopping(values: dict[str, Any], **changes: Any) -> Any:
 def test_it_stops_by_itself_and_says_why(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch, LIKENESS, frozen_loss=0.1)
     events = list(stopping(values))
-    assert [event.step for event in of(events, Step)] == [1, 2, 3, 4, 5]
+    assert [event.step for event in of(events, Step)] == [1, 2, 3, 4, 5, 6]
     (done,) = of(events, Done)
-    assert done.step == 5
-    assert "stopped at step 5 of at most 7: likeness rose no further" in done.reason
+    assert done.step == 6
+    assert "stopped at step 6 of at most 7: likeness rose no further" in done.reason
     assert of(events, Kept)[0].step == 3
-    assert card(events)["figures"]["kept"]["last_step"] == 5
+    assert card(events)["figures"]["kept"]["last_step"] == 6
     again = list(run.resume(ResumeSettings(run=of(events, Started)[0].folder)))
     assert not of(again, Step)
     assert of(again, Kept)[0].step == 3
@@ -260,10 +260,10 @@ def test_the_command_line_says_what_was_kept(
     assert main(["train", values["images"], *flat, "--rank", "2", "--json"]) == 0
     told = capsys.readouterr()
     answer = json.loads(told.out.splitlines()[-1])
-    assert (answer["steps"], answer["most_steps"], answer["kept_step"]) == (5, 7, 3)
-    assert answer["ended"].startswith("stopped at step 5 of at most 7")
+    assert (answer["steps"], answer["most_steps"], answer["kept_step"]) == (6, 7, 3)
+    assert answer["ended"].startswith("stopped at step 6 of at most 7")
     assert 0 < answer["measured"]["measuring_share"] < 1
-    assert "the file is the state after step 3: it is the best of 5 measured: likeness 0.90" in told.err
+    assert "the file is the state after step 3: it is the best of 6 measured: likeness 0.90" in told.err
     assert re.search(r"step 1: (likeness|near-copies)", told.err)
 
 

@@ -27,7 +27,6 @@ BASE = pocket.NAME
 SUBJECTS = ("a fox", "a rabbit", "a lion", "a strawberry", "a rocket", "a sailboat")  # none is among the samples
 SHOWN_SAMPLES = 6
 SEED = 7
-LEARNING_RATE = 3e-4  # here as much likeness as at Limner's usual rate, and cleaner shapes
 
 
 class Sample(Settings):
@@ -100,7 +99,7 @@ def read_sample(folder: Path) -> Sample:
 
 
 def _training(settings: DemoSettings, sample: Sample, base: str, lora: Path) -> TrainSettings:
-    """The demo's training, written into the demo's folder; all but the rate is Limner's own choice."""
+    """The demo's training, written into the demo's folder; all else is Limner's own choice."""
     values = {
         "images": SAMPLES,
         "keyword": sample.keyword,
@@ -111,7 +110,6 @@ def _training(settings: DemoSettings, sample: Sample, base: str, lora: Path) -> 
         "run": run.new_folder(settings.out / "runs", lora.stem),
         "cache": settings.out / "cache",
         "previews": 0,
-        "learning_rate": LEARNING_RATE,
         "steps": settings.steps,
         "seed": settings.seed,
         "device": settings.device,

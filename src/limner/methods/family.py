@@ -77,6 +77,7 @@ class Adapters(Method):
     """
 
     kind = "lora"
+    rates = (5.0, 1.0, 1.0)  # docs/defaults.md has the measurements
     form: ClassVar[type[Form]]
     apply = staticmethod(applied.apply)
 

@@ -90,7 +90,7 @@ class Full(Method):
     # The small one as measured on the pocket base, 100 steps of 8 on the bundled style (loss on held-out pictures and
     # drift of unrelated predictions): a LoRA at 1e-3 0.0396 and 0.079; this at 1e-5 0.0409 and 0.059, at 3e-5 0.0381
     # and 0.083, at 1e-4 0.0382 and 0.090, where it begins to learn by heart. The large one is DreamBooth's 5e-6.
-    rates = (0.05, 0.005)
+    rates = (0.3, 0.1, 0.005)
 
     def __init__(self, config: FullConfig) -> None:
         self.config = config

@@ -21,6 +21,9 @@ from limner.weights import Weights
 Loss = Callable[[BaseModel, Batch, torch.Generator, Objective | None], Tensor]
 
 
+Rates = tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class ParamGroup:
     """Float32 parameters that share a learning rate, `lr_scale` times the run's."""
@@ -36,14 +39,15 @@ class Method(ABC):
     Config: the class of its settings; a field without a default has `examples`, of which tests take the first.
     kind: the kind of Weights that it makes. from_run: {a field of Config: the run's setting that stands in for it where
     it is left open}. needs_images: False if its loss takes nothing but the size from a batch.
-    rates: its usual learning rates on a small base and on a large one, in units of a LoRA's.
+    rates: its usual learning rates, times the optimizer's own: on a small base for an object and for a style, and on a
+    large base.
     """
 
     Config: ClassVar[type[Settings]]
     kind: ClassVar[str]
     from_run: ClassVar[Mapping[str, str]] = {}
     needs_images: ClassVar[bool] = True
-    rates: ClassVar[tuple[float, float]] = (1.0, 1.0)
+    rates: ClassVar[Rates] = (1.0, 1.0, 1.0)
 
     @abstractmethod
     def __init__(self, config: Settings) -> None: ...

@@ -1,7 +1,9 @@
 """What a person left open, decided from the number of pictures and the size of the base; each with its reason."""
 
 from limner.config import TrainSettings
+from limner.evaluate.protocol import subject_kind
 from limner.events import Chosen
+from limner.methods.method import Rates
 from limner.optimize import OPTIMIZERS
 from limner.run.schedule import derive_watching
 
@@ -9,11 +11,11 @@ SMALL = 256  # pixels: up to here a base is small enough for large batches on an
 
 
 def derive(
-    settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool, rates: tuple[float, float] = (1.0, 1.0)
+    settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool, rates: Rates = (1.0, 1.0, 1.0)
 ) -> list[Chosen]:
     """A value for each setting that is None, in an order in which each can rest on those before.
 
-    rates: the method's usual learning rates on a small base and on a large one, in units of a LoRA's.
+    rates: the method's, as methods/method.py has them.
     """
     resolution = settings.resolution or base_resolution
     small = resolution <= SMALL
@@ -38,7 +40,7 @@ def derive(
             steps,
             f"{pictures or 'its own'} pictures at this size want to be seen {most}{views:,} times in all",
         ),
-        _learning_rate(settings, rates[0] if small else rates[1]),
+        _learning_rate(settings, rates, small),
         _class_count(settings, patient),
         Chosen("warmup_steps", min(steps // 20, 100), "it is a twentieth of the steps, at most 100"),
         Chosen(
@@ -52,14 +54,18 @@ def derive(
     return [each for each in choices if getattr(settings, each.name) is None and each.name not in unused]
 
 
-def _learning_rate(settings: TrainSettings, rate: float) -> Chosen:
+def _learning_rate(settings: TrainSettings, rates: Rates, small: bool) -> Chosen:
     optimizer = OPTIMIZERS[settings.optimizer]
     reason = f"{settings.optimizer} does well with it"
-    if optimizer.one_rate or rate == 1:
+    is_style = subject_kind(settings.class_word) == "style"
+    rate = rates[2] if not small else rates[1] if is_style else rates[0]
+    if optimizer.one_rate:
         return Chosen("learning_rate", optimizer.learning_rate, reason)
-    return Chosen(
-        "learning_rate", optimizer.learning_rate * rate, f"{reason} on what the method {settings.method} moves"
-    )
+    if small and rates[0] != rates[1]:
+        reason += " for a style" if is_style else " for an object"
+    if rate != 1:
+        reason += f" by the method {settings.method}"
+    return Chosen("learning_rate", optimizer.learning_rate * rate, reason)
 
 
 def _class_count(settings: TrainSettings, patient: bool) -> Chosen:
@@ -71,18 +77,21 @@ def _class_count(settings: TrainSettings, patient: bool) -> Chosen:
 
 
 def _crops(small: bool, on_cpu: bool, pictures: int, views: int) -> int:
-    """No more than will be seen."""
+    """No more than will be seen. On the pocket base a LoRA learned less from crops than from whole pictures, and drew
+    what is cut off at the edges (docs/defaults.md)."""
     return min(_most_crops(small, on_cpu), max(0, views // max(pictures, 1) - 1))
 
 
 def _most_crops(small: bool, on_cpu: bool) -> int:
-    return 4 if small or not on_cpu else 1
+    return 0 if small else 1 if on_cpu else 4
 
 
 def _why_crops(crops: int, small: bool, on_cpu: bool) -> str:
+    if small:
+        return "small pictures show little else than the subject, which crops would cut"
     if crops < _most_crops(small, on_cpu):
         return "with so many pictures, more would hardly be seen"
-    return "they are cheap to encode at this size" if crops > 1 else "encoding takes long on this machine"
+    return "they are cheap to encode on this machine" if crops > 1 else "encoding takes long on this machine"
 
 
 def _batch_size(small: bool, on_cpu: bool, examples: int) -> int:
@@ -90,6 +99,6 @@ def _batch_size(small: bool, on_cpu: bool, examples: int) -> int:
 
 
 def _views(small: bool, pictures: int) -> int:
-    """How many times pictures are shown in all: a hundred each, within bounds, but each once at least; small networks
-    learn in more."""
-    return max(pictures, min(max(160 * pictures, 2400), 6400) if small else min(max(100 * pictures, 1000), 3000))
+    """How many times pictures are shown in all: 64 times each to a small network, a hundred times to a large one,
+    within bounds, but each once at least."""
+    return max(pictures, min(max(64 * pictures, 1200), 6400) if small else min(max(100 * pictures, 1000), 3000))

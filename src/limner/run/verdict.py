@@ -10,11 +10,12 @@ from limner.evaluate.online import has_settled
 
 WINDOW = 4  # measurements over which the loss of the frozen batch must have come to rest
 SHARE = 0.15  # of its variance: DVAR's epsilon for embeddings and Custom Diffusion (arXiv 2302.04841, section 4)
-PATIENCE = 2  # milestones without a gain
+PATIENCE = 3  # milestones without a gain
 GAIN = 0.02  # of likeness that counts as one: above what the few drawn pictures leave to chance
 RISE = 0.02  # of the held-out loss over its minimum that counts as one
 COPIED = 0.34  # share of near-copies that is too much
 MOVED = 0.3  # change of neutral predictions, relative to their size, that is too much
+NOISE = 0.1  # of the score, that a few drawings leave to chance
 FIDELITY_WEIGHT = 0.2  # a fifth of the prompt fidelity weighs as much as a twenty-fifth of the likeness
 
 
@@ -51,8 +52,19 @@ def candidates(history: Sequence[Measurement]) -> list[Measurement]:
 
 
 def best(history: Sequence[Measurement]) -> Measurement | None:
-    """The best state, the earliest of equals; None if nothing tells."""
-    return max(candidates(history), key=lambda each: each.score or 0.0, default=None)
+    """The best state; None if nothing tells.
+
+    Of drawn ones the latest whose score is the highest, up to NOISE: the learning rate falls, so what is later is the
+    better finished. Of others the earliest with the least loss, which is measured without chance. What was the best
+    before a measurement is the best after it, or the new state is: no other need be kept.
+    """
+    found = [(each, each.score or 0.0) for each in candidates(history)]
+    if not found:
+        return None
+    top = max(score for _, score in found)
+    if not found[0][0].is_milestone:
+        return next(each for each, score in found if score == top)
+    return [each for each, score in found if score >= top - NOISE][-1]
 
 
 def stop_reason(history: Sequence[Measurement]) -> str | None:
