@@ -38,6 +38,7 @@ def entry(
         likeness_over_seeds=Spread(score, spread),
         style=Figure(0.0, 0.0, 1.0),
         style_over_seeds=None,
+        cosine=Figure(score, 0.0, 1.0),
         fidelity=Fidelity(kept, 1.0, kept, Spread(kept, 0.02), {"colour": [kept, 1.0]}),
         clip_text=None,
         unrelated_drift=0.1,

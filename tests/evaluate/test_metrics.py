@@ -17,10 +17,10 @@ from limner.evaluate.metrics import (
     likeness_by_object,
     likeness_to_others,
     near_copies,
+    share_of_way,
     style_distance,
     style_distance_by_object,
     style_scale,
-    style_share,
 )
 
 Samples = dict[str, Image.Image]
@@ -119,22 +119,20 @@ def test_pictures_that_were_alike_from_the_start_are_no_copies() -> None:
 
 
 @pytest.mark.parametrize("by_object", [True, False])
-def test_style_share_is_the_part_of_the_way_whatever_lies_across(by_object: bool) -> None:
+def test_the_share_of_the_way_whatever_lies_across(by_object: bool) -> None:
     """20 samples; the way is one of the first half of the channels, what is drawn badly one of the second."""
     shares = []
     way = torch.cat([torch.ones(32), torch.zeros(32)])
     for seed in range(20):
-        base, noise = random_features(12, seed), random_features(12, 100 + seed)
-        real = Features(base.pooled, (base.style if by_object else noise.style) + 2 * way)
+        base, noise = random_features(12, seed).style, random_features(12, 100 + seed).style
+        real = (base if by_object else noise) + 2 * way
         damage = torch.randn(12, 64, generator=torch.Generator().manual_seed(200 + seed)) + 1 - way
-        half = Features(base.pooled, base.style + way + damage)
-        whole, none = Features(base.pooled, base.style + 2 * way), Features(base.pooled, base.style + damage)
-        shares.append([style_share(each, base, real, torch.ones(64), by_object) for each in (none, half, whole)])
-    means = torch.tensor(shares).mean(0).tolist()
-    assert means == pytest.approx([0, 0.5, 1], abs=0.06)
-    assert style_share(base, base, real, torch.ones(64), by_object) == pytest.approx(0, abs=1e-6)
+        states = (base + damage, base + way + damage, base + 2 * way)
+        shares.append([share_of_way(state, base, real, by_object) for state in states])
+    assert torch.tensor(shares).mean(0).tolist() == pytest.approx([0, 0.5, 1], abs=0.06)
+    assert share_of_way(base, base, real, by_object) == pytest.approx(0, abs=1e-6)
 
 
-def test_style_share_says_nothing_where_there_is_no_way() -> None:
-    base = random_features(12, 0)
-    assert style_share(base, base, base, torch.ones(64), by_object=True) is None
+def test_there_is_no_share_where_there_is_no_way() -> None:
+    base = random_features(12, 0).style
+    assert share_of_way(base, base, base, by_object=True) is None

@@ -35,9 +35,10 @@ def test_the_nearest_rival_is_the_floor() -> None:
     assert (scores.style(base)[0].normalised or 0) < 0
 
 
-def test_a_single_picture_a_seed_has_a_likeness_but_no_spread_of_style() -> None:
+def test_single_pictures_a_seed_have_figures_but_no_spread() -> None:
     seeds = [features(3, count=1), features(4, count=1)]
     alike = Features(torch.ones(3, 16) / 4, features(0, count=3).style)
     scores = Scores(alike, alike, seeds)
     assert scores.style(seeds)[1] is None
-    assert scores.likeness(seeds)[1] is not None
+    assert scores.likeness(seeds)[1] is None
+    assert scores.likeness(seeds)[0].score == 0

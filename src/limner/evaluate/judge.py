@@ -138,6 +138,7 @@ class Judge:
             likeness_over_seeds=likeness_over_seeds,
             style=style,
             style_over_seeds=style_over_seeds,
+            cosine=self._scores.cosine(drawings),
             fidelity=self._fidelity(drawn.asked, base.asked) if protocol.questions else None,
             clip_text=self._agreement(drawn.asked, base.asked) if protocol.questions and self._clip else None,
             unrelated_drift=self._moved(base.unrelated, drawn.unrelated),

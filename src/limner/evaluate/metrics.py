@@ -92,22 +92,23 @@ def style_distance_by_object(generated: Features, real: Features, scale: Tensor)
     return _root(_square_of_mean((generated.style - real.style) / scale) / len(scale))
 
 
-def style_share(drawings: Features, base: Features, real: Features, scale: Tensor, by_object: bool) -> float | None:
-    """What share of the way from the base's style to the real one drawings have gone: 0 at the base, 1 at the real one.
+def share_of_way(drawings: Tensor, base: Tensor, real: Tensor, by_object: bool) -> float | None:
+    """What share of the way from the base's drawings to the real pictures drawings have gone: 0 at those of the base, 1
+    at the real ones, by features (n, channels).
 
-    The shift of the channels' means is projected on the way, each channel in units of `scale`; what moved across it,
-    as what a small base draws badly once it is trained, is for other figures. Row i of the drawings and of the base is
-    one prompt and seed; with by_object row i of `real` shows the same object. No row meets itself in a product, so that
-    drawings without any style are 0 in the mean. None where the base's style cannot be told from the real one.
+    The shift of their mean is projected on the way; what moved across it, as what a small base draws badly once it is
+    trained, is for other figures. Row i of the drawings and of the base is one prompt and seed; with by_object row i of
+    `real` shows the same object. No row meets itself in a product, so that drawings which only vary are 0 in the mean.
+    None where the base cannot be told from the real pictures.
 
     Raises ValueError for fewer than two rows.
     """
-    moved, start, end = (drawings.style - base.style) / scale, base.style / scale, real.style / scale
+    moved = drawings - base
     if by_object:
-        gone, way = _product_of_means(moved, end - start), _square_of_mean(end - start)
+        gone, way = _product_of_means(moved, real - base), _square_of_mean(real - base)
     else:
-        gone = moved.mean(0) @ end.mean(0) - _product_of_means(moved, start)
-        way = _square_of_mean(end) + _square_of_mean(start) - 2 * end.mean(0) @ start.mean(0)
+        gone = moved.mean(0) @ real.mean(0) - _product_of_means(moved, base)
+        way = _square_of_mean(real) + _square_of_mean(base) - 2 * real.mean(0) @ base.mean(0)
     return float(gone / way) if way > 0 else None
 
 
@@ -120,7 +121,7 @@ def _product_of_means(one: Tensor, other: Tensor) -> Tensor:
     """Unbiased scalar product of the means that the columns of rows (n, channels), drawn together, are a sample of."""
     count = len(one)
     if count < 2:
-        raise ValueError("a style needs at least two pictures")
+        raise ValueError("a mean needs at least two pictures")
     return (one.sum(0) @ other.sum(0) - (one * other).sum()) / (count * (count - 1))
 
 

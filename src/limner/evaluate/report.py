@@ -22,8 +22,8 @@ class Report:
 
     kind: of the file, as in "lora". subject: what it is judged as. held_out: whether the real pictures took no part in
     the training; where they did, likeness flatters.
-    likeness: mean cosine to the real pictures. style: minus the distance of channel statistics to them, as the
-    base's autoencoder restores them.
+    likeness, style: share of the way from the base's drawings to the real pictures, as the base's autoencoder restores
+    them, by features of what is shown and of how it is drawn. cosine: mean cosine to the real pictures, as they are.
     *_over_seeds: of the normalised figure; None where that does not exist.
     *_drift: 1 - cosine to the base's pictures of the same seeds. prediction_drift: change of the network's
     predictions for unrelated prompts, relative to their size. near_copies: share of the drawn pictures.
@@ -44,6 +44,7 @@ class Report:
     likeness_over_seeds: Spread | None
     style: Figure
     style_over_seeds: Spread | None
+    cosine: Figure
     fidelity: Fidelity | None
     clip_text: TextAgreement | None
     unrelated_drift: float
@@ -63,7 +64,8 @@ class Report:
         """For JSON: plain values, the normalised figures with them, and which of them counts."""
         name, figure, spread = self.main
         main = {"name": name, "normalised": figure.normalised, "deviation": spread.deviation if spread else None}
-        figures = {key: asdict(each) | {"normalised": each.normalised} for key, each in self._figures()}
+        known = [*self._figures(), ("cosine", self.cosine)]
+        figures = {key: asdict(each) | {"normalised": each.normalised} for key, each in known}
         return asdict(self) | figures | {"main": main}
 
     def _figures(self) -> list[tuple[str, Figure]]:
@@ -79,8 +81,9 @@ class Report:
         ]
         spreads = {"likeness": self.likeness_over_seeds, "style": self.style_over_seeds}
         for name, figure in sorted(self._figures(), key=lambda each: each[0] != self.main[0]):
-            ends = f"base {figure.floor:.3f}, real images {figure.ceiling:.3f}"
-            lines.append(f"{name} {_share(figure.normalised, spreads[name])} (score {figure.score:.3f}, {ends})")
+            lines.append(f"{name} {_share(figure.normalised, spreads[name])} (0 is the base, 1 the real images)")
+        ends = f"base {self.cosine.floor:.3f}, real images {self.cosine.ceiling:.3f}"
+        lines.append(f"mean cosine to the real images {self.cosine.score:.3f} ({ends})")
         if self.fidelity is not None:
             lines.append(_fidelity_line(self.fidelity))
         if self.clip_text is not None:
