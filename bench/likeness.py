@@ -3,13 +3,12 @@
 Judged on objects that the base knows and that are not among the sample pictures, each beside the held-out style's own
 drawing of it, as the base would have to place it. Two measures, both object by object:
 
-style   minus the distance of channel statistics (limner.evaluate.metrics.style_distance_by_object) from the real
-        drawings as the base's autoencoder restores them: what it cannot show no training changes
-object  mean cosine of pooled features, which also asks for the very design that no picture of the training shows
+style   share of the way from the base's drawings to the real ones by channel statistics, how they are drawn
+object  the same by pooled features, which also ask for the very design that no picture of the training shows
 
 Floor: the untrained base in the known style that comes nearest, by that measure; the base under the LoRA's own prompts
-is given too. Ceiling: the real drawings through the base's autoencoder, the best it could show. Before anything
-generated is judged, real drawings are: each known style must be further off than chance would put it.
+is given too. Ceiling, and the end of the way: the real drawings through the base's autoencoder, the best it could show.
+Before anything generated is judged, real drawings are: each known style must be further off than chance would put it.
 
 Needs the recipe's libraries (`uv sync --group recipe`) and its icon packages. Prints one JSON line at the end.
 """
@@ -18,6 +17,7 @@ import argparse
 import json
 import time
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from limner.evaluate.metrics import (
     Spread,
     likeness_by_object,
     near_copies,
+    share_of_way,
     style_distance,
     style_distance_by_object,
     style_scale,
@@ -154,7 +155,7 @@ def main() -> None:
     separated = separation(real, scale)
     for style, row in separated.items():
         print(style, {name: round(value, 3) for name, value in row.items()}, flush=True)
-    figures = judge(arguments, words, drawings, evaluator, real[UNSEEN], scale)
+    figures = judge(arguments, words, drawings, evaluator, scale)
     print(
         json.dumps(
             {
@@ -174,7 +175,6 @@ def judge(
     words: list[str],
     drawings: dict[str, list[Image.Image]],
     evaluator: Evaluator,
-    unseen: Features,
     scale: torch.Tensor,
 ) -> dict[str, object]:
     """Both measures of the demo's LoRA, and the share of its pictures that copy a sample."""
@@ -192,9 +192,17 @@ def judge(
     files = [demo_lora(arguments.out, seed, arguments.steps, arguments.base) for seed in range(1, arguments.seeds + 1)]
     learned = [pictures(model, prompts, Learned(file)) for file in files]
     after = [evaluator(images) for images in learned]
+
+    def gone(look: Callable[[Features], torch.Tensor], features: Features) -> float:
+        """Raises SystemExit where the base draws the style already."""
+        share = share_of_way(look(features), look(known["same prompts"]), look(restored), by_object=True)
+        if share is None:
+            raise SystemExit("the base's drawings cannot be told from the style's")
+        return share
+
     measures = {
-        "style": lambda features: -style_distance_by_object(features, restored, scale),
-        "object": lambda features: likeness_by_object(features, unseen),
+        "style": lambda features: gone(lambda each: each.style / scale, features),
+        "object": lambda features: gone(lambda each: each.pooled, features),
     }
     result: dict[str, object] = {}
     for name, measure in measures.items():
