@@ -237,7 +237,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
     assert "/s" in told.err
     assert "\r" not in told.err
     assert "batch_size" not in told.err  # it was given
-    assert "learning_rate = 0.001: " in told.err
+    assert "learning_rate = 0.005: " in told.err
 
 
 def test_an_interrupt_saves_the_state_and_says_how_to_go_on(

@@ -16,7 +16,7 @@ from limner.device import generator
 from limner.diffusion import add_noise
 from limner.formats import load_weights
 from limner.formats.metadata import run_card
-from limner.generate import Request, generate_each, to_image
+from limner.generate import Generated, Request, generate_each, to_image
 from limner.infotext import read_png, save_png
 from limner.methods.method import apply_weights
 from limner.weights import Weights
@@ -87,33 +87,34 @@ def draw(
     The model has the file until the last is drawn. In a folder, which must be of one state, they are kept as
     PROMPT-SEED.png, and those that are there are not drawn again.
     """
-    requests = [replace(request, prompt=prompt) for prompt in prompts]
-    kept = [None if folder is None else _kept(folder, at, model, wanted) for at, wanted in enumerate(requests)]
-    missing = [at for at, images in enumerate(kept) if images is None]
+    # always the same ones together, so that what is drawn again is what was drawn: a larger batch rounds otherwise
+    together = max(1, TOGETHER // request.count) if model.resolution <= SMALL else 1
     with ExitStack() as state:
-        if learned is not None and missing:
-            state.enter_context(learned.on(model))
-        drawn = _draw(model, requests, missing, folder)
-        for at, images in enumerate(kept):
-            yield next(drawn) if at in missing else images or []
+        is_on = learned is None
+        for start in range(0, len(prompts), together):
+            wanted = [replace(request, prompt=prompt) for prompt in prompts[start : start + together]]
+            kept = [
+                None if folder is None else _kept(folder, start + at, model, each) for at, each in enumerate(wanted)
+            ]
+            if None not in kept:
+                yield from (images for images in kept if images)
+                continue
+            if learned is not None and not is_on:
+                state.enter_context(learned.on(model))
+                is_on = True
+            for at, (images, pictures) in enumerate(zip(kept, _drawn(model, wanted), strict=True), start):
+                if images is None and folder is not None:
+                    for picture in pictures:
+                        save_png(picture.image, picture.infotext, _path(folder, at, picture.seed))
+                yield images or [picture.image for picture in pictures]
 
 
-def _draw(
-    model: BaseModel, requests: Sequence[Request], missing: Sequence[int], folder: Path | None
-) -> Iterator[list[Image.Image]]:
-    """The pictures of each missing prompt, those of several prompts together where pictures are small."""
-    count = requests[0].count if requests else 1
-    together = max(1, TOGETHER // count) if model.resolution <= SMALL else 1
-    for start in range(0, len(missing), together):
-        chunk = missing[start : start + together]
-        singles = [replace(requests[at], seed=requests[at].seed + one, count=1) for at in chunk for one in range(count)]
-        pictures = generate_each(model, singles)
-        for number, at in enumerate(chunk):
-            own = pictures[number * count : (number + 1) * count]
-            if folder is not None:
-                for picture in own:
-                    save_png(picture.image, picture.infotext, _path(folder, at, picture.seed))
-            yield [picture.image for picture in own]
+def _drawn(model: BaseModel, requests: Sequence[Request]) -> list[list[Generated]]:
+    """The `count` pictures of each request, all in one batch."""
+    count = requests[0].count
+    singles = [replace(each, seed=each.seed + one, count=1) for each in requests for one in range(count)]
+    pictures = generate_each(model, singles)
+    return [pictures[at : at + count] for at in range(0, len(pictures), count)]
 
 
 def _path(folder: Path, number: int, seed: int) -> Path:
