@@ -20,14 +20,13 @@ from limner.device import generator
 from limner.diffusion import add_noise
 from limner.evaluate.metrics import near_copies
 from limner.evaluate.online import some
-from limner.evaluate.pictures import encode
+from limner.evaluate.pictures import SMALL, encode
 from limner.generate import Generated, Request, generate_each
 
 LEVEL = 0.1  # part of the schedule: the little noise under which pictures are looked at
 SCALE_FLOOR = 1e-2  # a channel that hardly varies counts as if it varied by this share of the typical one's deviation
 # At the usual guidance of 7 so few steps leave noise; at 4 the pocket base's pictures are nearly those of 20 steps.
 SAMPLER_STEPS, GUIDANCE = 6, 4.0
-SMALL = 256  # pixels, up to which all pictures are drawn at once
 COLOURS = ("red", "green", "blue")  # of backgrounds: words that every base understands, and pixels can confirm
 CAPTIONED = 3  # pictures drawn of captions
 PASSES = (CAPTIONED + len(COLOURS)) * (2 * SAMPLER_STEPS + 2) + 24  # through the network, of a milestone, roughly

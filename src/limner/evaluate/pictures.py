@@ -22,7 +22,7 @@ from limner.methods.method import apply_weights
 from limner.weights import Weights
 
 NOISE_LEVELS = (0.1, 0.35, 0.6, 0.85)  # parts of the schedule at which predictions are compared
-SMALL = 256  # pixels, up to which pictures of several prompts are drawn together: a CPU is idle in small batches
+SMALL = 256  # pixels: up to here a base is small enough for large batches on any machine, and a CPU idle in small ones
 TOGETHER = 12  # pictures; a pocket-sized one takes half the time that it takes alone
 
 

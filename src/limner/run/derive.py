@@ -1,13 +1,12 @@
 """What a person left open, decided from the number of pictures and the size of the base; each with its reason."""
 
 from limner.config import TrainSettings
+from limner.evaluate.pictures import SMALL
 from limner.evaluate.protocol import subject_kind
 from limner.events import Chosen
 from limner.methods.method import Rates
 from limner.optimize import OPTIMIZERS
 from limner.run.schedule import derive_watching
-
-SMALL = 256  # pixels: up to here a base is small enough for large batches on any machine
 
 
 def derive(
