@@ -55,6 +55,25 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(
     assert any(tensor.abs().max() > 0 for name, tensor in unbroken.items() if name.endswith("lora_up"))
 
 
+def test_an_interrupt_amid_an_update_saves_the_whole_step(tiny_base: BaseModel, tmp_path: Path) -> None:
+    class Interrupted(LoRA):
+        def refresh(self) -> None:
+            super().refresh()
+            signal.raise_signal(signal.SIGINT)
+
+    stream = train(
+        tiny_base,
+        Batches(examples(tiny_base), 2, seed=0),
+        [Interrupted(LoRAConfig(rank=4))],
+        Plan(steps=4, state_dir=tmp_path, save_every=4),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    again, _ = run(tiny_base, Plan(steps=4, state_dir=tmp_path, save_every=4))
+    assert [event.step for event in again if isinstance(event, Step)] == [2, 3, 4]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # as before
+
+
 def test_events_and_the_files_they_tell_of(tiny_base: BaseModel, tmp_path: Path) -> None:
     events, _ = run(tiny_base, Plan(steps=5, state_dir=tmp_path / "state", save_every=2, schedule="constant"))
     assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 3, 4, 5]

@@ -1,8 +1,11 @@
 """The loop. It takes parts, yields events, and goes on after any stop as if there had been none."""
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,7 +76,7 @@ def train(
                 yield Saved(run.step, run.save(plan.state_dir))
         yield Done(run.step, f"all {plan.steps} steps are done")
     except (GeneratorExit, KeyboardInterrupt):
-        if plan.state_dir and not run.is_updating and run.step > run.saved_step:
+        if plan.state_dir and run.step > run.saved_step:
             run.save(plan.state_dir)
         raise
     finally:
@@ -88,7 +91,6 @@ class _Run:
         self.model, self.methods, self.plan = model, methods, plan
         self.loss = loss_of(methods)
         self.step = self.saved_step = 0
-        self.is_updating = False
         try:
             groups = [group for method in methods for group in method.attach(model, plan.seed)]
             self.optimizer = optimize.make_optimizer(plan.optimizer, groups, plan.learning_rate)
@@ -120,14 +122,13 @@ class _Run:
         is_searching = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
         if not math.isfinite(total) or not (math.isfinite(norm) or is_searching):
             raise UserError(self._not_finite())
-        self.is_updating = True
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        for method in self.methods:
-            method.refresh()
-        self.step += 1
-        self.is_updating = False
+        with _interrupts_held():  # one in the middle would leave a state that is neither this step's nor the last's
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad()
+            for method in self.methods:
+                method.refresh()
+            self.step += 1
         return total
 
     def save(self, folder: Path) -> Path:
@@ -193,6 +194,23 @@ class _Run:
             f"training stopped at step {self.step + 1}: the loss is not finite; "
             f"lower the learning rate (now {rate:g}){precision}; {kept}"
         )
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let an interrupt wait until the end. Python gives it to the main thread, so that others need nothing."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _unet(model: BaseModel) -> Any:
