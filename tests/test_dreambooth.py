@@ -14,6 +14,7 @@ from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.cli import main
 from limner.config import ResumeSettings, TrainSettings, read_training
+from limner.container.header import read_header
 from limner.data.batch import collate
 from limner.data.prior import WithPrior
 from limner.device import generator
@@ -21,7 +22,6 @@ from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.events import Event, Exported, Measured, Prepared, Started, Step
 from limner.formats import inspect
-from limner.formats.header import read_header
 from limner.run import prior
 from limner.run.job import prepare
 

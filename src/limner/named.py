@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from limner.config import nearest
+from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
 from limner.formats.hashes import hash_file
-from limner.formats.header import SUFFIX, read_header
 
 HASH_LENGTH = 12  # digits that the webui prints
 EMBEDDING_SUFFIXES = (SUFFIX, ".pt", ".bin")

@@ -14,11 +14,11 @@ from limner.base import single
 from limner.base.model import BaseModel
 from limner.base.open import full_precision, open_base
 from limner.base.original import original_name
+from limner.container.header import read_header, serialize
 from limner.device import generator
 from limner.errors import UserError
 from limner.formats import inspect, load_weights, save_weights
 from limner.formats.checkpoint import Checkpoint
-from limner.formats.header import read_header, serialize
 from limner.generate import Request, generate
 from limner.methods.full import Full, FullConfig
 from limner.weights import Weights

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from limner.base.model import BaseModel
+from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
 from limner.files import atomic_path
 from limner.formats import pickled
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
 from limner.formats.embedding import Embedding
-from limner.formats.header import SUFFIX, read_header
 from limner.formats.identify import kind
 from limner.formats.inspect import Summary, inspect
 from limner.formats.kohya import Kohya

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from limner.container.header import Header, all_finite, read_header, read_tensors
 from limner.errors import UserError
 from limner.formats.factors import check_factors
-from limner.formats.header import Header, all_finite, read_header, read_tensors
 from limner.formats.identify import family, kind, naming
 from limner.weights import Weights
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from limner.base.model import BaseModel
+from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
-from limner.formats.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.formats.identify import family, kind
 from limner.formats.kohya import FAMILIES
 from limner.formats.metadata import complete

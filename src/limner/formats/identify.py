@@ -2,7 +2,7 @@
 
 import re
 
-from limner.formats.header import Header
+from limner.container.header import Header
 
 # Leaves that only these kinds of adapters have, in the order in which they are looked for.
 _ALGORITHMS = {

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.container.header import Header, read_header, read_tensors
 from limner.formats.factors import spellings
 from limner.formats.hashes import hash_file
-from limner.formats.header import Header, read_header, read_tensors
 from limner.formats.identify import BUNDLE, family, kind, naming
 from limner.formats.metadata import run_card
 from limner.formats.programs import FAULTS, faults

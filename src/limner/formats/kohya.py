@@ -9,10 +9,10 @@ from torch import Tensor
 
 from limner.base.model import Family
 from limner.base.sd1 import SD1
+from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
 from limner.formats.factors import check_factors, spellings
 from limner.formats.hashes import legacy_hash, model_hash
-from limner.formats.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.formats.identify import BUNDLE, family, kind, naming
 from limner.formats.metadata import complete
 from limner.weights import Weights

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from limner.base.model import BaseModel
+from limner.container.header import read_header, read_tensors
 from limner.errors import UserError
 from limner.formats.effects import effect
 from limner.formats.factors import change
-from limner.formats.header import read_header, read_tensors
 from limner.formats.identify import BUNDLE
 from limner.formats.layers import layers
 from limner.formats.programs import faults
