@@ -160,8 +160,8 @@ def test_a_file_that_programs_would_read_wrongly_is_not_kept(
 def test_what_the_file_cannot_hold_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="float16"):
         save_weights(embedding(torch.full((1, 32), 1e6)), tmp_path / "x.safetensors")
-    with pytest.raises(UserError, match="not a sdxl"):
-        save_weights(embedding(family="sdxl"), tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="not a sd9"):
+        save_weights(embedding(family="sd9"), tmp_path / "x.safetensors")
 
 
 def test_the_command_line_shows_what_it_is(tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from diffusers.loaders.single_file_utils import (
 from torch import Tensor
 
 from limner.base import single
+from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.base.original import Configs, is_pointwise, original_name
 from limner.container.header import Header, all_finite, raw_bytes, read_header, read_tensors, write_tensors
 from limner.errors import UserError
 from limner.formats.identify import family
-from limner.formats.kohya import FAMILIES
 from limner.formats.layers import layers
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
 from limner.formats.identify import family, kind
-from limner.formats.kohya import FAMILIES
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport
 from limner.weights import Weights
