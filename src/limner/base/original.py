@@ -1,6 +1,6 @@
-"""Where the original releases' single files hold the tensors of Stable Diffusion 1.x, 2.x and XL, from diffusers' names.
+"""Where the original releases' single files hold the tensors of Stable Diffusion 1.x, 2.x and XL.
 
-Names of the first kind are limner.weights': "<network>.<path>", as in "unet.conv_in.weight".
+Our own names are limner.weights': "<network>.<path>" after diffusers and transformers, as in "unet.conv_in.weight".
 """
 
 import re
@@ -136,14 +136,14 @@ def is_openclip(prefix: str) -> bool:
 
 def with_wrapper(key: str) -> str:
     """A key of CLIP as files from newer libraries have it, with the `text_model.` that they leave out."""
-    return re.sub(r"^((?:cond_stage_model|conditioner\.embedders\.0)\.transformer\.)(?!text_model\.)", r"\1text_model.", key)
+    return re.sub(
+        r"^((?:cond_stage_model|conditioner\.embedders\.0)\.transformer\.)(?!text_model\.)", r"\1text_model.", key
+    )
 
 
 def is_kept(key: str, family: str) -> bool:
     """Whether a key that no network of ours has is to be saved again: buffers, and what is a text encoder's."""
-    return bool(BUFFERS.match(key)) or any(
-        with_wrapper(key).startswith(prefix) for prefix in ENCODERS[family].values()
-    )
+    return bool(BUFFERS.match(key)) or any(with_wrapper(key).startswith(prefix) for prefix in ENCODERS[family].values())
 
 
 def completion(configs: Configs) -> dict[str, Tensor]:

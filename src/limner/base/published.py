@@ -68,7 +68,10 @@ _SCHEDULER: Config = {
     "set_alpha_to_one": False,
     "steps_offset": 1,
 }
-PADS = {"sd2": {"text_encoder": "!"}, "sdxl": {"text_encoder_2": "!"}}  # of tokenizers that do not pad with the end mark
+PADS = {
+    "sd2": {"text_encoder": "!"},
+    "sdxl": {"text_encoder_2": "!"},
+}  # of tokenizers that do not pad with the end mark
 
 
 def published(family: str, prediction_type: str = "epsilon", zero_terminal_snr: bool = False) -> dict[str, Config]:
