@@ -124,7 +124,7 @@ def _encode_column(model: BaseModel, column: list[Chunk], counts: Tensor, clip_s
     mean runs over the whole timeline, in which text i stands `counts[i]` times.
     """
     tokens = torch.tensor([model.frame(chunk.ids) for chunk in column])
-    states = model.encode_tokens(tokens, clip_skip)
+    states = model.encode_tokens(tokens, clip_skip).hidden_states
     weights = torch.ones(tokens.shape)
     for row, chunk in zip(weights, column, strict=True):
         row[1 : len(chunk.weights) + 1] = torch.tensor(chunk.weights)

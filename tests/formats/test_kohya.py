@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 
 from limner.base.sd1 import SD1
-from limner.container.header import MAX_HEADER_BYTES
+from limner.container.safetensors import MAX_HEADER_BYTES
 from limner.errors import UserError
 from limner.formats import Description, formats, inspect, load_weights, save_weights
 from limner.formats.kohya import file_name, neutral_name
@@ -268,7 +268,6 @@ FOX = "lora_unet_mid_block_attentions_0_proj_in"
         ({f"{FOX}.a1.weight": DOWN, f"{FOX}.a2.weight": DOWN}, "is a glora"),
         ({f"{FOX}.diff": DOWN}, "is a full"),
         ({f"{FOX}.alpha": torch.tensor(1.0)}, "makes no change"),
-        ({"lora_te2_text_model_x.lora_down.weight": DOWN, "lora_te2_text_model_x.lora_up.weight": UP}, "for sdxl"),
         ({"lora_unet_double_blocks_0.lora_down.weight": DOWN}, "does not have"),
         ({"model.diffusion_model.out.2.weight": DOWN}, "checkpoint"),
     ],

@@ -1,5 +1,6 @@
 """BaseModel: what every family of base models offers to training and to sampling alike."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,28 +15,58 @@ TOKENS = 77  # places of one text chunk, start and end marks included
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """A text encoder. name, tokenizer: diffusers' component names."""
+
+    name: str  # "text_encoder"
+    tokenizer: str  # "tokenizer"
+    prefix: str  # kohya's, as in "lora_te"
+
+
+@dataclass(frozen=True)
 class Family:
     """The facts by which families of base models differ. Names only: networks come from diffusers and transformers."""
 
     name: str  # "sd1"
     title: str  # "Stable Diffusion 1.x"
     resolution: int  # pixels at which it was trained
-    text_prefixes: tuple[str, ...]  # kohya's prefix of each text encoder, as in "lora_te"
+    encoders: tuple[Encoder, ...]
+    is_pooled: bool  # whether the network is told a pooled text too, and the states of the last layer but one
+    is_told_sizes: bool  # whether it is told sizes too, as XL's is
     modelspec: str  # modelspec.architecture
     ss_base_model_version: str  # sd-scripts' name of it
+    pipeline: str  # diffusers' class
+    denoiser: str = "unet"
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """All networks, by diffusers' component names."""
+        return (self.denoiser, "vae", *(encoder.name for encoder in self.encoders))
 
 
 @dataclass(frozen=True)
 class Conditioning:
     """What the denoiser is told beside the noisy latents.
 
-    hidden_states: (batch, tokens, dim), the text encoders' states.
+    hidden_states: (batch, tokens, dim), the text encoders' states side by side. pooled: (batch, dim), the last text
+    encoder's state of the whole text, projected; None where the family has no use for it. sizes: (batch, 6), height and
+    width of the picture before it was cropped, top and left of the crop, height and width that are meant to come out,
+    in pixels; None for an uncropped picture of the latents' size.
     """
 
     hidden_states: Tensor
+    pooled: Tensor | None = None
+    sizes: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
+        """The same with each of its tensors changed."""
+        pooled, sizes = (None if one is None else change(one) for one in (self.pooled, self.sizes))
+        return Conditioning(change(self.hidden_states), pooled, sizes)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
-        return replace(self, hidden_states=self.hidden_states.to(device, dtype))
+        """Sizes stay float32: in half precision neighbouring ones are the same."""
+        moved = self.map(lambda tensor: tensor.to(device, dtype))
+        return moved if self.sizes is None else replace(moved, sizes=self.sizes.to(device, torch.float32))
 
     @staticmethod
     def stack(parts: list["Conditioning"]) -> "Conditioning":
@@ -46,15 +77,21 @@ class Conditioning:
             states = part.hidden_states
             missing = (longest - states.shape[1]) // TOKENS
             padded.append(torch.cat([states, *[states[:, -TOKENS:]] * missing], dim=1))
-        return Conditioning(torch.cat(padded))
+        pooled = [part.pooled for part in parts if part.pooled is not None]
+        sizes = [part.sizes for part in parts if part.sizes is not None]
+        return Conditioning(
+            torch.cat(padded), torch.cat(pooled) if pooled else None, torch.cat(sizes) if sizes else None
+        )
 
 
 class BaseModel:
-    """A latent diffusion model with CLIP text encoders: Stable Diffusion 1.x and its kin.
+    """A latent diffusion model with CLIP text encoders: Stable Diffusion 1.x, 2.x and XL.
 
     All networks live on one device in one dtype, frozen and in evaluation mode. Attributes:
-    networks: {"unet", "vae", "text_encoder"} -> module, by diffusers' component names.
-    alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon" or "v_prediction".
+    networks: {one of family.networks: module}. tokenizers: of each text encoder, by the encoder's name; all have the
+    same vocabulary and differ in the token with which they pad.
+    alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon", "v_prediction"
+    or "flow".
     scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration.
     words: what prompts can say beyond the vocabulary, for as long as a method or a request lends it.
     source: the folder or file that it was opened from, None if it was not.
@@ -66,7 +103,7 @@ class BaseModel:
         name: str,
         fingerprint: str,
         networks: dict[str, nn.Module],
-        tokenizer: CLIPTokenizerFast,
+        tokenizers: dict[str, CLIPTokenizerFast],
         scheduler_config: dict,
         alphas_cumprod: Tensor,
         source: Path | None = None,
@@ -76,7 +113,8 @@ class BaseModel:
         self.name = name
         self.fingerprint = fingerprint
         self.networks: dict[str, Any] = networks  # modules, each with the methods of its own class
-        self.tokenizer = tokenizer
+        self.tokenizers = tokenizers
+        self.tokenizer = tokenizers[family.encoders[0].name]
         self.scheduler_config = scheduler_config
         self.alphas_cumprod = alphas_cumprod
         for network in networks.values():
@@ -87,13 +125,28 @@ class BaseModel:
         )
 
     @property
+    def denoiser(self) -> Any:
+        """The network that predicts, a UNet or a transformer."""
+        return self.networks[self.family.denoiser]
+
+    @property
+    def timestep_shift(self) -> float:
+        """By how much training prefers noisy timesteps, as stratified_timesteps has it."""
+        return 1.0
+
+    @property
+    def channels(self) -> int:
+        """Of the latents."""
+        return int(self.networks["vae"].config.latent_channels)
+
+    @property
     def prediction_type(self) -> str:
         return self.scheduler_config.get("prediction_type", "epsilon")
 
     @property
     def resolution(self) -> int:
         """Native size in pixels."""
-        return int(self.networks["unet"].config.sample_size) * self.factor
+        return int(self.denoiser.config.sample_size) * self.factor
 
     @property
     def factor(self) -> int:
@@ -102,11 +155,11 @@ class BaseModel:
 
     @property
     def device(self) -> torch.device:
-        return next(self.networks["unet"].parameters()).device
+        return next(self.denoiser.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.networks["unet"].parameters()).dtype
+        return next(self.denoiser.parameters()).dtype
 
     def pieces(self, text: str) -> list[list[int]]:
         """Ids of a text of any length, in pieces that stay together: a token, or the vectors of an extra word."""
@@ -120,22 +173,47 @@ class BaseModel:
         """The vocabulary's ids of a text."""
         return self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
-    def encode_tokens(self, tokens: Tensor, clip_skip: int = 1) -> Tensor:
-        """States (batch, 77, dim) of token chunks (batch, 77); `clip_skip` n takes layer -n, then the final norm."""
-        encoder = self.networks["text_encoder"]
-        if clip_skip == 1:
-            return encoder(tokens.to(self.device)).last_hidden_state
-        hidden = encoder(tokens.to(self.device), output_hidden_states=True).hidden_states[-clip_skip]
-        return text_core(encoder).final_layer_norm(hidden)
+    def encode_tokens(self, tokens: Tensor, clip_skip: int = 1) -> Conditioning:
+        """States (batch, 77, dim) of token chunks (batch, 77) as `frame` makes them, and the chunks' pooled states.
+
+        `clip_skip` n takes layer -n, then the final norm. XL's encoders always give the last layer but one without the
+        norm, as it was trained, whatever is asked, as in the webui.
+        """
+        told = [self._encode(encoder.name, tokens, clip_skip) for encoder in self.family.encoders]
+        pooled = [pooled for _, pooled in told if pooled is not None]
+        states = torch.cat([states for states, _ in told], dim=-1)
+        return Conditioning(states, torch.cat(pooled, dim=-1) if pooled else None)
+
+    def _encode(self, name: str, tokens: Tensor, clip_skip: int) -> tuple[Tensor, Tensor | None]:
+        """States and, of an encoder with a projection, the pooled state of one text encoder."""
+        encoder, tokenizer = self.networks[name], self.tokenizers[name]
+        is_end = tokens == tokenizer.eos_token_id
+        is_padding = is_end.cumsum(1) - is_end.long() > 0
+        tokens = tokens.masked_fill(is_padding, tokenizer.pad_token_id).to(self.device)
+        core = text_core(encoder)
+        if clip_skip == 1 and not self.family.is_pooled:
+            return core(tokens).last_hidden_state, None
+        found = core(tokens, output_hidden_states=True)
+        if not self.family.is_pooled:
+            return core.final_layer_norm(found.hidden_states[-clip_skip]), None
+        pooled = None
+        if hasattr(encoder, "text_projection"):
+            # at the first end mark, not at the highest id, which extra words have
+            rows = torch.arange(len(tokens), device=self.device)
+            last = found.last_hidden_state[rows, is_end.long().argmax(1).to(self.device)]
+            pooled = encoder.text_projection(last)
+        return found.hidden_states[-2], pooled
 
     def encode_prompts(self, prompts: list[str], clip_skip: int = 1) -> Conditioning:
-        """Conditioning of plain prompts: each cut into chunks of 75 tokens, all padded to the longest's chunks."""
+        """Conditioning of plain prompts: each cut into chunks of 75 tokens, all padded to the longest's chunks; pooled
+        is the first chunk's."""
         chunks = [self.chunk(self.pieces(prompt)) for prompt in prompts]
         most = max(len(chunk) for chunk in chunks)
         empty = [self.frame([])]
         tokens = torch.tensor([c + empty * (most - len(c)) for c in chunks])
-        states = self.encode_tokens(tokens.flatten(0, 1), clip_skip)
-        return Conditioning(states.unflatten(0, (len(prompts), most)).flatten(1, 2))
+        told = self.encode_tokens(tokens.flatten(0, 1), clip_skip)
+        states = told.hidden_states.unflatten(0, (len(prompts), most)).flatten(1, 2)
+        return Conditioning(states, None if told.pooled is None else told.pooled[::most])
 
     def chunk(self, pieces: list[list[int]]) -> list[list[int]]:
         """Pieces of any number -> chunks of exactly 77 ids; a piece that would not fit whole begins the next."""
@@ -159,18 +237,38 @@ class BaseModel:
         if generator is not None:
             noise = torch.randn(latents.shape, generator=generator).to(latents)
             latents = latents + posterior.std * noise
-        return latents * vae.config.scaling_factor
+        return (latents - self._latent_shift) * vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels (batch, 3, h, w) in -1..1 of scaled latents, one image at a time so that batching changes nothing."""
         vae = self.networks["vae"]
         return torch.cat(
-            [vae.decode(one / vae.config.scaling_factor).sample for one in latents.to(self.dtype).split(1)]
+            [
+                vae.decode(one / vae.config.scaling_factor + self._latent_shift).sample
+                for one in latents.to(self.dtype).split(1)
+            ]
         )
+
+    @property
+    def _latent_shift(self) -> float:
+        return self.networks["vae"].config.get("shift_factor") or 0.0
+
+    def as_trained(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """What a solver holds at its timestep, as `predict` takes it: scaled, and by our count of timesteps."""
+        return latents, timestep
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """The network's output (noise or v), shaped like `latents`; timesteps (batch,) in 0..num_train_timesteps-1."""
-        return self.networks["unet"](latents, timesteps, conditioning.hidden_states, return_dict=False)[0]
+        added = None
+        if self.family.is_told_sizes:
+            sizes = conditioning.sizes
+            if sizes is None:
+                height, width = (side * self.factor for side in latents.shape[2:])
+                sizes = torch.tensor([height, width, 0, 0, height, width], device=latents.device).float()
+            added = {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(len(latents), -1)}
+        return self.denoiser(
+            latents, timesteps, conditioning.hidden_states, added_cond_kwargs=added, return_dict=False
+        )[0]
 
 
 def text_core(encoder: nn.Module) -> Any:

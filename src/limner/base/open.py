@@ -14,18 +14,19 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizerFast
+from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from limner.base import pocket, single
 from limner.base.attention import AttentionByShape
-from limner.base.model import BaseModel, text_core
+from limner.base.families import FAMILIES
+from limner.base.model import BaseModel, Family, text_core
 from limner.base.norm import use_by_shape
 from limner.base.sd1 import SD1
+from limner.base.sd2 import SD2
+from limner.base.sdxl import SDXL
 from limner.errors import UserError
 from limner.files import sha256_file
-
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> BaseModel:
@@ -36,10 +37,14 @@ def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> Bas
     not know.
     """
     source = find_base(name)
-    networks: dict[str, Any] = {part: _network(source, part, dtype) for part in single.NETWORKS}
+    family = SD1 if source.is_file() else check_family(source)
+    networks: dict[str, Any] = {part: _network(source, part, dtype) for part in family.networks}
     vocabulary = pocket.FOLDER if source.is_file() else source
     with _quiet():
-        tokenizer = CLIPTokenizerFast.from_pretrained(vocabulary / "tokenizer", local_files_only=True)
+        tokenizers = {
+            encoder.name: CLIPTokenizerFast.from_pretrained(vocabulary / encoder.tokenizer, local_files_only=True)
+            for encoder in family.encoders
+        }
         scheduler = _scheduler(source)
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
     for part in ("unet", "vae"):
@@ -48,11 +53,11 @@ def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> Bas
         networks["unet"].set_attn_processor(AttentionByShape())
         use_by_shape(networks["unet"])
     return BaseModel(
-        family=SD1,
+        family=family,
         name=str(name),
         fingerprint=sha256_file(source) if source.is_file() else fingerprint(source),
         networks={part: network.to(device) for part, network in networks.items()},
-        tokenizer=tokenizer,
+        tokenizers=tokenizers,
         scheduler_config=dict(scheduler.config),
         alphas_cumprod=scheduler.alphas_cumprod.float(),
         source=source,
@@ -74,7 +79,12 @@ def _network(source: Path, part: str, dtype: torch.dtype) -> nn.Module:
     with _quiet():
         if source.is_file():
             return single.load_network(source, part, single.read_configs(source), dtype)
-        return _load(single.NETWORKS[part], source, part, dtype)
+        return _load(_class(part), source, part, dtype)
+
+
+def _class(part: str) -> Any:
+    """The class of a network: a second text encoder is one with a projection."""
+    return CLIPTextModelWithProjection if part == "text_encoder_2" else single.NETWORKS[part]
 
 
 def _scheduler(source: Path) -> DDIMScheduler:
@@ -114,26 +124,48 @@ def _find_folder(name: str | Path) -> Path:
         ) from error
 
 
-def check_family(folder: Path) -> None:
-    """Raise UserError unless the folder holds a whole model of a known family."""
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
+def check_family(folder: Path) -> Family:
+    """The family of a folder that holds a whole model. Raises UserError if it is of none that Limner knows."""
+    index = _json(folder / "model_index.json")
+    if not (folder / "unet").is_dir():
+        raise UserError(f"the base {folder} is a {index.get('_class_name')}, which has no UNet; {_USE}")
+    unet = _json(folder / "unet" / "config.json")
+    if unet["in_channels"] != 4:
+        raise UserError(f"the base {folder} is an inpainting or editing model; use its plain version")
+    if unet.get("addition_embed_type"):
+        if not (folder / "text_encoder").is_dir():
+            raise UserError(f"the base {folder} is XL's refiner, which draws no pictures by itself; use the XL base")
+        family = SDXL
+    else:
+        family = SD2 if unet.get("use_linear_projection") else SD1
+    missing = [part for part in parts_of(family) if not (folder / part).is_dir()]
     if missing:
         raise UserError(f"the base {folder} lacks {', '.join(missing)}; copy the whole diffusers folder")
-    index = json.loads((folder / "model_index.json").read_text())
-    unet = json.loads((folder / "unet" / "config.json").read_text())
-    text = json.loads((folder / "text_encoder" / "config.json").read_text())
-    if "text_encoder_2" in index or "transformer" in index or unet.get("addition_embed_type"):
-        raise UserError(f"the base {folder} is a {index.get('_class_name')}, not Stable Diffusion 1.x; use a 1.x model")
-    if unet["in_channels"] != 4:
-        raise UserError(f"the base {folder} is an inpainting or editing model; use its plain 1.x version")
-    if unet["cross_attention_dim"] != text["hidden_size"] or unet.get("use_linear_projection"):
-        raise UserError(f"the base {folder} is not Stable Diffusion 1.x; use a 1.x model")
+    widths = [_json(folder / encoder.name / "config.json")["hidden_size"] for encoder in family.encoders]
+    if unet["cross_attention_dim"] != sum(widths):
+        raise UserError(f"the base {folder} is not {family.title}; {_USE}")
+    return family
+
+
+_USE = f"use one of {', '.join(family.title for family in FAMILIES.values())}"
+
+
+def parts_of(family: Family) -> tuple[str, ...]:
+    """The folders of a model in diffusers' layout."""
+    return (*family.networks, *(encoder.tokenizer for encoder in family.encoders), "scheduler")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"the base {path.parent} has no readable {path.name}; copy the whole folder again") from error
 
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the names and contents of a model folder's weights, configurations and vocabulary."""
     digest = hashlib.sha256()
-    for path in sorted(p for part in PARTS for p in (folder / part).rglob("*") if p.is_file()):
+    for path in sorted(p for part in parts_of(check_family(folder)) for p in (folder / part).rglob("*") if p.is_file()):
         digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
 
@@ -141,7 +173,7 @@ def fingerprint(folder: Path) -> str:
 def _load(network_class, folder: Path, part: str, dtype: torch.dtype):  # type: ignore[no-untyped-def]
     names = {path.name for path in (folder / part).iterdir()}
     variant = "fp16" if any(".fp16." in name for name in names) and not _has_plain(names) else None
-    key = "dtype" if network_class is CLIPTextModel else "torch_dtype"
+    key = "dtype" if part.startswith("text_encoder") else "torch_dtype"
     try:
         return network_class.from_pretrained(
             folder / part, variant=variant, local_files_only=True, use_safetensors=True, **{key: dtype}

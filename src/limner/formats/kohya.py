@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from limner.base.families import FAMILIES
 from limner.base.model import Family
-from limner.base.sd1 import SD1
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
 from limner.formats.factors import check_factors, spellings
@@ -17,7 +17,6 @@ from limner.formats.identify import BUNDLE, family, kind, naming
 from limner.formats.metadata import complete
 from limner.weights import Weights
 
-FAMILIES = {SD1.name: SD1}
 PREFIXES = {  # the last is that of LyCORIS without kohya's trainer
     "lora_unet_": "unet",
     "lora_te1_": "text_encoder",
@@ -92,7 +91,7 @@ class Kohya:
         modules: dict[str, dict[str, Tensor]] = {}
         words: dict[str, dict[str, Tensor]] = {}
         leaves = spellings()
-        for key, tensor in read_tensors(path, header).items():
+        for key, tensor in read_tensors(path).items():
             module, _, leaf = key.partition(".")
             if key.startswith(BUNDLE):
                 words[_word(key, path)] = {"text_encoder": tensor.float()}
@@ -138,7 +137,7 @@ def file_name(module: str, known: Family) -> str:
     network, _, path = module.partition(".")
     if network == "unet":
         return "lora_unet_" + path.replace(".", "_")
-    return f"{known.text_prefixes[0]}_text_model_" + path.removeprefix("text_model.").replace(".", "_")
+    return f"{known.encoders[0].prefix}_text_model_" + path.removeprefix("text_model.").replace(".", "_")
 
 
 def neutral_name(name: str, path: Path) -> str:
