@@ -8,6 +8,7 @@ SD1 = Family(
     resolution=512,
     encoders=(Encoder("text_encoder", "tokenizer", "lora_te"),),
     is_told_sizes=False,
+    is_silent_without_text=False,
     modelspec="stable-diffusion-v1",
     ss_base_model_version="sd_v1",
     pipeline="StableDiffusionPipeline",

@@ -9,6 +9,7 @@ SD2 = Family(
     resolution=768,
     encoders=(Encoder("text_encoder", "tokenizer", "lora_te"),),
     is_told_sizes=False,
+    is_silent_without_text=False,
     modelspec="stable-diffusion-v2",
     ss_base_model_version="sd_v2",
     pipeline="StableDiffusionPipeline",

@@ -12,6 +12,7 @@ SDXL = Family(
         Encoder("text_encoder_2", "tokenizer_2", "lora_te2"),
     ),
     is_told_sizes=True,
+    is_silent_without_text=True,
     modelspec="stable-diffusion-xl-v1-base",
     ss_base_model_version="sdxl_base_v1-0",
     pipeline="StableDiffusionXLPipeline",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from limner.base.model import Conditioning
+from limner.base.conditioning import Conditioning
 from limner.data.caption import Tags
 
 

@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from limner.base import model as base_model
-from limner.base.model import BaseModel, Conditioning
+from limner.base.conditioning import Conditioning
+from limner.base.model import BaseModel
 from limner.data import colour, crop, decode, folder
 from limner.data import mask as masks
 from limner.data.batch import Example

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.base.model import BaseModel, Conditioning
+from limner.base.conditioning import Conditioning
+from limner.base.model import BaseModel
 from limner.data.batch import Example
 from limner.device import generator
 from limner.diffusion import add_noise, draw_noise, prediction_target, signal_levels, stratified_timesteps
