@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 TOKENS = 77  # places of one text chunk, start and end marks included
+Sizes = tuple[int, int, int, int, int, int]  # as Conditioning has them, of one example
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Conditioning:
         each = {"hidden_states": self.hidden_states, "pooled": self.pooled, "sizes": self.sizes}
         return {name: tensor for name, tensor in each.items() if tensor is not None}
 
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
     def map(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
         """The same with each of its tensors changed."""
         return Conditioning(**{name: change(tensor) for name, tensor in self.tensors.items()})
@@ -41,6 +46,11 @@ class Conditioning:
         """Each example's own, with a batch of 1."""
         parts = {name: tensor.split(1) for name, tensor in self.tensors.items()}
         return [Conditioning(**dict(zip(parts, each, strict=True))) for each in zip(*parts.values(), strict=True)]
+
+    def with_sizes(self, sizes: Sizes | None) -> "Conditioning":
+        """The same of a crop of these sizes, for the whole batch."""
+        told = None if sizes is None else torch.tensor([sizes], dtype=torch.float32)
+        return replace(self, sizes=None if told is None else told.expand(len(self.hidden_states), -1))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
         """Sizes stay float32: in half precision neighbouring ones are the same."""
