@@ -10,6 +10,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
     KDPM2AncestralDiscreteScheduler,
     KDPM2DiscreteScheduler,
@@ -79,6 +80,12 @@ SAMPLERS = {
     ),
     "LCM": Sampler(LCMScheduler, {"set_alpha_to_one": False}, max_steps=50),
 }
+# Those of the samplers that can follow a flow, on its own schedule.
+FLOW: dict[str, Sampler] = {
+    "DPM++ 2M": Sampler(DPMSolverMultistepScheduler, {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}),
+    "Euler": Sampler(FlowMatchEulerDiscreteScheduler),
+    "UniPC": Sampler(UniPCMultistepScheduler, {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}),
+}
 SCHEDULES = (AUTOMATIC, "Uniform", "Karras", "Exponential", "SGM Uniform")
 ALIASES = {
     "k_dpmpp_2m": "DPM++ 2M",
@@ -123,7 +130,12 @@ def find_sampler(name: str, schedule: str = AUTOMATIC) -> tuple[str, str | None]
 
 
 def make_scheduler(model: BaseModel, sampler: str, schedule: str | None) -> Scheduler:
-    """A scheduler of diffusers for the model's own noise; names as `find_sampler` returns them."""
+    """A scheduler of diffusers for the model's own noise; names as `find_sampler` returns them.
+
+    Raises UserError if the model is one of flows and the sampler cannot follow them.
+    """
+    if model.prediction_type == "flow":
+        return _flow_scheduler(model, sampler)
     chosen = SAMPLERS[sampler]
     known = inspect.signature(chosen.scheduler.__init__).parameters
     trained = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
@@ -133,13 +145,22 @@ def make_scheduler(model: BaseModel, sampler: str, schedule: str | None) -> Sche
     return chosen.scheduler(**config, **chosen.options, **chosen.schedules.get(schedule or "", {}))
 
 
-def draw_noise(seeds: list[int], height: int, width: int) -> tuple[Tensor, list[torch.Generator]]:
-    """Float32 noise (batch, 4, height, width), in latents, and the generators that go on from it, one for each image.
+def _flow_scheduler(model: BaseModel, sampler: str) -> Scheduler:
+    if sampler not in FLOW:
+        raise UserError(f"sampler {sampler} cannot follow the flows of {model.family.title}; use {' or '.join(FLOW)}")
+    chosen = FLOW[sampler]
+    shift = "flow_shift" if chosen.options else "shift"
+    steps = len(model.alphas_cumprod)
+    return chosen.scheduler(num_train_timesteps=steps, **chosen.options, **{shift: model.timestep_shift})
+
+
+def draw_noise(seeds: list[int], height: int, width: int, channels: int = 4) -> tuple[Tensor, list[torch.Generator]]:
+    """Float32 noise (batch, channels, height, width), in latents, and the generators that go on from it, one an image.
 
     An image's noise comes from its own seed alone, so that it is the same picture in a batch of any size.
     """
     generators = [generator(seed) for seed in seeds]
-    return torch.cat([torch.randn((1, 4, height, width), generator=g) for g in generators]), generators
+    return torch.cat([torch.randn((1, channels, height, width), generator=g) for g in generators]), generators
 
 
 def sample(
@@ -150,9 +171,10 @@ def sample(
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)  # else a schedule whose first two timesteps round to one starts at the second
     drawn = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
-    latents = noise.to(model.device) * scheduler.init_noise_sigma
+    latents = noise.to(model.device) * getattr(scheduler, "init_noise_sigma", 1.0)
+    scale = getattr(scheduler, "scale_model_input", lambda latents, _: latents)
     for call, timestep in enumerate(scheduler.timesteps):
-        given = scheduler.scale_model_input(latents, timestep)
-        predicted = guidance.predict(model, given, timestep, call)
+        given, place = model.as_trained(scale(latents, timestep), timestep)
+        predicted = guidance.predict(model, given, place, call)
         latents = scheduler.step(predicted, timestep, latents, **drawn, return_dict=False)[0]
     return latents

@@ -31,15 +31,17 @@ class Family:
     title: str  # "Stable Diffusion 1.x"
     resolution: int  # pixels at which it was trained
     encoders: tuple[Encoder, ...]
-    is_told_sizes: bool  # whether the network is told a pooled text and sizes too, as XL's is
+    is_pooled: bool  # whether the network is told a pooled text too, and the states of the last layer but one
+    is_told_sizes: bool  # whether it is told sizes too, as XL's is
     modelspec: str  # modelspec.architecture
     ss_base_model_version: str  # sd-scripts' name of it
     pipeline: str  # diffusers' class
+    denoiser: str = "unet"
 
     @property
     def networks(self) -> tuple[str, ...]:
         """All networks, by diffusers' component names."""
-        return ("unet", "vae", *(encoder.name for encoder in self.encoders))
+        return (self.denoiser, "vae", *(encoder.name for encoder in self.encoders))
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class BaseModel:
     All networks live on one device in one dtype, frozen and in evaluation mode. Attributes:
     networks: {one of family.networks: module}. tokenizers: of each text encoder, by the encoder's name; all have the
     same vocabulary and differ in the token with which they pad.
-    alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon" or "v_prediction".
+    alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon", "v_prediction"
+    or "flow".
     scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration.
     words: what prompts can say beyond the vocabulary, for as long as a method or a request lends it.
     source: the folder or file that it was opened from, None if it was not.
@@ -122,13 +125,28 @@ class BaseModel:
         )
 
     @property
+    def denoiser(self) -> Any:
+        """The network that predicts, a UNet or a transformer."""
+        return self.networks[self.family.denoiser]
+
+    @property
+    def timestep_shift(self) -> float:
+        """By how much training prefers noisy timesteps, as stratified_timesteps has it."""
+        return 1.0
+
+    @property
+    def channels(self) -> int:
+        """Of the latents."""
+        return int(self.networks["vae"].config.latent_channels)
+
+    @property
     def prediction_type(self) -> str:
         return self.scheduler_config.get("prediction_type", "epsilon")
 
     @property
     def resolution(self) -> int:
         """Native size in pixels."""
-        return int(self.networks["unet"].config.sample_size) * self.factor
+        return int(self.denoiser.config.sample_size) * self.factor
 
     @property
     def factor(self) -> int:
@@ -137,11 +155,11 @@ class BaseModel:
 
     @property
     def device(self) -> torch.device:
-        return next(self.networks["unet"].parameters()).device
+        return next(self.denoiser.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.networks["unet"].parameters()).dtype
+        return next(self.denoiser.parameters()).dtype
 
     def pieces(self, text: str) -> list[list[int]]:
         """Ids of a text of any length, in pieces that stay together: a token, or the vectors of an extra word."""
@@ -162,8 +180,9 @@ class BaseModel:
         norm, as it was trained, whatever is asked, as in the webui.
         """
         told = [self._encode(encoder.name, tokens, clip_skip) for encoder in self.family.encoders]
+        pooled = [pooled for _, pooled in told if pooled is not None]
         states = torch.cat([states for states, _ in told], dim=-1)
-        return Conditioning(states, told[-1][1] if self.family.is_told_sizes else None)
+        return Conditioning(states, torch.cat(pooled, dim=-1) if pooled else None)
 
     def _encode(self, name: str, tokens: Tensor, clip_skip: int) -> tuple[Tensor, Tensor | None]:
         """States and, of an encoder with a projection, the pooled state of one text encoder."""
@@ -172,10 +191,10 @@ class BaseModel:
         is_padding = is_end.cumsum(1) - is_end.long() > 0
         tokens = tokens.masked_fill(is_padding, tokenizer.pad_token_id).to(self.device)
         core = text_core(encoder)
-        if clip_skip == 1 and not self.family.is_told_sizes:
+        if clip_skip == 1 and not self.family.is_pooled:
             return core(tokens).last_hidden_state, None
         found = core(tokens, output_hidden_states=True)
-        if not self.family.is_told_sizes:
+        if not self.family.is_pooled:
             return core.final_layer_norm(found.hidden_states[-clip_skip]), None
         pooled = None
         if hasattr(encoder, "text_projection"):
@@ -218,14 +237,25 @@ class BaseModel:
         if generator is not None:
             noise = torch.randn(latents.shape, generator=generator).to(latents)
             latents = latents + posterior.std * noise
-        return latents * vae.config.scaling_factor
+        return (latents - self._latent_shift) * vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels (batch, 3, h, w) in -1..1 of scaled latents, one image at a time so that batching changes nothing."""
         vae = self.networks["vae"]
         return torch.cat(
-            [vae.decode(one / vae.config.scaling_factor).sample for one in latents.to(self.dtype).split(1)]
+            [
+                vae.decode(one / vae.config.scaling_factor + self._latent_shift).sample
+                for one in latents.to(self.dtype).split(1)
+            ]
         )
+
+    @property
+    def _latent_shift(self) -> float:
+        return self.networks["vae"].config.get("shift_factor") or 0.0
+
+    def as_trained(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """What a solver holds at its timestep, as `predict` takes it: scaled, and by our count of timesteps."""
+        return latents, timestep
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """The network's output (noise or v), shaped like `latents`; timesteps (batch,) in 0..num_train_timesteps-1."""
@@ -236,7 +266,7 @@ class BaseModel:
                 height, width = (side * self.factor for side in latents.shape[2:])
                 sizes = torch.tensor([height, width, 0, 0, height, width], device=latents.device).float()
             added = {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(len(latents), -1)}
-        return self.networks["unet"](
+        return self.denoiser(
             latents, timesteps, conditioning.hidden_states, added_cond_kwargs=added, return_dict=False
         )[0]
 

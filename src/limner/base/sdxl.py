@@ -11,6 +11,7 @@ SDXL = Family(
         Encoder("text_encoder", "tokenizer", "lora_te1"),
         Encoder("text_encoder_2", "tokenizer_2", "lora_te2"),
     ),
+    is_pooled=True,
     is_told_sizes=True,
     modelspec="stable-diffusion-xl-v1-base",
     ss_base_model_version="sdxl_base_v1-0",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.base.model import BaseModel
-from limner.container.header import read_header, read_tensors
+from limner.container.header import read_tensors
 from limner.errors import UserError
 from limner.formats.effects import effect
 from limner.formats.factors import change
@@ -54,7 +54,7 @@ def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = No
     so with this form of adapter, which its report then says.
     """
     name = name or str(path)
-    tensors = read_tensors(path, read_header(path))
+    tensors = read_tensors(path)
     bundled = tuple(key for key in tensors if key.startswith(BUNDLE))
     _check_words({key: tensors.pop(key) for key in bundled}, weights, name)
     known = layers(model)
