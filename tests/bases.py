@@ -8,6 +8,9 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -63,6 +66,38 @@ def save_tiny(family: str, folder: Path, prediction_type: str = "epsilon") -> Pa
     return folder
 
 
+def save_tiny_sd3(folder: Path) -> Path:
+    """Write a base of Stable Diffusion 3.5's kind, without T5, into a new folder."""
+    torch.manual_seed(0)
+    transformer = SD3Transformer2DModel(
+        sample_size=8,
+        in_channels=16,
+        out_channels=16,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=96,
+        caption_projection_dim=32,
+        pooled_projection_dim=WIDTH + SECOND_WIDTH,
+        pos_embed_max_size=16,
+        dual_attention_layers=(0,),
+        qk_norm="rms_norm",
+    )
+    pipeline = StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_vae("sd3"),
+        text_encoder=CLIPTextModelWithProjection(_text(WIDTH, "quick_gelu")),
+        tokenizer=tokenizer("<|endoftext|>"),
+        text_encoder_2=CLIPTextModelWithProjection(_text(SECOND_WIDTH, "gelu")),
+        tokenizer_2=tokenizer("!"),
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
 def tokenizer(pad: str) -> CLIPTokenizer:
     """CLIP's, padding with a token."""
     return CLIPTokenizer.from_pretrained(POCKET / "tokenizer", pad_token=pad)
@@ -74,9 +109,12 @@ def _vae(family: str) -> AutoencoderKL:
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         norm_num_groups=4,
-        latent_channels=4,
+        latent_channels=16 if family == "sd3" else 4,
         sample_size=64,
-        scaling_factor=0.13025 if family == "sdxl" else 0.18215,
+        scaling_factor={"sdxl": 0.13025, "sd3": 1.5305}.get(family, 0.18215),
+        shift_factor=0.0609 if family == "sd3" else None,
+        use_quant_conv=family != "sd3",
+        use_post_quant_conv=family != "sd3",
     )
 
 

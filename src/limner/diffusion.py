@@ -4,7 +4,7 @@ Notation: a = alphas_cumprod[t], x0 the clean latents, n the noise; x_t = sqrt(a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -50,7 +50,7 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: 
     known = 0 if batch.answers is None else len(batch.answers)
     latents = batch.latents[: len(batch.latents) - known].float()
     levels = signal_levels(model, objective.zero_terminal_snr)
-    timesteps = stratified_timesteps(len(latents), len(levels), generator, objective.timesteps)
+    timesteps = stratified_timesteps(len(latents), len(levels), generator, objective.timesteps, model.timestep_shift)
     noise = draw_noise(latents, generator, objective.noise_offset)
     signal = levels[timesteps]
     target = prediction_target(latents, noise, signal, model.prediction_type)
@@ -64,6 +64,7 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: 
         signal = levels[timesteps]
     noisy = noisy.to(model.device, model.dtype, memory_format=torch.channels_last)
     conditioning = batch.conditioning or model.encode_prompts(batch.captions, objective.clip_skip)
+    conditioning = replace(conditioning, sizes=batch.sizes)
     predicted = model.predict(noisy, timesteps.to(model.device), conditioning.to(model.device, model.dtype))
     errors = mean_where_it_counts(penalty(predicted.float() - target.to(model.device), objective.huber), batch.masks)
     weights = batch.weights * loss_weights(signal, model.prediction_type, objective)
@@ -71,16 +72,20 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: 
 
 
 def stratified_timesteps(
-    batch: int, timesteps: int, generator: torch.Generator, distribution: Timesteps = "uniform"
+    batch: int, timesteps: int, generator: torch.Generator, distribution: Timesteps = "uniform", shift: float = 1.0
 ) -> Tensor:
     """One random timestep from each of `batch` equally likely parts of 0..timesteps-1, in random order: (batch,) int64.
 
     Each follows the distribution by itself, but together they cover the range, which takes out most of the noise of
     the loss. "middle" is the logit-normal one of mean 0 and deviation 1 (Esser et al. 2024, arXiv 2403.03206); "low"
-    and "high" are u^3 and 1 - u^3 of a uniform u: mostly little noise, or mostly much.
+    and "high" are u^3 and 1 - u^3 of a uniform u: mostly little noise, or mostly much. A `shift` other than 1 moves
+    them as flow models do for large pictures: s to shift s / (1 + (shift - 1) s) (Esser et al., equation 23).
     """
     places = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
-    return (QUANTILES[distribution](places) * timesteps).long().clamp(max=timesteps - 1)
+    times = QUANTILES[distribution](places)
+    if shift != 1:
+        times = shift * times / (1 + (shift - 1) * times)
+    return (times * timesteps).long().clamp(max=timesteps - 1)
 
 
 # Share of the draws -> share of the timesteps that they lie below.
@@ -98,7 +103,12 @@ def signal_levels(model: BaseModel, zero_terminal_snr: bool = False) -> Tensor:
 
     Raises UserError for a base that predicts the noise: of pure noise there is nothing to learn for it.
     """
-    if not zero_terminal_snr:
+    if model.prediction_type == "epsilon" and model.alphas_cumprod[-1] == 0:
+        raise UserError(
+            f"the base {model.name} says that it predicts the noise and that its last timestep is nothing but noise, "
+            "which cannot both be; correct its scheduler's prediction_type or rescale_betas_zero_snr"
+        )
+    if not zero_terminal_snr or model.prediction_type == "flow":  # which ends in pure noise as it is
         return model.alphas_cumprod
     if model.prediction_type != "v_prediction":
         raise UserError(
@@ -147,9 +157,12 @@ def add_noise(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
 
 
 def prediction_target(latents: Tensor, noise: Tensor, signal: Tensor, prediction_type: str) -> Tensor:
-    """What the network is to predict: the noise, or v = sqrt(a) n - sqrt(1 - a) x0 (Salimans & Ho 2022)."""
+    """What the network is to predict: the noise, v = sqrt(a) n - sqrt(1 - a) x0 (Salimans & Ho 2022), or the flow
+    n - x0 (Liu et al. 2022, arXiv 2209.03003)."""
     if prediction_type == "epsilon":
         return noise
+    if prediction_type == "flow":
+        return noise - latents
     if prediction_type == "v_prediction":
         a = signal.view(-1, 1, 1, 1)
         return a.sqrt() * noise - (1 - a).sqrt() * latents
@@ -161,7 +174,8 @@ def loss_weights(signal: Tensor, prediction_type: str, objective: Objective) -> 
 
     A weighting is a weight of the error of x0: "min-snr" is min(SNR, gamma) (Hang et al. 2023, arXiv 2303.09556),
     "debiased" sqrt(SNR) (Yu et al. 2023, arXiv 2310.08442), "p2" SNR / (1 + SNR) (Choi et al. 2022, arXiv 2204.00227,
-    with k = gamma = 1). The error of the noise is SNR times, that of v SNR + 1 times the error of x0. "none", and
+    with k = gamma = 1). The error of the noise is SNR times, that of v SNR + 1 times, that of the
+    flow (sqrt(SNR) + 1)^2 times the error of x0. "none", and
     "min-snr" without a gamma, weight what the network predicts the same everywhere.
     """
     gamma = objective.min_snr_gamma
@@ -173,4 +187,4 @@ def loss_weights(signal: Tensor, prediction_type: str, objective: Objective) -> 
         "debiased": lambda: snr.sqrt(),
         "p2": lambda: snr / (1 + snr),
     }[objective.weighting]()
-    return of_x0 / (snr if prediction_type == "epsilon" else snr + 1)
+    return of_x0 / {"epsilon": snr, "v_prediction": snr + 1, "flow": (snr.sqrt() + 1).square()}[prediction_type]

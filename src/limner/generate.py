@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -127,13 +126,12 @@ def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int,
             raise UserError(
                 f"{name} {pixels} will not do: it must be a multiple of {model.factor} from {MIN_SIDE} to {MAX_SIDE}"
             )
-    text_config: Any = model.networks["text_encoder"].config
     bounds = {
         "steps": (request.steps, 1, SAMPLERS[sampler].max_steps or MAX_STEPS),
         "seed": (request.seed, RANDOM_SEED, 2**63 - request.count),
         "count": (request.count, 1, 10_000),
         "batch_size": (request.batch_size, 1, 10_000),
-        "clip_skip": (request.clip_skip, 1, text_config.num_hidden_layers),
+        "clip_skip": (request.clip_skip, 1, model.text_layers),
     }
     for name, (value, low, high) in bounds.items():
         if not low <= value <= high:

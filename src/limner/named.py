@@ -9,6 +9,7 @@ from limner.errors import UserError
 from limner.formats.hashes import hash_file
 
 HASH_LENGTH = 12  # digits that the webui prints
+LORA_SUFFIXES = (SUFFIX, ".pt", ".ckpt", ".bin")
 EMBEDDING_SUFFIXES = (SUFFIX, ".pt", ".bin")
 
 
@@ -20,7 +21,7 @@ class PromptFiles:
 
     def __init__(self, *loras: Path, embeddings: Iterable[Path] = ()) -> None:
         """Files, and folders that are searched with all below. Raises UserError if one is not there."""
-        self._loras = _by_stem(loras, "LoRA", (SUFFIX,))
+        self._loras = _by_stem(loras, "LoRA", LORA_SUFFIXES)
         self._embeddings = _by_stem(embeddings, "embedding", EMBEDDING_SUFFIXES)
         self._aliases: dict[str, list[Path]] | None = None
 

@@ -113,7 +113,7 @@ def test_the_same_weights_are_the_same_bytes_in_half_the_room(tmp_path: Path, ch
         save_weights(changed, path)
     assert first.read_bytes() == second.read_bytes()
     header = read_header(first)
-    assert set(header.dtypes.values()) == {"F16"}
+    assert set(header.dtypes.values()) == {torch.float16}
     assert first.read_bytes() == serialize(load_file(first), header.metadata)
     assert header.metadata["modelspec.hash_sha256"] == f"0x{header.metadata['sshs_model_hash']}"
     assert inspect(first).hash_matches

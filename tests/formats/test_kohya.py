@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 
 from limner.base.sd1 import SD1
-from limner.container.header import MAX_HEADER_BYTES
+from limner.container.safetensors import MAX_HEADER_BYTES
 from limner.errors import UserError
 from limner.formats import Description, formats, inspect, load_weights, save_weights
 from limner.formats.names import file_name, neutral_name

@@ -1,7 +1,8 @@
 """BaseModel: what every family of base models offers to training and to sampling alike."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizerFast
 
+from limner.base.conditioning import TOKENS, Conditioning
 from limner.base.words import Words
-
-TOKENS = 77  # places of one text chunk, start and end marks included
 
 
 @dataclass(frozen=True)
@@ -31,55 +31,18 @@ class Family:
     title: str  # "Stable Diffusion 1.x"
     resolution: int  # pixels at which it was trained
     encoders: tuple[Encoder, ...]
-    is_told_sizes: bool  # whether the network is told a pooled text and sizes too, as XL's is
+    is_pooled: bool  # whether the network is told a pooled text too, and the states of the last layer but one
+    is_told_sizes: bool  # whether it is told sizes too, as XL's is
     modelspec: str  # modelspec.architecture
     ss_base_model_version: str  # sd-scripts' name of it
     pipeline: str  # diffusers' class
+    denoiser: str = "unet"
+    is_silent_without_text: bool = False  # whether no text is told as zeros, not as an empty prompt's states
 
     @property
     def networks(self) -> tuple[str, ...]:
         """All networks, by diffusers' component names."""
-        return ("unet", "vae", *(encoder.name for encoder in self.encoders))
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What the denoiser is told beside the noisy latents.
-
-    hidden_states: (batch, tokens, dim), the text encoders' states side by side. pooled: (batch, dim), the last text
-    encoder's state of the whole text, projected; None where the family has no use for it. sizes: (batch, 6), height and
-    width of the picture before it was cropped, top and left of the crop, height and width that are meant to come out,
-    in pixels; None for an uncropped picture of the latents' size.
-    """
-
-    hidden_states: Tensor
-    pooled: Tensor | None = None
-    sizes: Tensor | None = None
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
-        """The same with each of its tensors changed."""
-        pooled, sizes = (None if one is None else change(one) for one in (self.pooled, self.sizes))
-        return Conditioning(change(self.hidden_states), pooled, sizes)
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
-        """Sizes stay float32: in half precision neighbouring ones are the same."""
-        moved = self.map(lambda tensor: tensor.to(device, dtype))
-        return moved if self.sizes is None else replace(moved, sizes=self.sizes.to(device, torch.float32))
-
-    @staticmethod
-    def stack(parts: list["Conditioning"]) -> "Conditioning":
-        """Join along the batch, repeating the shorter ones' last 77-token chunk of states up to the longest."""
-        longest = max(part.hidden_states.shape[1] for part in parts)
-        padded = []
-        for part in parts:
-            states = part.hidden_states
-            missing = (longest - states.shape[1]) // TOKENS
-            padded.append(torch.cat([states, *[states[:, -TOKENS:]] * missing], dim=1))
-        pooled = [part.pooled for part in parts if part.pooled is not None]
-        sizes = [part.sizes for part in parts if part.sizes is not None]
-        return Conditioning(
-            torch.cat(padded), torch.cat(pooled) if pooled else None, torch.cat(sizes) if sizes else None
-        )
+        return (self.denoiser, "vae", *(encoder.name for encoder in self.encoders))
 
 
 class BaseModel:
@@ -88,7 +51,8 @@ class BaseModel:
     All networks live on one device in one dtype, frozen and in evaluation mode. Attributes:
     networks: {one of family.networks: module}. tokenizers: of each text encoder, by the encoder's name; all have the
     same vocabulary and differ in the token with which they pad.
-    alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon" or "v_prediction".
+    alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon", "v_prediction"
+    or "flow".
     scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration.
     words: what prompts can say beyond the vocabulary, for as long as a method or a request lends it.
     source: the folder or file that it was opened from, None if it was not.
@@ -122,13 +86,38 @@ class BaseModel:
         )
 
     @property
+    def denoiser(self) -> Any:
+        """The network that predicts, a UNet or a transformer."""
+        return self.networks[self.family.denoiser]
+
+    @property
+    def timestep_shift(self) -> float:
+        """By how much training prefers noisy timesteps, as stratified_timesteps has it."""
+        return 1.0
+
+    @property
+    def channels(self) -> int:
+        """Of the latents."""
+        return int(self.networks["vae"].config.latent_channels)
+
+    @property
     def prediction_type(self) -> str:
         return self.scheduler_config.get("prediction_type", "epsilon")
 
     @property
     def resolution(self) -> int:
         """Native size in pixels."""
-        return int(self.networks["unet"].config.sample_size) * self.factor
+        return int(self.denoiser.config.sample_size) * self.factor
+
+    @property
+    def text_widths(self) -> list[int]:
+        """How many numbers of a state are each text encoder's."""
+        return [int(self.networks[encoder.name].config.hidden_size) for encoder in self.family.encoders]
+
+    @property
+    def text_layers(self) -> int:
+        """Layers that every text encoder has, the most that clip skip can count back."""
+        return min(int(self.networks[encoder.name].config.num_hidden_layers) for encoder in self.family.encoders)
 
     @property
     def factor(self) -> int:
@@ -137,11 +126,11 @@ class BaseModel:
 
     @property
     def device(self) -> torch.device:
-        return next(self.networks["unet"].parameters()).device
+        return next(self.denoiser.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.networks["unet"].parameters()).dtype
+        return next(self.denoiser.parameters()).dtype
 
     def pieces(self, text: str) -> list[list[int]]:
         """Ids of a text of any length, in pieces that stay together: a token, or the vectors of an extra word."""
@@ -162,8 +151,9 @@ class BaseModel:
         norm, as it was trained, whatever is asked, as in the webui.
         """
         told = [self._encode(encoder.name, tokens, clip_skip) for encoder in self.family.encoders]
+        pooled = [pooled for _, pooled in told if pooled is not None]
         states = torch.cat([states for states, _ in told], dim=-1)
-        return Conditioning(states, told[-1][1] if self.family.is_told_sizes else None)
+        return Conditioning(states, torch.cat(pooled, dim=-1) if pooled else None)
 
     def _encode(self, name: str, tokens: Tensor, clip_skip: int) -> tuple[Tensor, Tensor | None]:
         """States and, of an encoder with a projection, the pooled state of one text encoder."""
@@ -172,10 +162,10 @@ class BaseModel:
         is_padding = is_end.cumsum(1) - is_end.long() > 0
         tokens = tokens.masked_fill(is_padding, tokenizer.pad_token_id).to(self.device)
         core = text_core(encoder)
-        if clip_skip == 1 and not self.family.is_told_sizes:
+        if clip_skip == 1 and not self.family.is_pooled:
             return core(tokens).last_hidden_state, None
         found = core(tokens, output_hidden_states=True)
-        if not self.family.is_told_sizes:
+        if not self.family.is_pooled:
             return core.final_layer_norm(found.hidden_states[-clip_skip]), None
         pooled = None
         if hasattr(encoder, "text_projection"):
@@ -187,14 +177,23 @@ class BaseModel:
 
     def encode_prompts(self, prompts: list[str], clip_skip: int = 1) -> Conditioning:
         """Conditioning of plain prompts: each cut into chunks of 75 tokens, all padded to the longest's chunks; pooled
-        is the first chunk's."""
+        is the first chunk's. Empty prompts are told as no text at all, as the family was trained: see `silence`."""
         chunks = [self.chunk(self.pieces(prompt)) for prompt in prompts]
         most = max(len(chunk) for chunk in chunks)
         empty = [self.frame([])]
         tokens = torch.tensor([c + empty * (most - len(c)) for c in chunks])
         told = self.encode_tokens(tokens.flatten(0, 1), clip_skip)
         states = told.hidden_states.unflatten(0, (len(prompts), most)).flatten(1, 2)
-        return Conditioning(states, None if told.pooled is None else told.pooled[::most])
+        told = Conditioning(states, None if told.pooled is None else told.pooled[::most])
+        return self.silence(told, [not prompt for prompt in prompts])
+
+    def silence(self, told: Conditioning, is_empty: Sequence[bool]) -> Conditioning:
+        """Zeros for the empty ones of a batch, if the family is told no text that way: XL's captions were dropped so
+        (Podell et al. 2023), and so do diffusers and the webui with an empty negative prompt."""
+        if not self.family.is_silent_without_text or not any(is_empty):
+            return told
+        empty = torch.tensor(is_empty, device=told.hidden_states.device)
+        return told.map(lambda tensor: tensor.masked_fill(empty.view(-1, *[1] * (tensor.dim() - 1)), 0))
 
     def chunk(self, pieces: list[list[int]]) -> list[list[int]]:
         """Pieces of any number -> chunks of exactly 77 ids; a piece that would not fit whole begins the next."""
@@ -213,19 +212,49 @@ class BaseModel:
     def encode_images(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scaled latents (batch, 4, h/8, w/8) of pixels (batch, 3, h, w) in -1..1: the mean, or a random sample."""
         vae = self.networks["vae"]
-        posterior = vae.encode(pixels.to(self.device, self.dtype)).latent_dist
-        latents = posterior.mean
-        if generator is not None:
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
-            latents = latents + posterior.std * noise
-        return latents * vae.config.scaling_factor
+
+        height, width = (side // self.factor for side in pixels.shape[2:])
+        shape = (len(pixels), self.channels, height, width)
+        noise = None if generator is None else torch.randn(shape, generator=generator)
+
+        def encode() -> Tensor:
+            posterior = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist
+            mean = posterior.mean
+            return mean if noise is None else mean + posterior.std * noise.to(mean)
+
+        return (self._without_overflow(encode) - self._latent_shift) * vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels (batch, 3, h, w) in -1..1 of scaled latents, one image at a time so that batching changes nothing."""
         vae = self.networks["vae"]
-        return torch.cat(
-            [vae.decode(one / vae.config.scaling_factor).sample for one in latents.to(self.dtype).split(1)]
-        )
+
+        def decode(one: Tensor) -> Tensor:
+            return vae.decode(one.to(vae.dtype) / vae.config.scaling_factor + self._latent_shift).sample
+
+        return torch.cat([self._without_overflow(functools.partial(decode, one)) for one in latents.split(1)])
+
+    def _without_overflow(self, compute: Callable[[], Tensor]) -> Tensor:
+        """What the autoencoder computes. Where float16's range is too small for it, as for XL's, in float32."""
+        vae = self.networks["vae"]
+        is_half = vae.dtype == torch.float16
+        # diffusers takes every autoencoder for one that overflows if its file says nothing, but heeds that for XL alone
+        if not is_half or not (self.family.is_told_sizes and vae.config.force_upcast):
+            found = compute()
+            if not is_half or found.isfinite().all():
+                return found
+        vae.float()
+        try:
+            return compute()
+        finally:
+            vae.half()  # exactly what it was
+
+    @property
+    def _latent_shift(self) -> float:
+        return self.networks["vae"].config.get("shift_factor") or 0.0
+
+    def as_trained(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """What a solver holds at its timestep, as `predict` takes it: scaled, and by our count of timesteps."""
+        return latents, timestep
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """The network's output (noise or v), shaped like `latents`; timesteps (batch,) in 0..num_train_timesteps-1."""
@@ -236,7 +265,7 @@ class BaseModel:
                 height, width = (side * self.factor for side in latents.shape[2:])
                 sizes = torch.tensor([height, width, 0, 0, height, width], device=latents.device).float()
             added = {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(len(latents), -1)}
-        return self.networks["unet"](
+        return self.denoiser(
             latents, timesteps, conditioning.hidden_states, added_cond_kwargs=added, return_dict=False
         )[0]
 

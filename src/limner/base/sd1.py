@@ -7,6 +7,7 @@ SD1 = Family(
     title="Stable Diffusion 1.x",
     resolution=512,
     encoders=(Encoder("text_encoder", "tokenizer", "lora_te"),),
+    is_pooled=False,
     is_told_sizes=False,
     modelspec="stable-diffusion-v1",
     ss_base_model_version="sd_v1",

@@ -8,6 +8,7 @@ SD2 = Family(
     title="Stable Diffusion 2.x",
     resolution=768,
     encoders=(Encoder("text_encoder", "tokenizer", "lora_te"),),
+    is_pooled=False,
     is_told_sizes=False,
     modelspec="stable-diffusion-v2",
     ss_base_model_version="sd_v2",

@@ -81,7 +81,7 @@ class Checkpoint:
         configs = single.read_configs(path)
         tensors: dict[str, Tensor] = {}
         for part in single.NETWORKS:
-            dtype = torch.float16 if set(header.dtypes.values()) == {"F16"} else torch.float32
+            dtype = torch.float16 if set(header.dtypes.values()) == {torch.float16} else torch.float32
             network = single.load_network(path, part, configs, dtype)
             tensors |= {f"{part}.{own}": tensor for own, tensor in single.text_core(network).state_dict().items()}
         if not all_finite(tensors):
@@ -91,7 +91,7 @@ class Checkpoint:
     @staticmethod
     def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
         """Read `path` as every program would, and compare. Raises UserError if any would read other weights."""
-        file = read_tensors(path, read_header(path))
+        file = read_tensors(path)
         name = name or str(path)
         found = _by_diffusers(file, model)
         largest = _compare(found, weights.tensors, name, "diffusers")

@@ -40,7 +40,7 @@ class Dotted:
         if kind(header) not in ("lora", "dora") or family(header) != "sd1":
             raise UserError(f"{path} is a {family(header)} {kind(header)}, which Limner does not read; use an sd1 LoRA")
         modules: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in read_tensors(path, header).items():
+        for key, tensor in read_tensors(path).items():
             lengths = _LENGTHS.fullmatch(key)
             if lengths:
                 modules.setdefault(_module(lengths["path"]), {})["dora_scale"] = tensor.flatten()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +47,7 @@ class Embedding:
     def load(path: Path) -> Weights:
         """The vectors of a file. Raises UserError if it is damaged or no embedding."""
         header = read_header(path)
-        weights = of_tensors(read_tensors(path, header), path)
+        weights = _of_tensors(read_tensors(path), path)
         weights.metadata = header.metadata
         weights.family = family(header)
         return weights
@@ -56,7 +55,7 @@ class Embedding:
     @staticmethod
     def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
         """Read `path` as every program would, and compare. Raises UserError if any would read other vectors."""
-        tensors = read_tensors(path, read_header(path))
+        tensors = read_tensors(path)
         (trained,) = (vectors.detach().to("cpu", torch.float32) for vectors in weights.tensors.values())
         # relative for normal numbers, absolute below the smallest of them
         info = torch.finfo(next(iter(tensors.values())).dtype)
@@ -74,10 +73,8 @@ class Embedding:
         return reports
 
 
-def of_tensors(data: Mapping[str, Any], path: Path) -> Weights:
-    """The embedding in a file's contents: `clip_l` and `clip_g`, the webui's `string_to_param`, or a single tensor."""
-    inner = data.get("string_to_param", data)
-    tensors = {str(name): t for name, t in dict(inner).items() if isinstance(t, Tensor)}
+def _of_tensors(tensors: Mapping[str, Tensor], path: Path) -> Weights:
+    """The embedding in a file: `clip_l` and `clip_g`, or one tensor of any name; the webui's is `string_to_param.*`."""
     if tensors.keys() >= {"clip_l", "clip_g"}:
         found = {"text_encoder": tensors["clip_l"], "text_encoder_2": tensors["clip_g"]}
     elif len(tensors) == 1:

@@ -1,4 +1,4 @@
-"""What a safetensors file is, told from its header: kind, family, and whose naming it follows."""
+"""What a file of tensors is, told from its header: kind, family, and whose naming it follows."""
 
 import re
 
@@ -60,7 +60,7 @@ def family(header: Header) -> str:
     if "clip_g" in header.shapes or any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in header.shapes):
         return "sdxl"
     if kind(header) == "embedding":
-        return _TEXT_WIDTHS.get(next(iter(header.shapes.values()))[-1], "sd1")
+        return _TEXT_WIDTHS.get((1, *next(iter(header.shapes.values())))[-1], "sd1")
     for name, shape in header.shapes.items():
         if (
             re.search(r"attn2[._](processor\.)?to_k", name)

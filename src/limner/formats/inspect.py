@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.container.header import Header, read_header, read_tensors
+from limner.container.places import DTYPE_NAMES
 from limner.formats.factors import spellings
 from limner.formats.hashes import hash_file
 from limner.formats.identify import BUNDLE, family, kind, naming
@@ -58,11 +59,11 @@ class Summary:
 
 
 def inspect(path: Path) -> Summary:
-    """Facts about any safetensors file; UserError if it is not one or is damaged."""
+    """Facts about any file of tensors; UserError if it is not one or is damaged."""
     header = read_header(path)
     sort = _kind(header)
     ranks = [shape[axis] for name, shape in header.shapes.items() if (axis := _axis(name)) is not None and shape[axis:]]
-    alphas = read_tensors(path, header, ending=".alpha")
+    alphas = read_tensors(path, ending=".alpha")
     hashes = hash_file(path, header.data_start)
     claimed = header.metadata.get("sshs_model_hash")
     return Summary(
@@ -75,7 +76,7 @@ def inspect(path: Path) -> Summary:
         ranks=dict(Counter(ranks)),
         alphas=dict(Counter(round(float(alpha), 6) for alpha in alphas.values() if alpha.numel() == 1)),
         modules=dict(Counter(_network(module) for module in _modules(header)) or _parts(header.shapes)),
-        dtypes=dict(Counter(header.dtypes.values())),
+        dtypes=dict(Counter(DTYPE_NAMES[dtype] for dtype in header.dtypes.values())),
         metadata=dict(sorted(header.metadata.items())),
         run_card=run_card(header.metadata),
         sha256=hashes.sha256,

@@ -78,7 +78,7 @@ class Kohya:
         modules: dict[str, dict[str, Tensor]] = {}
         words: dict[str, dict[str, Tensor]] = {}
         leaves = spellings()
-        for key, tensor in read_tensors(path, header).items():
+        for key, tensor in read_tensors(path).items():
             module, _, leaf = key.partition(".")
             if key.startswith(BUNDLE):
                 word, network = _word(key, path)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.base.model import BaseModel
-from limner.container.header import read_header, read_tensors
+from limner.container.header import read_tensors
 from limner.errors import UserError
 from limner.formats.effects import effect
 from limner.formats.factors import change
@@ -55,8 +55,7 @@ def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = No
     so with this form of adapter, which its report then says.
     """
     name = name or str(path)
-    header = read_header(path)
-    tensors = read_tensors(path, header)
+    tensors, metadata = read_tensors(path), read_header(path).metadata
     bundled = tuple(key for key in tensors if key.startswith(BUNDLE))
     _check_words({key: tensors.pop(key) for key in bundled}, weights, name)
     known = layout(model)
@@ -68,7 +67,7 @@ def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = No
         if bundled and reader in REFUSE_BUNDLES:
             reports.append(ReaderReport(reader, 0, (*targets, *bundled), 0.0, REFUSES))
             continue
-        reading = read(tensors, known, header.metadata)
+        reading = read(tensors, known, metadata)
         missed = [layer for layer in targets if layer not in reading.patches]
         lost = [*missed, *reading.unmatched]
         for layer, patch in reading.patches.items():

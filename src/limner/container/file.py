@@ -1,0 +1,128 @@
+"""Any file of named tensors, told by its content: what it declares, and one tensor at a time, whatever else it holds.
+
+Nothing in a file is run, and nothing in it is believed before it is checked against the file's own size.
+"""
+
+import io
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limner.container import archive, legacy, safetensors
+from limner.container.places import Contents, Place, Refused
+from limner.errors import UserError
+
+MAX_REPEATS = 4  # all tensors may have so many times the file's bytes: some share theirs, and a view can repeat them
+SLACK_BYTES = 2**20  # on top of that, for files of next to nothing
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file of tensors declares. shapes, dtypes: of each tensor by name. metadata: a safetensors file's texts.
+
+    extras: of a pickle, the plain values beside the tensors, such as `global_step` or an embedding's `name`.
+    data_start: bytes before the first tensor's of a safetensors file, 0 of a pickle.
+    """
+
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, torch.dtype]
+    metadata: dict[str, str] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+    data_start: int = 0
+
+
+@dataclass(frozen=True)
+class TensorFile(Header):
+    """A header, and the open file behind it."""
+
+    places: Mapping[str, Place] = field(default_factory=dict, repr=False)
+    stream: io.RawIOBase | None = field(default=None, repr=False)
+
+    def get(self, name: str) -> Tensor:
+        """The tensor of one of the names in `shapes`, on the CPU in the file's dtype, contiguous, its memory its own.
+
+        Only this tensor's bytes are read. Raises UserError if the file ends too early or memory does not suffice.
+        """
+        place = self.places[name]
+        try:
+            flat = torch.empty(place.extent, dtype=place.dtype)
+            if place.extent:
+                self._fill(flat.view(torch.uint8).numpy().data, place)
+            return flat.as_strided(place.shape, place.stride).contiguous()
+        except (OSError, RuntimeError, MemoryError) as error:
+            raise UserError(f"cannot read {name} of {self.path} ({error}); copy or download it again") from error
+
+    def _fill(self, buffer: memoryview, place: Place) -> None:
+        if place.data is not None:
+            buffer[:] = place.data[place.start : place.start + len(buffer)]
+            return
+        assert self.stream is not None
+        self.stream.seek(place.start)
+        done = 0
+        while done < len(buffer):
+            count = self.stream.readinto(buffer[done:])
+            if not count:
+                raise OSError("the file ends too early")
+            done += count
+
+
+@contextmanager
+def open_tensors(path: Path) -> Iterator[TensorFile]:
+    """Open a safetensors file or one of torch.save's, zipped or of the years before, whatever its name ends with.
+
+    Tensors have the names of the `state_dict` in a pickle, or else of all the dictionaries on the way, joined by dots,
+    as in "string_to_param.*". Raises UserError, one sentence with the reason, for any other file, for one that is
+    damaged or lies about itself, and for a pickle that asks for anything but tensors and plain values.
+    """
+    try:
+        stream = path.open("rb", buffering=0)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check its name and permissions") from error
+    with stream:
+        try:
+            contents = _contents(stream)
+            _check_sum(contents, _size(stream))
+        except Refused as refused:
+            raise UserError(f"{path} {refused.reason}; {refused.advice}") from refused
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}; check its permissions") from error
+        yield TensorFile(
+            path,
+            shapes={name: place.shape for name, place in contents.places.items()},
+            dtypes={name: place.dtype for name, place in contents.places.items()},
+            metadata=contents.metadata,
+            extras=contents.extras,
+            data_start=contents.data_start,
+            places=contents.places,
+            stream=stream,
+        )
+
+
+def _contents(stream: io.FileIO) -> Contents:
+    start = stream.read(32)
+    if start.startswith(archive.START):
+        return archive.read(stream, _size(stream))
+    if legacy.is_legacy(start):
+        return legacy.read(stream, _size(stream))
+    return safetensors.read(stream, _size(stream))
+
+
+def _size(stream: io.FileIO) -> int:
+    at = stream.tell()
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(at)
+    return size
+
+
+def _check_sum(contents: Contents, size: int) -> None:
+    """Raise Refused if reading every tensor would take far more memory than the file has bytes."""
+    total = sum(math.prod(place.shape) * place.dtype.itemsize for place in contents.places.values())
+    if total > MAX_REPEATS * size + SLACK_BYTES:
+        raise Refused(f"declares {total:,} bytes of tensors in a file of {size:,}", "do not trust it")
