@@ -19,7 +19,7 @@ PROMPT, NEGATIVE = "a photo of a cat", "blurry"
 @torch.no_grad()
 def latents_of(model: BaseModel, sampler: str, seeds: list[int], steps: int = 5, prompt: str = PROMPT) -> torch.Tensor:
     name, schedule = find_sampler(sampler)
-    noise, generators = draw_noise(seeds, 8, 8)
+    noise, generators = draw_noise(seeds, 8, 8, 4)
     calls = steps * SAMPLERS[name].calls_per_step
     guidance = encode(model, [Part(prompt)], NEGATIVE, 7.0, calls)
     return sample(model, guidance, make_scheduler(model, name, schedule), steps, noise, generators)
