@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from limner.base import pocket, single
 from limner.base.attention import AttentionByShape
 from limner.base.families import FAMILIES
-from limner.base.model import BaseModel, Family, text_core
+from limner.base.model import BaseModel, Family, weights_of
 from limner.base.norm import use_by_shape
 from limner.base.sd1 import SD1
 from limner.base.sd2 import SD2
@@ -71,7 +71,7 @@ def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
         network = model.networks[part]
     else:
         network = _network(find_base(model.source), part, torch.float32)
-    return {name: tensor.float().cpu() for name, tensor in text_core(network).state_dict().items()}
+    return {name: tensor.float().cpu() for name, tensor in weights_of(network).items()}
 
 
 def _network(source: Path, part: str, dtype: torch.dtype) -> nn.Module:

@@ -60,7 +60,8 @@ ORIGINAL: dict[str, dict[str, Any]] = {
 def describe(model: BaseModel) -> str:
     """The metadata's entry for a model: its configurations as JSON, without names of places."""
     configs = {part: dict(model.networks[part].config) for part in ("unet", "vae")}
-    configs |= {"text_encoder": model.networks["text_encoder"].config.to_dict(), "scheduler": model.scheduler_config}
+    configs |= {encoder.name: model.networks[encoder.name].config.to_dict() for encoder in model.family.encoders}
+    configs["scheduler"] = model.scheduler_config
     return json.dumps({part: _essential(part, config) for part, config in configs.items()}, sort_keys=True)
 
 
@@ -142,7 +143,7 @@ def _read(said: str, path: Path) -> Configs:
 
 def _essential(part: str, config: dict[str, Any]) -> dict[str, Any]:
     """What a network's class takes, for a stranger's file may say more, and our own caches hold folders."""
-    if part == "text_encoder":
+    if part.startswith("text_encoder"):
         told = {"architectures", "transformers_version", "dtype", "torch_dtype", "model_type"}
         return {name: value for name, value in config.items() if name[0] != "_" and name not in told}
     owner: Any = DDIMScheduler if part == "scheduler" else NETWORKS[part]
