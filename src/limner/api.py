@@ -7,9 +7,10 @@ from typing import Any
 from limner import run
 from limner.base.model import BaseModel
 from limner.base.open import open_base
-from limner.config import Drawing, Precision, read_training
+from limner.config import Drawing, MergeSettings, Precision, ResizeSettings, read_training
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
+from limner.edit import Resized, finish, merging, resizing
 from limner.evaluate.judge import evaluate_file
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol
@@ -20,7 +21,7 @@ from limner.generate import Generated, Request
 from limner.generate import generate as _generate
 from limner.run.outputs import prompt_files
 
-__all__ = ["evaluate", "generate", "inspect", "load", "train"]
+__all__ = ["evaluate", "generate", "inspect", "load", "merge", "resize", "train"]
 
 ORIGIN = "the arguments"
 
@@ -73,3 +74,14 @@ def evaluate(
     keyword, class_word = keyword or learned.keyword, class_word or learned.class_word
     protocol, evidence = make_protocol(evidence, keyword, class_word, Request("", seed=1, count=3), prompts)
     return evaluate_file(model, learned, evidence, protocol)
+
+
+def merge(base: str | Path, out: str | Path, lora: tuple[str, ...], **settings: Any) -> Resized:
+    """LoRAs added up into one file; settings: those of `limner merge` by the same names. Raises UserError."""
+    told = {"base": str(base), "out": out, "lora": lora} | settings
+    return finish(merging(MergeSettings.read(told, ORIGIN)))
+
+
+def resize(lora: str | Path, out: str | Path, **settings: Any) -> Resized:
+    """A LoRA of fewer directions; settings: those of `limner resize` by the same names. Raises UserError."""
+    return finish(resizing(ResizeSettings.read({"lora": lora, "out": out} | settings, ORIGIN)))

@@ -20,7 +20,7 @@ from limner.base.sd1 import SD1
 from limner.container.safetensors import MAX_HEADER_BYTES
 from limner.errors import UserError
 from limner.formats import Description, formats, inspect, load_weights, save_weights
-from limner.formats.kohya import file_name, neutral_name
+from limner.formats.names import file_name, neutral_name
 from limner.weights import Weights
 
 MakeLora = Callable[..., Weights]
@@ -268,7 +268,7 @@ FOX = "lora_unet_mid_block_attentions_0_proj_in"
         ({f"{FOX}.a1.weight": DOWN, f"{FOX}.a2.weight": DOWN}, "is a glora"),
         ({f"{FOX}.diff": DOWN}, "is a full"),
         ({f"{FOX}.alpha": torch.tensor(1.0)}, "makes no change"),
-        ({"lora_unet_double_blocks_0.lora_down.weight": DOWN}, "does not have"),
+        ({"lora_unet_double_blocks_0.lora_down.weight": DOWN}, "no Stable Diffusion has"),
         ({"model.diffusion_model.out.2.weight": DOWN}, "checkpoint"),
     ],
 )

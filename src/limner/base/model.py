@@ -210,7 +210,7 @@ class BaseModel:
         return [start, *ids, end, *[pad] * (TOKENS - 2 - len(ids))]
 
     def encode_images(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Scaled latents (batch, 4, h/8, w/8) of pixels (batch, 3, h, w) in -1..1: the mean, or a random sample."""
+        """Scaled latents (batch, c, h/8, w/8) of pixels (batch, 3, h, w) in -1..1: the mean, or a random sample."""
         vae = self.networks["vae"]
 
         height, width = (side // self.factor for side in pixels.shape[2:])

@@ -9,6 +9,7 @@ from limner.config.commands import (
     InspectSettings,
 )
 from limner.config.common import Base, Machine, Models, Precision, Seed
+from limner.config.editing import Directions, Edited, FilePrecision, MergeSettings, ResizeSettings
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
@@ -29,20 +30,25 @@ __all__ = [
     "CheckSettings",
     "CompareSettings",
     "DemoSettings",
+    "Directions",
     "Drawing",
+    "Edited",
     "EvaluateSettings",
     "FilePath",
+    "FilePrecision",
     "GenerateSettings",
     "GridSettings",
     "InspectSettings",
     "Judging",
     "Learning",
     "Machine",
+    "MergeSettings",
     "Models",
     "Output",
     "Pictures",
     "Precision",
     "Prior",
+    "ResizeSettings",
     "ResumeSettings",
     "Seed",
     "Settings",

@@ -1,5 +1,6 @@
 """Files that other programs open, written, verified and read back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -59,10 +60,12 @@ def save_weights(
     format: str | None = None,
     dtype: torch.dtype = torch.float16,
     model: BaseModel | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> Saved:
     """Write the weights as one file, whole or not at all; with a model, the file is verified before it takes its name.
 
-    format: by name; None takes the one that programs expect of this kind of weights.
+    format: by name; None takes the one that programs expect of this kind of weights. check: looks at the file before it
+    takes its name, and raises UserError if it shall not.
 
     Raises UserError for a path that cannot be written or does not end in .safetensors, for weights that the format
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
@@ -81,6 +84,8 @@ def save_weights(
                 writer.write(weights, temporary, path.stem, dtype)
             else:
                 temporary.write_bytes(writer.serialize(weights, path.stem, dtype))
+            if check is not None:
+                check(temporary)
             reports = [] if model is None else verify_it(temporary, model, weights, str(path))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
