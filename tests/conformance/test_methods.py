@@ -32,7 +32,7 @@ def family_base(family_folder: Path) -> BaseModel:
     return open_base(family_folder, torch.device("cpu"), torch.float32)
 
 
-WITHOUT_FILES = {("sdxl", "checkpoint"), ("sdxl", "embedding")}  # no format of ours holds them yet
+WITHOUT_FILES = {("sdxl", "embedding")}  # no format of ours holds them yet
 SMALL = {"pictures": 1}  # settings of methods
 KEYWORD = "zqvx"  # in every caption, and the stem of the files: what a method teaches may be this word alone
 
