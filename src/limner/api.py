@@ -7,7 +7,7 @@ from typing import Any
 from limner import run
 from limner.base.model import BaseModel
 from limner.base.open import open_base
-from limner.config import Drawing, MergeSettings, Precision, ResizeSettings, read_training
+from limner.config import Drawing, MergeSettings, Precision, Prediction, ResizeSettings, read_training
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
 from limner.edit import Resized, finish, merging, resizing
@@ -26,10 +26,19 @@ __all__ = ["evaluate", "generate", "inspect", "load", "merge", "resize", "train"
 ORIGIN = "the arguments"
 
 
-def load(base: str | Path = "pocket", device: str = "auto", precision: Precision = "auto") -> BaseModel:
-    """A base model: "pocket", a checkpoint file, a diffusers folder, or a hub id in the cache. Raises UserError."""
+def load(
+    base: str | Path = "pocket",
+    device: str = "auto",
+    precision: Precision = "auto",
+    prediction_type: Prediction = "auto",
+    vae: str | Path | None = None,
+) -> BaseModel:
+    """A base model: "pocket", a checkpoint file, a diffusers folder, or a hub id in the cache. Raises UserError.
+
+    What there is to be said of it stands in its attribute `warnings`.
+    """
     chosen = choose_device(device)
-    return open_base(base, chosen, choose_dtype(precision, chosen))
+    return open_base(base, chosen, choose_dtype(precision, chosen), prediction_type, None if vae is None else Path(vae))
 
 
 def train(images: str | Path | None, keyword: str = "", **settings: Any) -> Generator[Event, None, None]:

@@ -58,7 +58,7 @@ def configs_of(model: BaseModel) -> Configs:
     told: dict[str, dict[str, Any]] = {"scheduler": model.scheduler_config}
     for part, network in model.networks.items():
         told[part] = network.config.to_dict() if part.startswith("text") else dict(network.config)
-    return {part: _essential(part, config) for part, config in told.items()}
+    return {part: essential(part, config) for part, config in told.items()}
 
 
 def identify_file(path: Path) -> Identity:
@@ -238,7 +238,7 @@ def _read(said: str, path: Path) -> Configs:
         told = json.loads(said)
         _check_sizes(told)
         parts = [part for part in NETWORKS if part != "text_encoder_2" or "text_encoder_2" in told]
-        return {part: _essential(part, told[part]) for part in (*parts, "scheduler")}
+        return {part: essential(part, told[part]) for part in (*parts, "scheduler")}
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise _cannot_be(path) from error
 
@@ -272,7 +272,7 @@ def _check_sizes(told: Any, name: str = "") -> None:
             raise ValueError(f"{name} is too large")
 
 
-def _essential(part: str, config: Any) -> dict[str, Any]:
+def essential(part: str, config: Any) -> dict[str, Any]:
     """What a network's class takes, for a stranger's file may say more, and our own caches hold folders."""
     if part.startswith("text"):
         told = {"architectures", "transformers_version", "dtype", "torch_dtype", "model_type"}

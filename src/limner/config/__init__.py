@@ -8,7 +8,7 @@ from limner.config.commands import (
     GridSettings,
     InspectSettings,
 )
-from limner.config.common import Base, Machine, Models, Precision, Seed
+from limner.config.common import Base, Machine, Models, Precision, Prediction, Seed
 from limner.config.editing import Directions, Edited, FilePrecision, MergeSettings, ResizeSettings
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
@@ -47,6 +47,7 @@ __all__ = [
     "Output",
     "Pictures",
     "Precision",
+    "Prediction",
     "Prior",
     "ResizeSettings",
     "ResumeSettings",
