@@ -36,7 +36,8 @@ class Embedding:
 
     @staticmethod
     def sniff(header: Header) -> bool:
-        return kind(header) == "embedding" or _are_vectors(header)
+        sort = kind(header)
+        return sort == "embedding" or (sort == "unknown" and _are_vectors(header))
 
     @staticmethod
     def serialize(weights: Weights, name: str, dtype: torch.dtype = torch.float16) -> bytes:
