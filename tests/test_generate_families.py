@@ -101,7 +101,7 @@ def test_every_sampler_finds_what_the_network_is_sure_of(kinds: Opened, kind: st
     for schedule in SAMPLERS[sampler].schedules or [None]:
         with torch.no_grad():
             guidance = encode(base, [Part("a")], "", 1.0, 20 * SAMPLERS[sampler].calls_per_step)
-            found = sample(certain, guidance, make_scheduler(certain, sampler, schedule), 20, *draw_noise([1], 8, 8))
+            found = sample(certain, guidance, make_scheduler(certain, sampler, schedule), 20, *draw_noise([1], 8, 8, 4))
         # what ends at the last trained noise level leaves that much of it
         assert (found - wanted).abs().mean() < 0.03
     if KINDS[kind][2] and sampler != "PLMS":  # which cannot begin with a step of no signal
@@ -160,7 +160,7 @@ def test_timed_edits_change_the_pooled_state_too(kinds: Opened) -> None:
 @torch.no_grad()
 def test_and_adds_directions_each_with_its_own_pooled_state(kinds: Opened) -> None:
     _, base = kinds("epsilon")
-    latents, _ = draw_noise([3], 8, 8)
+    latents, _ = draw_noise([3], 8, 8, 4)
 
     def predict(*parts: Part, cfg: float = 7.0, negative: str = "blurry") -> torch.Tensor:
         return encode(base, list(parts), negative, cfg, 10).predict(base, latents, torch.tensor(500), 0)

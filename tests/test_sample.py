@@ -19,7 +19,7 @@ PROMPT, NEGATIVE = "a photo of a cat", "blurry"
 @torch.no_grad()
 def latents_of(model: BaseModel, sampler: str, seeds: list[int], steps: int = 5, prompt: str = PROMPT) -> torch.Tensor:
     name, schedule = find_sampler(sampler)
-    noise, generators = draw_noise(seeds, 8, 8)
+    noise, generators = draw_noise(seeds, 8, 8, 4)
     calls = steps * SAMPLERS[name].calls_per_step
     guidance = encode(model, [Part(prompt)], NEGATIVE, 7.0, calls)
     return sample(model, guidance, make_scheduler(model, name, schedule), steps, noise, generators)
@@ -47,7 +47,7 @@ def test_latents_are_those_of_diffusers_pipeline(
 ) -> None:
     words = sampler.split()
     names = find_sampler(sampler) if "SGM" not in words else find_sampler("Euler a", "SGM Uniform")
-    noise, generators = draw_noise([5, 6], 8, 8)
+    noise, generators = draw_noise([5, 6], 8, 8, 4)
     calls = 4 * SAMPLERS[names[0]].calls_per_step
     with torch.no_grad():
         guidance = encode(base, [Part(PROMPT)], NEGATIVE, 7.0, calls)
@@ -168,7 +168,7 @@ def test_timed_edits_change_the_conditioning_when_the_webui_does(base: BaseModel
 
 @torch.no_grad()
 def test_and_adds_weighted_directions(base: BaseModel) -> None:
-    latents, _ = draw_noise([3], 8, 8)
+    latents, _ = draw_noise([3], 8, 8, 4)
     timestep = torch.tensor(500)
 
     def predict(*parts: Part, cfg: float = 7.0) -> torch.Tensor:
@@ -183,7 +183,7 @@ def test_and_adds_weighted_directions(base: BaseModel) -> None:
 
 @torch.no_grad()
 def test_parts_and_negative_prompts_may_differ_in_length(base: BaseModel) -> None:
-    latents, _ = draw_noise([3], 8, 8)
+    latents, _ = draw_noise([3], 8, 8, 4)
     guidance = encode(base, [Part("a cat"), Part("a dog BREAK b")], "a BREAK b BREAK c", 7.0, 10)
     assert guidance.predict(base, latents, torch.tensor(500), 0).shape == latents.shape
 

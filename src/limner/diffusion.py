@@ -139,7 +139,7 @@ def penalty(errors: Tensor, huber: float = 0.0) -> Tensor:
 
 
 def mean_where_it_counts(errors: Tensor, masks: Tensor | None) -> Tensor:
-    """Mean error (batch,) of each example, of errors (batch, 4, h, w); weighted by masks (batch, h, w) of 0..1.
+    """Mean error (batch,) of each example, of errors (batch, c, h, w); weighted by masks (batch, h, w) of 0..1.
 
     An example counts the same however little of it is masked in, down to LEAST_COVERED; below, it counts less, so
     that a sliver of a subject at the edge of a crop does not shout.
@@ -151,7 +151,7 @@ def mean_where_it_counts(errors: Tensor, masks: Tensor | None) -> Tensor:
 
 
 def add_noise(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
-    """x_t (batch, 4, h, w); signal: alphas_cumprod at each example's timestep (batch,)."""
+    """x_t (batch, c, h, w); signal: alphas_cumprod at each example's timestep (batch,)."""
     a = signal.view(-1, 1, 1, 1)
     return a.sqrt() * latents + (1 - a).sqrt() * noise
 

@@ -102,6 +102,7 @@ def generate(model: BaseModel, request: Request, files: PromptFiles | None = Non
 def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
     """Check a request against the model and the files there are, and read those that it names. Raises UserError."""
     sampler, schedule = find_sampler(request.sampler, request.schedule)
+    make_scheduler(model, sampler, schedule)  # which says so if they do not suit the model
     width = model.resolution if request.width is None else request.width
     height = model.resolution if request.height is None else request.height
     _check_numbers(model, request, sampler, width, height)
@@ -240,7 +241,7 @@ def _guidance(model: BaseModel, plan: Plan) -> Guidance:
 @torch.no_grad()
 def _sample(model: BaseModel, plan: Plan, guidance: Guidance, seeds: list[int]) -> list[Image.Image]:
     """A picture of each seed, with the model as it is."""
-    noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor)
+    noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor, model.channels)
     scheduler = make_scheduler(model, plan.sampler, plan.schedule)
     latents = sample(model, guidance, scheduler, plan.request.steps, noise, generators)
     pixels = model.decode(latents).float()

@@ -39,7 +39,7 @@ class Guidance:
     cfg_scale: float
 
     def predict(self, model: BaseModel, latents: Tensor, timestep: Tensor, call: int) -> Tensor:
-        """uncond + sum_i w_i * cfg * (cond_i - uncond), float32, for latents (batch, 4, h, w) at one timestep.
+        """uncond + sum_i w_i * cfg * (cond_i - uncond), float32, for latents (batch, c, h, w) at one timestep.
 
         A single part of guidance 1 is its own prediction, so that the negative prompt need not be computed.
         """

@@ -163,7 +163,7 @@ def _flow_scheduler(model: BaseModel, sampler: str) -> Scheduler:
     return chosen.scheduler(num_train_timesteps=steps, **chosen.options, **{shift: model.timestep_shift})
 
 
-def draw_noise(seeds: list[int], height: int, width: int, channels: int = 4) -> tuple[Tensor, list[torch.Generator]]:
+def draw_noise(seeds: list[int], height: int, width: int, channels: int) -> tuple[Tensor, list[torch.Generator]]:
     """Float32 noise (batch, channels, height, width), in latents, and the generators that go on from it, one an image.
 
     An image's noise comes from its own seed alone, so that it is the same picture in a batch of any size.

@@ -8,11 +8,12 @@ from typing import Any
 
 from limner.container import pickled
 from limner.container.names import Storage
-from limner.container.places import Contents, Refused, readable
+from limner.container.places import MAX_TENSORS, Contents, Refused, readable
 from limner.container.program import MAX_BYTES, Program
 
 START = b"PK\x03\x04"
 MAX_DIRECTORY_BYTES = 4 * 2**20  # a member takes some 70 bytes of it
+MAX_MEMBERS = MAX_TENSORS + 10
 LOCAL = struct.Struct("<4s2xHH16xHH")  # a member's own header: mark, flags, method, lengths of name and extra field
 # What torch has ever written, under one folder.
 MEMBER = re.compile(
@@ -20,6 +21,7 @@ MEMBER = re.compile(
     r"|\.format_version|\.storage_alignment)"
 )
 _ENCRYPTED = 1
+_TOO_MANY = "is a zip archive of more parts than any model has"
 
 
 def read(stream: io.FileIO, size: int) -> Contents:
@@ -53,6 +55,8 @@ def _bytes(stream: io.FileIO, members: dict[str, tuple[int, int]], name: str, mo
 def _members(stream: io.FileIO, size: int) -> dict[str, tuple[int, int]]:
     """{name without the folder: (offset of its first byte, length)}."""
     infos = _directory(stream)
+    if len(infos) > MAX_MEMBERS:
+        raise Refused(_TOO_MANY, "do not trust it")
     members: dict[str, tuple[int, int]] = {}
     tops = set()
     for info in infos:
@@ -114,6 +118,6 @@ class _Bounded(io.RawIOBase):
             count = MAX_DIRECTORY_BYTES
             piece = self._stream.read(count + 1)
             if len(piece) > count:
-                raise Refused("is a zip archive of more parts than any model has", "do not trust it")
+                raise Refused(_TOO_MANY, "do not trust it")
             return piece
         return self._stream.read(count)

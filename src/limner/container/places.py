@@ -8,7 +8,7 @@ import torch
 
 MAX_TENSORS = 20_000  # a whole XL model with its averages and an optimizer's state has some 10,000
 MAX_DIMENSIONS = 16
-MAX_NAME = 500  # characters
+MAX_NAME = 300  # characters
 
 # By safetensors' names. A pickle may hold tensors of these dtypes and no others.
 DTYPES = {

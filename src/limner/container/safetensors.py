@@ -3,7 +3,9 @@
 import io
 import json
 import math
+import re
 from collections import Counter
+from itertools import islice
 from typing import Any
 
 from limner.container.places import (
@@ -19,9 +21,11 @@ from limner.container.places import (
 )
 
 MAX_HEADER_BYTES = 16 * 2**20  # the container allows 100 MB: enough to exhaust memory with entries of a few bytes each
+MAX_PARTS = 600_000  # of the header: texts, and brackets and commas around them; a tensor has about 17
 MAX_NUMBER = 2**63  # of what counts elements or bytes
 METADATA = "__metadata__"
 _DAMAGED = "has a damaged safetensors header: "
+_PART = re.compile(rb'[\[{,]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # a text without an end is one too: linear
 
 
 def read(stream: io.FileIO, size: int) -> Contents:
@@ -36,29 +40,38 @@ def read(stream: io.FileIO, size: int) -> Contents:
     if length > MAX_HEADER_BYTES:
         raise Refused(f"declares a header of {length:,} bytes, which no model needs", "do not trust it")
     entries = _parse(stream.read(length))
-    metadata = entries.pop(METADATA, {})
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise Refused(f"{_DAMAGED}its metadata are not texts")
+    metadata = _metadata(entries.pop(METADATA, {}))
     if len(entries) > MAX_TENSORS:
         raise Refused(f"declares {len(entries):,} tensors, which no model needs", "do not trust it")
     ends: list[tuple[int, int, str]] = []
     places = {}
     for name, entry in entries.items():
-        places[check_name(name)], begin, end = _place(name, entry, 8 + length)
+        places[name], begin, end = _place(check_name(name), entry, 8 + length)
         ends.append((begin, end, name))
     _check_cover(sorted(ends), size - 8 - length)
     return Contents(places, metadata, data_start=8 + length)
 
 
 def _parse(data: bytes) -> dict[str, Any]:
+    if next(islice(_PART.finditer(data), MAX_PARTS, None), None):
+        raise Refused("declares more than any model has", "do not trust it")
     try:
         entries = json.loads(data.decode(), object_pairs_hook=_unique)
-        if not isinstance(entries, dict):
-            raise Refused(f"{_DAMAGED}it is no table of tensors")
-        for text in (*entries, *(part for item in entries.get(METADATA, {}).items() for part in item)):
-            text.encode()  # half of a surrogate pair cannot be written anywhere
-    except (ValueError, RecursionError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise Refused("is not a safetensors file: its header is not JSON") from error
+    if not isinstance(entries, dict):
+        raise Refused(f"{_DAMAGED}it is no table of tensors")
+    return entries
+
+
+def _metadata(entries: object) -> dict[str, str]:
+    if not isinstance(entries, dict) or not all(isinstance(text, str) for text in entries.values()):
+        raise Refused(f"{_DAMAGED}its metadata are not texts")
+    try:
+        for item in entries.items():
+            "".join(item).encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which cannot be written anywhere
+        raise Refused(f"{_DAMAGED}its metadata are not texts") from error
     return entries
 
 

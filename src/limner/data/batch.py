@@ -44,10 +44,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one size: latents (batch, 4, h/8, w/8), captions, conditioning or None, weights (batch,) float32,
+    """Examples of one size: latents (batch, c, h/8, w/8), captions, conditioning or None, weights (batch,) float32,
     masks (batch, h/8, w/8) float32 or None where everything counts, sizes (batch, 6) float32 or None for whole ones.
 
-    timesteps (known,) and answers (known, 4, h/8, w/8): of the last examples, whose latents are noisy already.
+    timesteps (known,) and answers (known, c, h/8, w/8): of the last examples, whose latents are noisy already.
     """
 
     latents: Tensor

@@ -25,7 +25,7 @@ PASSES = 2 * PICTURES * BINS  # through the network, of one measurement of the l
 class Probe:
     """A picture under noise of every bin, and what is the right answer to it.
 
-    noisy and targets (bins, 4, h/8, w/8), timesteps (bins,) rising. conditioning (batch of 1) says the caption; None
+    noisy and targets (bins, c, h/8, w/8), timesteps (bins,) rising. conditioning (batch of 1) says the caption; None
     where the text encoder is trained, whose answer changes. sizes: of the crop, as its example has them.
     """
 
@@ -56,7 +56,7 @@ def make_probe(model: BaseModel, example: Example, seed: int, zero_terminal_snr:
 
 @torch.no_grad()
 def answers(model: BaseModel, probes: Sequence[Probe], clip_skip: int = 1) -> list[Tensor]:
-    """The model's predictions (bins, 4, h/8, w/8), float32 on the CPU, asked for at once where the sizes allow."""
+    """The model's predictions (bins, c, h/8, w/8), float32 on the CPU, asked for at once where the sizes allow."""
     captions = [probe.conditioning or model.encode_prompts([probe.caption], clip_skip) for probe in probes]
     told = [caption.with_sizes(probe.sizes) for caption, probe in zip(captions, probes, strict=True)]
     together: dict[tuple[int, ...], list[int]] = {}

@@ -50,7 +50,7 @@ class SliderConfig(Settings):
 class Bank:
     """What the base answered, by rising timestep, float32 on the CPU.
 
-    noisy (n, 4, h, w), timesteps (n,), plain: the answer to the target; change: how far strength 1 moves it.
+    noisy (n, c, h, w), timesteps (n,), plain: the answer to the target; change: how far strength 1 moves it.
     """
 
     noisy: Tensor
@@ -139,7 +139,7 @@ def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Tensor, Ban
     found: list[tuple[Tensor, ...]] = []
     for start in range(0, config.pictures, AT_ONCE):
         count = min(AT_ONCE, config.pictures - start)
-        latents = torch.randn(count, 4, side, side, generator=random)
+        latents = torch.randn(count, model.channels, side, side, generator=random)
         shift = float(torch.rand((), generator=random))  # so that all timesteps occur, not twenty of them
         for step in reversed(range(STEPS)):
             now, then = _timestep(model, step + shift), _timestep(model, step + shift - 1)
@@ -169,7 +169,10 @@ def _answers(model: BaseModel, latents: Tensor, timestep: int, states: Tensor) -
 def _ddim(model: BaseModel, latents: Tensor, output: Tensor, now: int, then: int) -> Tensor:
     """One deterministic step of DDIM (Song et al. 2021, arXiv 2010.02502) from timestep `now` to `then`."""
     a, b = (float(model.alphas_cumprod[t]) if t >= 0 else 1.0 for t in (now, then))
-    if model.prediction_type == "v_prediction":
+    if model.prediction_type == "flow":
+        root, other = a**0.5, (1 - a) ** 0.5
+        clean, noise = ((latents - other * output) / (root + other), (latents + root * output) / (root + other))
+    elif model.prediction_type == "v_prediction":
         clean = a**0.5 * latents - (1 - a) ** 0.5 * output
         noise = a**0.5 * output + (1 - a) ** 0.5 * latents
     else:
