@@ -12,6 +12,7 @@ from limner.base.model import BaseModel
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
 from limner.files import atomic_path, write_text
+from limner.formats import picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
 from limner.formats.embedding import Embedding
@@ -96,6 +97,8 @@ def save_weights(
 
 def load_weights(path: Path) -> Weights:
     """Read a file of any known layout, told by its contents; UserError, with the reason, if it is of none."""
+    if picture.is_png(path):
+        return picture.load(path)
     header = read_header(path)
     for format in formats().values():
         if format.sniff(header):
