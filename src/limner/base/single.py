@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "identify_file",
     "load_network",
+    "names_of",
     "read_configs",
     "scheduler",
 ]
@@ -138,7 +139,7 @@ def kept(path: Path, configs: Configs) -> dict[str, Tensor]:
     """What a single file holds beside its networks that other programs may look for, by its own keys and in its own
     dtypes: buffers, marks, and parts of text encoders that no picture depends on. Raises UserError."""
     family = family_name(configs)
-    claimed = {key for part in networks_of(configs) for key in places(_names(part, configs), configs)}
+    claimed = {key for part in networks_of(configs) for key in places(names_of(part, configs), configs)}
     with open_tensors(path) as file:
         wanted = {key: with_wrapper(key) for key in file.shapes}
         return {key: file.get(name) for name, key in wanted.items() if key not in claimed and is_kept(key, family)}
@@ -228,7 +229,7 @@ def _skeleton(part: str, configs: Configs) -> Any:
     return network
 
 
-def _names(part: str, configs: Configs) -> Iterable[str]:
+def names_of(part: str, configs: Configs) -> Iterable[str]:
     """Our own names of a network's tensors."""
     return (f"{part}.{own_name(name)}" for name in _skeleton(part, configs).state_dict())
 
