@@ -53,26 +53,29 @@ class BaseModel:
     same vocabulary and differ in the token with which they pad.
     alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon", "v_prediction"
     or "flow".
-    scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration.
-    words: what prompts can say beyond the vocabulary, for as long as a method or a request lends it.
-    source: the folder or file that it was opened from, None if it was not.
+    scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration,
+    computed when it is first asked for. words: what prompts can say beyond the vocabulary, for as long as a method or a
+    request lends it. source: the folder or file that it was opened from, None if it was not; vae_source: that of its
+    VAE if it is another one. warnings: what its opener should tell the person.
     """
 
     def __init__(
         self,
         family: Family,
         name: str,
-        fingerprint: str,
+        fingerprint: Callable[[], str],
         networks: dict[str, nn.Module],
         tokenizers: dict[str, CLIPTokenizerFast],
         scheduler_config: dict,
         alphas_cumprod: Tensor,
         source: Path | None = None,
+        vae_source: Path | None = None,
+        warnings: tuple[str, ...] = (),
     ) -> None:
-        self.source = source
+        self.source, self.vae_source, self.warnings = source, vae_source, warnings
         self.family = family
         self.name = name
-        self.fingerprint = fingerprint
+        self._fingerprint = fingerprint
         self.networks: dict[str, Any] = networks  # modules, each with the methods of its own class
         self.tokenizers = tokenizers
         self.tokenizer = tokenizers[family.encoders[0].name]
@@ -84,6 +87,10 @@ class BaseModel:
             {name: text_core(net).embeddings.token_embedding for name, net in networks.items() if "text" in name},
             self._ids,
         )
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        return self._fingerprint()
 
     @property
     def denoiser(self) -> Any:

@@ -11,7 +11,7 @@ import torch
 from limner.base.model import BaseModel
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
-from limner.files import atomic_path
+from limner.files import atomic_path, write_text
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
 from limner.formats.embedding import Embedding
@@ -87,6 +87,8 @@ def save_weights(
             if check is not None:
                 check(temporary)
             reports = [] if model is None else verify_it(temporary, model, weights, str(path))
+        for suffix, text in getattr(writer, "beside", lambda _: {})(weights).items():
+            write_text(path.with_suffix(suffix), text)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
     return Saved(path, path.stat().st_size, reports)

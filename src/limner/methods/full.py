@@ -14,7 +14,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from limner.base import single
 from limner.base.model import BaseModel
 from limner.base.open import full_precision
 from limner.config import Settings
@@ -22,7 +21,7 @@ from limner.errors import UserError
 from limner.methods import applied
 from limner.methods.family import TEXT_LR_SCALE
 from limner.methods.method import Method, ParamGroup
-from limner.weights import Weights
+from limner.weights import Weights, whole
 
 TEXT = "text_encoder"
 UPDATES, AVERAGE = "ema.updates", "ema."  # names in a run's state
@@ -139,14 +138,12 @@ class Full(Method):
         """The whole model, for a checkpoint holds all of it: what was trained, and the rest as the base has it."""
         model = self._model
         assert model is not None
-        tensors: dict[str, Tensor] = {}
-        for network in (each for each in single.NETWORKS if each != "unet"):  # which is trained to the last weight
-            for path, tensor in full_precision(model, network).items():
-                tensors[f"{network}.{path}"] = tensor.clone()
+        weights = whole(model, [each for each in model.networks if each != "unet"])  # trained to the last weight
+        weights.tensors = {name: tensor.clone() for name, tensor in weights.tensors.items()}
         for name, master in self.masters.items():
             learned = master.weights.detach() if master.average is None else master.average
-            tensors[name] = learned.cpu().clone().reshape(master.parameter.shape)
-        return Weights("checkpoint", model.family.name, tensors, {single.ARCHITECTURE: single.describe(model)})
+            weights.tensors[name] = learned.cpu().clone().reshape(master.parameter.shape)
+        return weights
 
     def state(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {name: master.weights for name, master in self.masters.items()}
