@@ -43,8 +43,11 @@ RUNTIME = {"lora_apply_mode": "at_runtime"}  # its way with quantised models; wi
 PROGRAM = """
 import json, sys
 sys.path.append(sys.argv[1])
-from stable_diffusion_cpp import StableDiffusion
+from stable_diffusion_cpp import StableDiffusion, sd_embedding_t
 for picture in json.load(sys.stdin):
+    words = picture["model"].get("embedding_paths", [])
+    # 0.4.7 collects them in a local variable, and looks for them here
+    StableDiffusion._embedding_items = [sd_embedding_t(name=sys.argv[2].encode(), path=each.encode()) for each in words]
     model = StableDiffusion(rng_type="cpu", sampler_rng_type="cpu", n_threads=1, verbose=False, **picture["model"])
     model.generate_image(**picture["settings"])[0].save(picture["path"])
     model.close()
@@ -146,7 +149,7 @@ def draw_theirs(checkpoint: Path, folder: Path, prompts: dict[str, str], word: P
         }
         for name, prompt in prompts.items()
     ]
-    subprocess.run([sys.executable, "-c", PROGRAM, str(READERS)], input=json.dumps(task), text=True, check=True)
+    subprocess.run([sys.executable, "-c", PROGRAM, str(READERS), WORD], input=json.dumps(task), text=True, check=True)
     return {name: np.asarray(Image.open(folder / f"{name}.png").convert("RGB")).astype(float) for name in prompts}
 
 

@@ -18,7 +18,11 @@ _NETWORKS = {  # how a layer's name begins, the longer ones first
     "lora_te2_": "text_encoder_2", "text_encoder_2.": "text_encoder_2", "lora_te3_": "text_encoder_3",
     "lora_te": "text_encoder", "text_encoder.": "text_encoder", "lora_unet_": "unet", "oft_unet_": "unet",
     "unet.": "unet", "lycoris_": "unet", "diffusion_model.": "unet", "transformer.": "transformer",
+    "model.diffusion_model.": "unet", "model_ema.": "average", "first_stage_model.": "vae", "vae.": "vae",
+    "cond_stage_model.": "text_encoder", "conditioner.embedders.0.": "text_encoder",
+    "conditioner.embedders.1.": "text_encoder_2",
 }  # fmt: skip
+_UNET = re.compile(r"(lora_unet_|oft_unet_|unet\.|lycoris_|(model\.)?diffusion_model\.)")
 _BLOCKS = {
     "down": r"(down|input)_blocks?[._]",
     "mid": r"mid(dle)?_block[._]",
@@ -48,7 +52,7 @@ def layers_of(header: Header) -> dict[str, list[str]]:
 
 
 def network_of(layer: str) -> str:
-    """ "unet", "text_encoder", "text_encoder_2", "transformer" or "other"."""
+    """ "unet", "text_encoder", "text_encoder_2", "vae", "transformer", a checkpoint's "average", or "other"."""
     return next((network for start, network in _NETWORKS.items() if layer.startswith(start)), "other")
 
 
@@ -57,7 +61,7 @@ def block_of(layer: str) -> str:
     network = network_of(layer)
     if network != "unet":
         return network
-    path = re.sub(r"^(lora_unet_|oft_unet_|unet\.|lycoris_|diffusion_model\.)", "", layer)
+    path = _UNET.sub("", layer, count=1)
     return next((block for block, pattern in _BLOCKS.items() if re.match(pattern, path)), "ends")
 
 

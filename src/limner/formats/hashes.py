@@ -30,7 +30,7 @@ class Hashes:
 
 
 def hash_file(path: Path, data_start: int) -> Hashes:
-    """All hashes; `data_start` is the offset of the first tensor's bytes, 0 if the file has no header to be left out."""
+    """All hashes; `data_start` is the offset of the first tensor's bytes, 0 if there is no header to be left out."""
     whole, tensors = hashlib.sha256(), hashlib.sha256()
     with path.open("rb") as stream:
         whole.update(stream.read(data_start))

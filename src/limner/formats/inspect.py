@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.base.identify import Identity, identify_base
+from limner.base.identify import Identity
+from limner.base.single import identify_file
 from limner.container import open_tensors
 from limner.container.header import Header
 from limner.container.places import DTYPE_NAMES
@@ -46,8 +47,8 @@ class Summary:
     container: "safetensors" or "pickle". reasons: how the family is known. method: what made it, as the file says.
     ranks, alphas: {value: number of layers}; an OFT's rank is the size of its blocks. blocks: the same by part of the
     network. modules: {network: number of layers, or of a checkpoint's tensors}. vectors: of an embedding, {tensor: how
-    many vectors}. words: names of the embeddings that a LoRA's file brings along. prediction_type: of a checkpoint, None
-    of others. refusal: why Limner does not open a checkpoint, "" if it does. tags: the commonest of its captions.
+    many vectors}. words: names of the embeddings that a LoRA's file brings along. prediction_type: None of anything but
+    a checkpoint. refusal: why Limner does not open a checkpoint, "" if it does. tags: the commonest of its captions.
 
     webui_hash: what A1111 shows, which of a LoRA believes the file's own `sshs_model_hash`; hash_matches: whether that
     is true, and modelspec_matches whether its modelspec.hash_sha256 is; None if the file claims none.
@@ -101,7 +102,7 @@ def inspect(path: Path) -> Summary:
         small = {name: file.get(name) for name, shape in file.shapes.items() if _is_small(name, shape)}
         header: Header = file
     sort, (family, reasons) = _kind(header), family_with_reasons(header)
-    identity = identify_base(header.shapes, header.metadata, path.stem) if sort == "checkpoint" else None
+    identity = identify_file(path) if sort == "checkpoint" else None
     is_adapter = sort in ADAPTERS or sort in forms()
     alphas = _alphas(header, small) if is_adapter else {}
     blocks = blocks_of(header, alphas) if is_adapter else {}
@@ -115,7 +116,7 @@ def inspect(path: Path) -> Summary:
         container="safetensors" if header.data_start else "pickle",
         kind=sort,
         naming=naming(header),
-        family=family,
+        family=family if identity is None else identity.family,
         reasons=reasons if identity is None else identity.reasons,
         method=_method(header.metadata, card),
         keyword=_keyword(header, sort, card),

@@ -29,6 +29,7 @@ NEEDS_YAML = "takes it to predict the noise unless a .yaml of its name beside it
 NEEDS_MARK = "takes it to predict the noise, for it has no tensor v_pred"
 TWO_ENCODERS = "refuses it; each of its two tensors has to be handed to its own text encoder"
 BY_TENSORS_NAME = f'calls it {TENSOR} unless another word is given, as in load_textual_inversion(..., token="...")'
+ONLY_FILES = "opens single files, and this is a folder"
 NOT_BY_ENDING = "looks for other endings than this file's name has"
 BUNDLES = {
     "Forge": "leaves out the embeddings in it",
@@ -43,7 +44,17 @@ OTHERS: dict[str, dict[str, str]] = {  # of which Limner has no form (interop 1.
     "norm": {"stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
 }
 _EMBEDDINGS_OF_CPP = (".gguf", ".safetensors", ".pt", ".ckpt")
-_NEVER = (REFUSES, APPLIES_NOTHING, IGNORES, FINDS_NOTHING, TWO_ENCODERS, NOT_BY_ENDING, NEW_ZIP, NO_TEXT_MODEL)
+_NEVER = (
+    REFUSES,
+    APPLIES_NOTHING,
+    IGNORES,
+    FINDS_NOTHING,
+    TWO_ENCODERS,
+    ONLY_FILES,
+    NOT_BY_ENDING,
+    NEW_ZIP,
+    NO_TEXT_MODEL,
+)
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,11 @@ def of_checkpoint(header: Header, identity: Identity, is_pickle: bool) -> dict[s
     if is_pickle and is_new_zip(header.path):
         said["A1111"] = NEW_ZIP
     return {reader: _verdict(words) for reader, words in said.items()}
+
+
+def of_folder() -> dict[str, Verdict]:
+    """Of a folder in diffusers' layout."""
+    return {reader: _verdict("" if reader == "diffusers" else ONLY_FILES) for reader in READERS}
 
 
 def is_new_zip(path: Path) -> bool:

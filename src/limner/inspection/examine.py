@@ -31,4 +31,6 @@ def _is_picture(path: Path) -> bool:
             start = stream.read(16)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its name and permissions") from error
-    return start.startswith(_PICTURES) or start[8:12] == _FAMILIES.get(start[:4] if start[:4] == b"RIFF" else start[4:8])
+    return start.startswith(_PICTURES) or start[8:12] == _FAMILIES.get(
+        start[:4] if start[:4] == b"RIFF" else start[4:8]
+    )

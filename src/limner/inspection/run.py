@@ -16,7 +16,7 @@ from limner.run.kept import Kept
 class Run:
     """A run's facts. settings: run.toml, the methods' own in tables of their names. base: the base's SHA-256.
 
-    pictures, held_out, class_pictures: {SHA-256: caption} of what it learned from, is judged by, and shows of the class.
+    pictures, held_out, class_pictures: {SHA-256: caption} of what it learned from, is judged by, and has of the class.
     loss: the mean of its last tenth. measured: the figures of the last measurement. kept: steps of the states on disk.
     """
 
