@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 
 from limner.base.model import Family
-from limner.base.original import PREFIXES as ROOTS
-from limner.base.original import original_name
+from limner.base.original import UNET, place
 from limner.errors import UserError
 
 PREFIXES = {  # of files -> network; the last two are LyCORIS's without kohya's trainer, and kohya's own OFT
@@ -80,12 +79,12 @@ def _unet_path(path: str, known: Family) -> str:
     if known.name not in _BY_ORIGINAL:
         return path
     try:
-        named = original_name(f"unet.{path}.weight", {"unet": _BY_ORIGINAL[known.name]})
+        named = place(f"unet.{path}.weight", {"unet": _BY_ORIGINAL[known.name]}).key
     except (KeyError, IndexError, ValueError) as error:
         raise UserError(
             f"the UNet of {known.title} has no layer {path}; train only layers that every program knows"
         ) from error
-    return named.removeprefix(ROOTS["unet"]).removesuffix(".weight")
+    return named.removeprefix(UNET).removesuffix(".weight")
 
 
 def neutral_name(name: str, path: Path) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.base.model import BaseModel
-from limner.container.header import read_tensors
+from limner.container.header import read_header, read_tensors
 from limner.errors import UserError
 from limner.formats.effects import effect
 from limner.formats.factors import change
