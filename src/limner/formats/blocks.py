@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from limner.container.header import Header
 from limner.formats.identify import BUNDLE, naming
@@ -82,7 +83,7 @@ def blocks_of(header: Header, alphas: Mapping[str, float]) -> dict[str, Block]:
     }
 
 
-def counted(values: Iterable[float]) -> dict:
+def counted(values: Iterable[Any]) -> dict[Any, int]:
     """{value: how often}, the commonest first."""
     return dict(Counter(values).most_common())
 

@@ -74,8 +74,8 @@ def compare_files(first: Path, second: Path) -> TensorDifference:
 
 
 def compare_tensors(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> TensorDifference:
-    shapes = [{name: tuple(tensor.shape) for name, tensor in each.items()} for each in (first, second)]
-    return _compare(*shapes, first.__getitem__, second.__getitem__)
+    one, other = ({name: tuple(tensor.shape) for name, tensor in each.items()} for each in (first, second))
+    return _compare(one, other, first.__getitem__, second.__getitem__)
 
 
 Shapes = Mapping[str, tuple[int, ...]]
