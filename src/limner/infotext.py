@@ -14,6 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from limner.errors import UserError
 from limner.files import atomic_path
 
+# Civitai's table, which stands there as bare JSON: its commas and colons are no settings'
+HASHES = re.compile(r",?\s*\bHashes:\s*(\{[^{}]{0,100000}\})")
 KEY = "parameters"
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -42,7 +44,11 @@ def format_infotext(prompt: str, negative_prompt: str, settings: Mapping[str, ob
 def parse_infotext(text: str) -> Infotext:
     """Any `parameters` text; what has no settings in its last line is all prompt."""
     lines = text.strip().split("\n")
-    settings = SETTING.findall(lines[-1])
+    table = HASHES.search(lines[-1])
+    last = HASHES.sub("", lines[-1], count=1) if table else lines[-1]
+    settings = SETTING.findall(last)
+    if table:
+        settings.append(("Hashes", table[1]))
     if len(settings) < FEWEST:
         settings = []
     else:
@@ -68,8 +74,8 @@ def save_png(image: Image.Image, infotext: str, path: Path) -> None:
 def read_picture(path: Path) -> Infotext | None:
     """What a picture says about its making, or None. Raises UserError if it cannot be read.
 
-    The webuis write it into a PNG's `parameters`, into the Exif UserComment of JPEG, WebP and AVIF, and into a GIF's
-    comment. Pixels are decoded only of a PNG whose text is not in front of them.
+    The webuis write it into a PNG's `parameters`, into the Exif UserComment of JPEG and WebP, and into a GIF's comment.
+    Pixels are decoded only of a PNG whose text is not in front of them.
     """
     with open_picture(path) as image:
         try:

@@ -8,8 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from limner.base import single
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, text_core
 from limner.base.open import open_base
 from limner.device import generator
 from limner.formats import save_weights
@@ -87,8 +86,7 @@ def test_it_finds_every_tensor_of_our_single_file(checkpoint: Path, tmp_path: Pa
         str(checkpoint), config=str(tmp_path / "folder"), local_files_only=True, torch_dtype=torch.float32
     )
     model = open_base(checkpoint, CPU, torch.float32)
-    for part in single.NETWORKS:
-        found = single.text_core(getattr(pipeline, part)).state_dict()
-        wanted = single.text_core(model.networks[part]).state_dict()
+    for part, network in model.networks.items():
+        found, wanted = text_core(getattr(pipeline, part)).state_dict(), text_core(network).state_dict()
         assert found.keys() == wanted.keys()
         assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())

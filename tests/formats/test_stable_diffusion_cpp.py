@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel
 
-from limner.base import single
-from limner.base.model import BaseModel
+from limner.base.identify import ARCHITECTURE
+from limner.base.model import BaseModel, text_core
 from limner.base.open import open_base
+from limner.base.published import published
 from limner.formats import save_weights
 from limner.generate import Request, generate
 from limner.methods.method import find_method
@@ -77,20 +80,21 @@ class Pictures:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stable Diffusion 1's networks with the random weights that their classes begin with, in our writer's file."""
-    configs = single._skeletons_config()
+    configs = published("sd1")
     tensors = {}
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float16)
     try:
-        for part, kind in single.NETWORKS.items():
-            config = configs[part]
-            network: Any = (
-                kind(kind.config_class(**config)) if part == "text_encoder" else kind.from_config(dict(config))
-            )
-            tensors |= {f"{part}.{name}": t.half() for name, t in single.text_core(network).state_dict().items()}
+        networks: dict[str, Any] = {
+            "unet": UNet2DConditionModel.from_config(configs["unet"]),
+            "vae": AutoencoderKL.from_config(configs["vae"]),
+            "text_encoder": CLIPTextModel(CLIPTextConfig(**configs["text_encoder"])),
+        }
     finally:
         torch.set_default_dtype(torch.float32)
-    weights = Weights("checkpoint", "sd1", tensors, {single.ARCHITECTURE: json.dumps(configs)})
+    for part, network in networks.items():
+        tensors |= {f"{part}.{name}": tensor.half() for name, tensor in text_core(network).state_dict().items()}
+    weights = Weights("checkpoint", "sd1", tensors, {ARCHITECTURE: json.dumps(configs)})
     saved = save_weights(weights, tmp_path_factory.mktemp("Stable-diffusion") / "whole.safetensors")
     assert 2.12e9 < saved.size_bytes < 2.14e9
     return saved.path

@@ -107,7 +107,9 @@ def _tensors(first: Path, second: Path, one: Facts, other: Facts) -> dict[str, T
         return {"file": compare_files(first, second)}
     if isinstance(one, Folder) and isinstance(other, Folder):
         files, others = weights_of(first), weights_of(second)
-        return {name: compare_files(files[name], others[name]) for name in files if name in others}
+        return {
+            name: compare_files(files[name], others[name], name.partition("/")[0]) for name in files if name in others
+        }
     return {}
 
 

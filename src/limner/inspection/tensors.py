@@ -53,14 +53,14 @@ class TensorDifference:
         return not (self.differing or self.only_first_count or self.only_second_count or self.reshaped)
 
 
-def compare_files(first: Path, second: Path) -> TensorDifference:
+def compare_files(first: Path, second: Path, network: str = "") -> TensorDifference:
     """Tensors by name; where the two files have none in common, as a LoRA's in two spellings, by Limner's names.
 
-    Raises UserError if one cannot be read.
+    network: what the files are the weights of, if it is one network alone. Raises UserError if one cannot be read.
     """
     with open_tensors(first) as one, open_tensors(second) as other:
         if one.shapes.keys() & other.shapes.keys() or not (one.shapes and other.shapes):
-            return _compare(one.shapes, other.shapes, one.get, other.get)
+            return _compare(one.shapes, other.shapes, one.get, other.get, network)
     if first.stat().st_size + second.stat().st_size <= _MOST_NEUTRAL:
         try:
             held = [load_weights(path).tensors for path in (first, second)]
@@ -82,7 +82,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def _compare(
-    first: Shapes, second: Shapes, get_first: Callable[[str], Tensor], get_second: Callable[[str], Tensor]
+    first: Shapes,
+    second: Shapes,
+    get_first: Callable[[str], Tensor],
+    get_second: Callable[[str], Tensor],
+    network: str = "",
 ) -> TensorDifference:
     alone, other_alone = ([name for name in a if name not in b] for a, b in ((first, second), (second, first)))
     found = TensorDifference(alone[:_NAMED], other_alone[:_NAMED], len(alone), len(other_alone))
@@ -92,7 +96,7 @@ def _compare(
         if shape != second[name]:
             found.reshaped.append(name)
             continue
-        block = found.blocks.setdefault(block_of(name), Block())
+        block = found.blocks.setdefault(block_of(f"{network}.{name}" if network else name), Block())
         block.tensors += 1
         one, other = get_first(name), get_second(name)
         if _same_bytes(one, other):
