@@ -15,7 +15,7 @@ from limner.base import folder, pocket, single
 from limner.base.attention import AttentionByShape
 from limner.base.families import FAMILIES
 from limner.base.identify import Identity
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, weights_of
 from limner.base.norm import use_by_shape
 from limner.base.original import Configs
 from limner.base.probe import NAMES, probe
@@ -88,7 +88,7 @@ def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
         source = find_base(model.source)
         configs = single.configs_of(model) if source.is_file() else None
         network = _network(source, part, torch.float32, configs, model.vae_source)
-    return {name: tensor.float().cpu() for name, tensor in single.own_state(network).items()}
+    return {name: tensor.float().cpu() for name, tensor in weights_of(network).items()}
 
 
 def find_base(name: str | Path) -> Path:

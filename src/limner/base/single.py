@@ -159,11 +159,6 @@ def _filled(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     return network
 
 
-def own_state(network: nn.Module) -> dict[str, Tensor]:
-    """A network's tensors by limner.weights' paths."""
-    return {own_name(name): tensor for name, tensor in network.state_dict().items()}
-
-
 def own_name(name: str) -> str:
     """transformers' name of a weight without the `text_model.` that some of its versions have."""
     return name.removeprefix("text_model.")
