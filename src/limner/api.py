@@ -16,9 +16,9 @@ from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol
 from limner.evaluate.report import Report
 from limner.events import Event
-from limner.formats import inspect
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
+from limner.inspection import Facts, examine
 from limner.run.outputs import prompt_files
 
 __all__ = ["evaluate", "extract", "generate", "inspect", "load", "merge", "resize", "train"]
@@ -64,6 +64,11 @@ def generate(
     drawing = Drawing.read({"prompt": prompt} | settings, ORIGIN)
     request = Request(**drawing.model_dump())
     return _generate(model, request, prompt_files(Path(models), map(Path, lora), map(Path, embedding)))
+
+
+def inspect(path: str | Path) -> Facts:
+    """What a file of weights, a picture, or the folder of a run or of a model is. Raises UserError."""
+    return examine(Path(path))
 
 
 def evaluate(
