@@ -2,11 +2,12 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner.errors import UserError
@@ -64,10 +65,12 @@ def save_png(image: Image.Image, infotext: str, path: Path) -> None:
 def read_png(path: Path) -> Infotext | None:
     """What a PNG says about its making, or None. Raises UserError if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            text = image.info.get(KEY)
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG",)) as image:  # some of the others would start programs
+                image.load()
+                text = image.info.get(KEY)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"cannot read the picture {path} ({error}); give a PNG file") from error
     return parse_infotext(text) if isinstance(text, str) else None
 
