@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "identify_file",
     "load_network",
+    "names_of",
     "read_configs",
     "scheduler",
 ]
@@ -98,11 +99,17 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
     return configs
 
 
-def load_network(path: Path, part: str, configs: Configs, dtype: torch.dtype) -> nn.Module:
+def load_network(
+    path: Path,
+    part: str,
+    configs: Configs,
+    dtype: torch.dtype,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> nn.Module:
     """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
     with _describing(path):
         network = skeleton(part, configs)
-        return _filled(network, _read_state(path, part, network, configs, dtype))
+        return _filled(network, _read_state(path, part, network, configs, dtype, memory_format))
 
 
 def load_state(path: Path, part: str, configs: Configs) -> dict[str, Tensor]:
@@ -138,7 +145,7 @@ def kept(path: Path, configs: Configs) -> dict[str, Tensor]:
     """What a single file holds beside its networks that other programs may look for, by its own keys and in its own
     dtypes: buffers, marks, and parts of text encoders that no picture depends on. Raises UserError."""
     family = family_name(configs)
-    claimed = {key for part in networks_of(configs) for key in places(_names(part, configs), configs)}
+    claimed = {key for part in networks_of(configs) for key in places(names_of(part, configs), configs)}
     with open_tensors(path) as file:
         wanted = {key: with_wrapper(key) for key in file.shapes}
         return {key: file.get(name) for name, key in wanted.items() if key not in claimed and is_kept(key, family)}
@@ -159,11 +166,6 @@ def _filled(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     return network
 
 
-def own_state(network: nn.Module) -> dict[str, Tensor]:
-    """A network's tensors by limner.weights' paths."""
-    return {own_name(name): tensor for name, tensor in network.state_dict().items()}
-
-
 def own_name(name: str) -> str:
     """transformers' name of a weight without the `text_model.` that some of its versions have."""
     return name.removeprefix("text_model.")
@@ -174,7 +176,12 @@ def scheduler(configs: Configs) -> DDIMScheduler:
 
 
 def _read_state(
-    path: Path, part: str, network: nn.Module, configs: Configs, dtype: torch.dtype | None
+    path: Path,
+    part: str,
+    network: nn.Module,
+    configs: Configs,
+    dtype: torch.dtype | None,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> dict[str, Tensor]:
     with open_tensors(path) as file:
         keys = {with_wrapper(key): key for key in file.shapes}
@@ -183,7 +190,7 @@ def _read_state(
             its = place(f"{part}.{own}", configs)
             return keys.get(its.key, its.key), its
 
-        return _taken(file, part, network, configs, dtype, find)
+        return _taken(file, part, network, configs, dtype, find, memory_format)
 
 
 def _taken(
@@ -193,10 +200,12 @@ def _taken(
     configs: Configs,
     dtype: torch.dtype | None,
     find: Callable[[str], tuple[str, Place]],
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> dict[str, Tensor]:
     """A network's weights out of a file, in a dtype or the file's. find: our own name -> the file's key, and what lies
     there."""
     state = {}
+    shared: dict[str, tuple[Tensor, int]] = {}  # what further thirds will be taken of, and how many
     for name, empty in network.state_dict().items():
         own = own_name(name)
         key, its = find(own)
@@ -208,8 +217,16 @@ def _taken(
                 f"{file.path} is not {TITLES[family_name(configs)]} as its makers published it: its {key} is "
                 f"{file.shapes[key]} of {file.dtypes[key]}, not {shape}; use another model, or a diffusers folder of it"
             )
-        tensor = its.take(file.get(key))
-        state[own] = tensor.to(dtype or tensor.dtype, copy=its.third is not None).contiguous()
+        if its.third is None:
+            tensor = its.take(file.get_as(key, dtype or file.dtypes[key], memory_format))
+            state[own] = tensor if tensor.is_contiguous(memory_format=memory_format) else tensor.contiguous()
+            continue
+        if key not in shared:
+            shared[key] = file.get_as(key, dtype or file.dtypes[key]), 3
+        whole, left = shared.pop(key)
+        state[own] = its.take(whole).clone()
+        if left > 1:
+            shared[key] = whole, left - 1
     return state
 
 
@@ -233,7 +250,7 @@ def skeleton(part: str, configs: Configs) -> Any:
     return network
 
 
-def _names(part: str, configs: Configs) -> Iterable[str]:
+def names_of(part: str, configs: Configs) -> Iterable[str]:
     """Our own names of a network's tensors."""
     return (f"{part}.{own_name(name)}" for name in skeleton(part, configs).state_dict())
 
