@@ -13,6 +13,7 @@ Prints one JSON line for each family and precision: seconds until opened and unt
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def make_file(family: str) -> Path:
     from limner.base.original import completion, places
     from limner.base.published import published
     from limner.container.header import in_order, write_tensors
+    from limner.files import atomic_path
 
     path = ROOT / f"{family}.safetensors"
     if path.exists():
@@ -44,13 +46,15 @@ def make_file(family: str) -> Path:
     for part in single.networks_of(configs):
         own = {f"{part}.{name}": tuple(t.shape) for name, t in weights_of(single.skeleton(part, configs)).items()}
         shapes |= {key: its.shape(own[name]) for key, ((name, its), *_) in places(own, configs).items()}
-    random = torch.Generator().manual_seed(0)
+    numbers = torch.randn(2**22, generator=torch.Generator().manual_seed(0)).div_(30).half()
 
     def tensors() -> Iterator[tuple[str, torch.Tensor]]:
         for key in in_order(dict.fromkeys(shapes, torch.float16)):
-            yield key, torch.randn(shapes[key], generator=random).div_(30).half()
+            count = math.prod(shapes[key])
+            yield key, numbers.repeat(-(-count // len(numbers)))[:count].view(shapes[key])
 
-    write_tensors(path, tensors(), shapes, torch.float16, {"format": "pt"})
+    with atomic_path(path) as temporary:
+        write_tensors(temporary, tensors(), shapes, torch.float16, {"format": "pt"})
     return path
 
 
