@@ -24,9 +24,9 @@ class Weights:
     `text_model.` wrapper, and the leaves of one of the forms of limner.methods, which say what they make of a weight:
     "lora_down" (rank, in[, k, k]), "lora_up" (out, rank[, 1, 1]) and "alpha" (a scalar) of a LoRA. For kind
     "embedding", vectors (n, dim) by each text encoder's component name, of one n. For kind "checkpoint" all weights of
-    the base's networks, "<network>.<path>" as in diffusers and transformers without the `text_model.` wrapper, and
-    KEPT + its key of what else the base's file held that other programs look for; the metadata's entry
-    base.single.ARCHITECTURE says how the networks are made.
+    the base's networks, "<network>.<path>" as in diffusers and transformers without the `text_model.` wrapper, with
+    "text_encoder_2.text_projection.weight" among them, and KEPT + its key of what else the base's file held that other
+    programs look for; the metadata's entry base.single.ARCHITECTURE says how the networks are made.
     """
 
     kind: str

@@ -5,19 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import lora_for
-from diffusers import DiffusionPipeline
+from loras import check_in_diffusers, lora_for
 from safetensors.torch import load_file, save_file
 
 from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.formats import inspect, load_weights, save_weights, verify
-from limner.formats.factors import change
 from limner.formats.layers import layout
 from limner.formats.names import file_name, neutral_name
 from limner.formats.programs import NO_QKV
-from limner.weights import Weights
 
 OpenTiny = Callable[[str], BaseModel]
 READERS = ["A1111", "Forge", "ComfyUI", "stable-diffusion.cpp", "diffusers"]
@@ -107,26 +104,6 @@ def test_diffusers_itself_applies_the_same_change(
     path = tmp_path / "fox.safetensors"
     save_weights(weights, path, dtype=torch.float32, model=model)
     check_in_diffusers(tiny_folders(family), path, model, weights)
-
-
-def check_in_diffusers(folder: Path, path: Path, model: BaseModel, weights: Weights) -> None:
-    """diffusers' own loader changes every tensor of its networks as the weights say, and no other."""
-    pipeline = DiffusionPipeline.from_pretrained(folder)
-    pipeline.load_lora_weights(path, adapter_name="fox")
-    pipeline.fuse_lora()
-    pipeline.unload_lora_weights()
-    trained = weights.modules()
-    seen = set()
-    for network in model.networks:
-        if network == "vae":
-            continue
-        after = dict(getattr(pipeline, network).named_parameters())
-        for name, before in model.networks[network].named_parameters():
-            module = f"{network}.{name.removeprefix('text_model.').removesuffix('.weight')}"
-            seen.add(module)
-            want = change(trained[module], before) if module in trained else torch.zeros_like(before)
-            torch.testing.assert_close(after[name] - before, want, atol=1e-6, rtol=1e-4)
-    assert trained.keys() <= seen
 
 
 @pytest.mark.parametrize("family", FAMILIES)

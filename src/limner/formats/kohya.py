@@ -13,14 +13,13 @@ from limner.container.header import Header, all_finite, read_header, read_tensor
 from limner.errors import UserError
 from limner.formats.factors import check_factors, spellings
 from limner.formats.hashes import legacy_hash, model_hash
-from limner.formats.identify import BUNDLE, family, kind, naming
+from limner.formats.identify import BUNDLE, family, naming
 from limner.formats.metadata import complete
 from limner.formats.names import file_name, neutral_name
 from limner.weights import Weights
 
 # What a bundled embedding's tensors are called, behind its name, by text encoder: of a base with one, and with two.
 BUNDLED = {1: {"text_encoder": ".string_to_param.*"}, 2: {"text_encoder": ".clip_l", "text_encoder_2": ".clip_g"}}
-UNREAD = ("glora", "full", "norm", "boft")  # kinds of adapters of which Limner has no form
 
 
 class Kohya:
@@ -46,6 +45,8 @@ class Kohya:
         tensors = {}
         for module, factors in weights.modules().items():
             form = check_factors(factors, module, f"the LoRA to be saved as {name}")
+            if not form.is_written:
+                raise UserError(f"{name} would be a {form.name}, which Limner reads but does not write; keep its file")
             for leaf, tensor in as_deep(factors, module, known).items():
                 tensors[f"{file_name(module, known)}.{form.leaves[leaf]}"] = _cast(tensor, dtype, leaf)
         for word, vectors in weights.words.items():
@@ -70,8 +71,6 @@ class Kohya:
         Raises UserError if it is another kind of adapter, of another family, damaged, or names an unknown layer.
         """
         header = read_header(path)
-        if kind(header) in UNREAD:
-            raise UserError(f"{path} is a {kind(header)}, which Limner does not read; use a LoRA, LoHa, LoKr or OFT")
         if family(header) not in FAMILIES:
             known = " or ".join(FAMILIES)
             raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use one for {known}")

@@ -37,6 +37,9 @@ FAULTS: dict[str, dict[str, str]] = {
         "diffusers": REFUSES,
     },
 }
+SOME_NAMES = "applies only the layers whose names it knows, without the UNet's attention"
+ONLY_UNET = "applies nothing to the text encoders"
+NO_ALPHA = ", and takes each rank for the alpha"
 QKV = ("q_proj", "k_proj", "v_proj")
 READERS = ("A1111", "Forge", "ComfyUI", "stable-diffusion.cpp", "diffusers")
 
@@ -85,6 +88,15 @@ def faults_of(weights: Weights) -> dict[str, Fault]:
             others = attention < trained
             found.setdefault("diffusers", Fault(NO_QKV, _is_attention) if others else Fault(REFUSES))
     return found
+
+
+def dotted_faults_of(weights: Weights) -> dict[str, Fault]:
+    """{reader: what it is known to do wrongly with a file of these weights, in diffusers' layout}."""
+    scales = {float(leaves["alpha"]) / len(leaves["lora_down"]) for leaves in weights.modules().values()}
+    words = {"A1111": APPLIES_NOTHING, "Forge": SOME_NAMES, "ComfyUI": SOME_NAMES, "stable-diffusion.cpp": ONLY_UNET}
+    if scales != {1.0}:
+        words = {reader: f"{text}{NO_ALPHA if reader != 'A1111' else ''}" for reader, text in words.items()}
+    return {reader: Fault(text) for reader, text in words.items()}
 
 
 def _is_attention(layer: str) -> bool:

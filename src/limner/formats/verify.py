@@ -47,12 +47,18 @@ class ReaderReport:
     fault: str = ""
 
 
-def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
+def verify(
+    path: Path,
+    model: BaseModel,
+    weights: Weights,
+    name: str | None = None,
+    known_faults: Mapping[str, Fault] | None = None,
+) -> list[ReaderReport]:
     """Read `path` as every program in READERS would, and compare what it would add to each layer with the weights.
 
     `name` is what messages call the file. Differences up to the rounding of the file's dtype pass. Raises UserError if
     any program would leave a tensor out, or change a layer otherwise than was trained, unless it is known that it does
-    so with this form of adapter, which its report then says.
+    so, which its report then says; `known_faults` are those of kohya's layout with this form of adapter, unless given.
     """
     name = name or str(path)
     tensors, metadata = read_tensors(path), read_header(path).metadata
@@ -60,7 +66,7 @@ def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = No
     _check_words({key: tensors.pop(key) for key in bundled}, weights, name)
     known = layout(model)
     targets = _targets(model, weights, tensors)
-    known_faults = faults_of(weights)
+    known_faults = faults_of(weights) if known_faults is None else known_faults
     errors: dict[tuple[str, Patch], Error] = {}  # the programs mostly agree, so that each change is computed once
     reports = []
     for reader, read in READERS.items():

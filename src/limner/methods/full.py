@@ -14,8 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from limner.base import single
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, weights_of
 from limner.base.open import full_precision
 from limner.config import Settings
 from limner.errors import UserError
@@ -209,7 +208,7 @@ def _places(model: BaseModel, weights: Weights) -> dict[str, list[tuple[Tensor, 
     for name, network in model.networks.items():
         if applied.in_use(network):
             raise UserError("a checkpoint cannot take the place of a model that has LoRAs in it; take them out first")
-        for path, tensor in single.own_state(network).items():
+        for path, tensor in weights_of(network).items():
             new = weights.tensors.get(f"{name}.{path}")
             if new is None or new.shape != tensor.shape:
                 raise UserError(
