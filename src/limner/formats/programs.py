@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from limner.formats.layers import OPEN_CLIP
+from limner.formats.webuis import FORGIVEN
 from limner.methods.form import form_of
 from limner.weights import Weights
 
@@ -74,6 +75,8 @@ def faults_of(weights: Weights) -> dict[str, Fault]:
     modules = weights.modules()
     names = {form.name for leaves in modules.values() if (form := form_of(leaves)) is not None}
     found = {reader: Fault(words) for name in sorted(names) for reader, words in faults(name).items()}
+    if sum(len(vectors) for vectors in weights.words.values()) > FORGIVEN:
+        found["Forge"] = Fault(APPLIES_NOTHING)
     for network in ("text_encoder", "text_encoder_2"):
         trained = {name for name in modules if name.startswith(f"{network}.")}
         attention = {name for name in trained if _is_attention(name)}
