@@ -19,14 +19,14 @@ class Weights:
     kind: "lora", "embedding" or "checkpoint". family: a base family's name, as in "sd1".
     words: embeddings that a LoRA brings along, {what prompts call it: vectors as of kind "embedding"}.
     name: what prompts call it, an embedding's keyword; of what was read from a file, the file's stem.
-    tensors: for kind "lora", "<network>.<module path>.<leaf>": network "unet" or "text_encoder" (diffusers' component
-    names), module path as in diffusers and transformers without the `text_model.` wrapper, and the leaves of one of the
-    forms of limner.methods, which say what they make of a weight: "lora_down" (rank, in[, k, k]), "lora_up" (out,
-    rank[, 1, 1]) and "alpha" (a scalar) of a LoRA. For kind "embedding", vectors (n, dim) by the text encoder's
-    component name. For kind "checkpoint" all weights of the base's networks,
-    "<network>.<path>" as in diffusers and transformers without the `text_model.` wrapper, and KEPT + its key of what
-    else the base's file held that other programs look for; the metadata's entry base.single.ARCHITECTURE says how the
-    networks are made.
+    tensors: for kind "lora", "<network>.<module path>.<leaf>": network "unet", "text_encoder" or, of XL,
+    "text_encoder_2" (diffusers' component names), module path as in diffusers and transformers without the
+    `text_model.` wrapper, and the leaves of one of the forms of limner.methods, which say what they make of a weight:
+    "lora_down" (rank, in[, k, k]), "lora_up" (out, rank[, 1, 1]) and "alpha" (a scalar) of a LoRA. For kind
+    "embedding", vectors (n, dim) by each text encoder's component name, of one n. For kind "checkpoint" all weights of
+    the base's networks, "<network>.<path>" as in diffusers and transformers without the `text_model.` wrapper, with
+    "text_encoder_2.text_projection.weight" among them, and KEPT + its key of what else the base's file held that other
+    programs look for; the metadata's entry base.single.ARCHITECTURE says how the networks are made.
     """
 
     kind: str

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limner.base import single
 from limner.base.families import FAMILIES
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, weights_of
 from limner.base.open import open_base
 from limner.base.original import places
 from limner.base.published import published
@@ -65,7 +65,7 @@ def test_published_files_have_these_names_shapes_and_sizes(family: str) -> None:
     configs = published(family)
     found: dict[str, tuple[int, ...]] = {}
     for part in single.networks_of(configs):
-        own = single.own_state(single._skeleton(part, configs))
+        own = weights_of(single._skeleton(part, configs))
         for key, ((name, its), *_) in places((f"{part}.{path}" for path in own), configs).items():
             found[key] = its.shape(tuple(own[name.partition(".")[2]].shape))
     wanted = originals.model(family, is_full=True)

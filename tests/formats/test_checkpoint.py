@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from training import same, snapshot
 
 from limner.base import single
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, weights_of
 from limner.base.open import full_precision, open_base
 from limner.base.original import place
 from limner.base.published import published
@@ -51,7 +51,7 @@ def test_the_original_s_names_and_sizes() -> None:
     configs = published("sd1")
     sizes, keys = {}, {}
     for part in single.networks_of(configs):
-        state = single.own_state(single._skeleton(part, configs))
+        state = weights_of(single._skeleton(part, configs))
         sizes[part] = sum(tensor.numel() for tensor in state.values())
         for name, tensor in state.items():
             its = place(f"{part}.{name}", configs)

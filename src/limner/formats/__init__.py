@@ -1,5 +1,6 @@
 """Files that other programs open, written, verified and read back."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -51,8 +52,12 @@ def formats() -> dict[str, Any]:
     `serialize(weights, name, dtype) -> bytes`, or `write(weights, path, name, dtype)` for files too large to be whole
     in memory, and may have a `verify` of its own, as that for LoRAs.
     """
-    found = {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
-    return found | {each.name: each for each in (Kohya, Dotted, Embedding, Checkpoint)}
+    return _registered() | {each.name: each for each in (Kohya, Dotted, Embedding, Checkpoint)}
+
+
+@functools.cache
+def _registered() -> dict[str, Any]:
+    return {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
 
 
 def save_weights(

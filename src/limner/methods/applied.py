@@ -102,11 +102,13 @@ def _dither(size: int, bits: int, device: torch.device) -> Tensor:
 def find_module(model: BaseModel, name: str) -> nn.Module | None:
     """The module of a neutral name, "<network>.<module path>", or None."""
     network, _, path = name.partition(".")
-    root = network_root(model, network)
-    try:
-        return root.get_submodule(path) if root is not None and path else None
-    except AttributeError:
-        return None
+    for root in (network_root(model, network), model.networks.get(network)):  # a projection lies beside the core
+        try:
+            if root is not None and path:
+                return root.get_submodule(path)
+        except AttributeError:
+            continue
+    return None
 
 
 def network_root(model: BaseModel, network: str) -> nn.Module | None:

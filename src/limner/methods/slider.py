@@ -72,7 +72,7 @@ class Slider(Method):
         self.config = config
         self.lora = LoRA(LoRAConfig(rank=config.rank, layers=config.layers))
         self._bank: Bank | None = None
-        self._told: Tensor | None = None
+        self._told: Conditioning | None = None
         self._strength = 1.0  # at which the model computes
 
     def check(self, model: BaseModel) -> None:
@@ -102,7 +102,7 @@ class Slider(Method):
         predicted = model.predict(
             bank.noisy[chosen].to(model.device, model.dtype, memory_format=torch.channels_last),
             bank.timesteps[chosen].to(model.device),
-            Conditioning(self._told.expand(count, -1, -1)),
+            self._told.expand(count),
         )
         wanted = bank.plain[chosen] + strength * bank.change[chosen]
         return (predicted.float() - wanted.to(model.device)).square().mean()
@@ -130,10 +130,10 @@ class Slider(Method):
 
 
 @torch.no_grad()
-def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Tensor, Bank]:
-    """The target's states (1, tokens, dim), and the base's answers along the making of some pictures of it."""
+def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Conditioning, Bank]:
+    """The target's conditioning (batch of 1), and the base's answers along the making of some pictures of it."""
     prompts = [config.target, config.positive, config.negative, ""]
-    states = model.encode_prompts(prompts, config.clip_skip).hidden_states
+    told = model.encode_prompts(prompts, config.clip_skip).rows()
     random = seeded(seed)
     side = model.resolution // model.factor
     found: list[tuple[Tensor, ...]] = []
@@ -143,12 +143,12 @@ def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Tensor, Ban
         shift = float(torch.rand((), generator=random))  # so that all timesteps occur, not twenty of them
         for step in reversed(range(STEPS)):
             now, then = _timestep(model, step + shift), _timestep(model, step + shift - 1)
-            target, positive, negative, empty = _answers(model, latents, now, states)
+            target, positive, negative, empty = _answers(model, latents, now, told)
             change = config.push * (positive - negative)
             found += [(one, torch.tensor(now), *two) for one, *two in zip(latents, target, change, strict=True)]
             latents = _ddim(model, latents, empty + GUIDANCE * (target - empty), now, then)
     found.sort(key=lambda example: int(example[1]))
-    return states[:1], Bank(*(torch.stack(column) for column in zip(*found, strict=True)))
+    return told[0], Bank(*(torch.stack(column) for column in zip(*found, strict=True)))
 
 
 def _timestep(model: BaseModel, place: float) -> int:
@@ -156,14 +156,11 @@ def _timestep(model: BaseModel, place: float) -> int:
     return int(place / STEPS * len(model.alphas_cumprod)) if place >= 0 else -1
 
 
-def _answers(model: BaseModel, latents: Tensor, timestep: int, states: Tensor) -> tuple[Tensor, ...]:
-    """What the base predicts for the same latents under each of the states: float32 on the CPU."""
+def _answers(model: BaseModel, latents: Tensor, timestep: int, told: list[Conditioning]) -> tuple[Tensor, ...]:
+    """What the base predicts for the same latents told each of these: float32 on the CPU."""
     noisy = latents.to(model.device, model.dtype, memory_format=torch.channels_last)
     timesteps = torch.full((len(latents),), timestep, device=model.device)
-    return tuple(
-        model.predict(noisy, timesteps, Conditioning(state.expand(len(latents), -1, -1))).float().cpu()
-        for state in states.split(1)
-    )
+    return tuple(model.predict(noisy, timesteps, each.expand(len(latents))).float().cpu() for each in told)
 
 
 def _ddim(model: BaseModel, latents: Tensor, output: Tensor, now: int, then: int) -> Tensor:
