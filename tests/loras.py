@@ -1,7 +1,6 @@
 """Random LoRAs for tiny bases of every family, and what diffusers makes of a file."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -39,9 +38,9 @@ def lora_for(
     return Weights("lora", model.family.name, tensors)
 
 
-def check_in_diffusers(folder: Path, path: Path, model: BaseModel, weights: Weights, **parts: Any) -> None:
+def check_in_diffusers(folder: Path, path: Path, model: BaseModel, weights: Weights) -> None:
     """diffusers' own loader changes every tensor of its networks as the weights say, and no other."""
-    pipeline = DiffusionPipeline.from_pretrained(folder, **parts)
+    pipeline = DiffusionPipeline.from_pretrained(folder)
     pipeline.load_lora_weights(path, adapter_name="fox")
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
@@ -78,7 +77,7 @@ def save_weights(
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
     """
     writers = {name: each for name, each in formats().items() if hasattr(each, "serialize") or hasattr(each, "write")}
-    format = format or _default_format(weights)
+    format = format or DEFAULT_FORMATS[weights.kind]
     if format not in writers:
         raise UserError(f"no format {format!r} to write {path} in; use {' or '.join(writers)}")
     if path.suffix != SUFFIX:
@@ -99,14 +98,6 @@ def save_weights(
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
     return Saved(path, path.stat().st_size, reports)
-
-
-def _default_format(weights: Weights) -> str:
-    """What programs expect of this kind of weights: of adapters kohya's names, which only UNets have."""
-    known = FAMILIES.get(weights.family)
-    if weights.kind == "lora" and known is not None and known.denoiser != "unet":
-        return Dotted.name
-    return DEFAULT_FORMATS[weights.kind]
 
 
 def load_weights(path: Path) -> Weights:

@@ -1,7 +1,6 @@
 """Dotted names of adapters' tensors in files: PEFT's, diffusers' old and new, and ComfyUI's."""
 
 import functools
-import re
 from pathlib import Path
 
 from limner.base.model import Family
@@ -13,7 +12,6 @@ from limner.formats.names import neutral_path
 
 ROOTS = {  # of files -> network
     "unet.": "unet",
-    "transformer.": "transformer",
     "text_encoder.": "text_encoder",
     "text_encoder_2.": "text_encoder_2",
     "diffusion_model.": "unet",
@@ -39,10 +37,6 @@ _ENDS = {
     for start in (".lora", "_lora", ".lora_linear_layer")
     for side, leaf in (("down", "lora_down"), ("up", "lora_up"))
 }
-_TRANSFORMER = re.compile(  # paths inside diffusers' transformers
-    r"(transformer_blocks|single_transformer_blocks)\.\d+\.[a-z_0-9.]+|(pos_embed|time_text_embed|norm_out)\.[a-z_0-9.]+"
-    r"|context_embedder|x_embedder|proj_out"
-)
 _AMBIGUOUS = {"weight", "on_input"}  # which a checkpoint's tensors end with too
 
 
@@ -83,13 +77,11 @@ def _module(name: str) -> str:
     network, path = ROOTS.get(root, ""), name.removeprefix(root)
     if not network:  # only of one network, and so without its name
         network = "text_encoder" if path.startswith(("text_model.", "encoder.layers.")) else "unet"
-    if not network.startswith("text"):
+    if network == "unet":
         path = f"{path}.0" if path.endswith(".to_out") else path
     else:
         for part in ("q", "k", "v", "out"):  # as attention processors called them once
             path = f"{path.removesuffix(f'.to_{part}')}.{part}_proj" if path.endswith(f".to_{part}") else path
-    if network == "transformer":
-        return f"{network}.{path}" if _TRANSFORMER.fullmatch(path) else ""
     inner = neutral_path(path)
     is_text = inner.startswith(("encoder.", "final_layer_norm"))
     return f"{network}.{inner}" if inner and is_text == (network != "unet") else ""
@@ -99,7 +91,7 @@ def dotted_name(module: str, known: Family) -> str:
     """ "text_encoder.encoder.layers.0.mlp.fc1" -> "text_encoder.text_model.encoder.layers.0.mlp.fc1", as diffusers has
     it. Raises UserError for a network that the family has not."""
     network, _, path = module.partition(".")
-    if network == known.denoiser:
+    if network == "unet":
         return module
     if network not in {encoder.name for encoder in known.encoders}:
         raise UserError(f"{known.title} has no {network}, so that no file of it can hold {module}")

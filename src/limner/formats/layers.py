@@ -20,14 +20,13 @@ _OPEN_CLIP_PARTS = {"self_attn": "attn", "fc1": "c_fc", "fc2": "c_proj"}
 
 @dataclass(frozen=True)
 class Layer:
-    """One Linear or Conv2d. name: as in limner.weights. diffusers, original: its path inside its network in either; of
-    a transformer, of which files are in diffusers' names, both are diffusers'.
+    """One Linear or Conv2d. name: as in limner.weights. diffusers, original: its path inside its network in either.
 
     OpenCLIP keeps q, k and v in one tensor `attn.in_proj_weight`; here its thirds are called `attn.q_proj` and so on.
     """
 
     name: str
-    network: str  # "unet" or "transformer", "text_encoder", "text_encoder_2"
+    network: str  # "unet", "text_encoder" or "text_encoder_2"
     diffusers: str
     original: str
     shape: tuple[int, ...]  # of its weight
@@ -36,7 +35,7 @@ class Layer:
 @dataclass(frozen=True)
 class Layout:
     """What a base is made of: a family's name, every layer that an adapter can be for, and diffusers' configuration of
-    its UNet or transformer."""
+    its UNet."""
 
     family: str
     layers: list[Layer]
@@ -55,23 +54,17 @@ def layers(model: BaseModel) -> list[Layer]:
 
 def layout_of(family: Family, networks: Mapping[str, nn.Module]) -> Layout:
     """The layout of a family's networks, which may be on torch's meta device, without weights."""
-    denoiser = networks[family.denoiser]
-    found = list(_unet_layers(denoiser) if family.denoiser == "unet" else _other_layers(family.denoiser, denoiser))
+    found = list(_unet_layers(networks["unet"]))
     for encoder in family.encoders:
         is_open = (family.name, encoder.name) in OPEN_CLIP
         found += _text_layers(encoder.name, networks[encoder.name], is_open)
-    return Layout(family.name, found, getattr(denoiser, "config", None))
+    return Layout(family.name, found, getattr(networks["unet"], "config", None))
 
 
 def _unet_layers(unet: nn.Module) -> Iterator[Layer]:
     blocks = _original_blocks(unet)
     for path, module in _adaptable(unet):
         yield Layer(f"unet.{path}", "unet", path, _original_path(path, blocks), tuple(module.weight.shape))
-
-
-def _other_layers(network: str, denoiser: nn.Module) -> Iterator[Layer]:
-    for path, module in _adaptable(denoiser):
-        yield Layer(f"{network}.{path}", network, path, path, tuple(module.weight.shape))
 
 
 def _text_layers(network: str, encoder: nn.Module, is_open: bool) -> Iterator[Layer]:

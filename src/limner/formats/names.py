@@ -69,8 +69,6 @@ def file_name(module: str, known: Family) -> str:
     network, _, path = module.partition(".")
     if network == "unet":
         return "lora_unet_" + _unet_path(path, known).replace(".", "_")
-    if network == known.denoiser:
-        raise UserError(f"kohya's names are for UNets, and {known.title} has a {network}; use --format diffusers")
     prefix = next((encoder.prefix for encoder in known.encoders if encoder.name == network), None)
     if prefix is None:
         raise UserError(f"{known.title} has no {network}, so that no file of it can hold {module}")

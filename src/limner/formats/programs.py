@@ -104,8 +104,6 @@ def _kinds(leaves: Collection[str]) -> list[str]:
 
 def dotted_faults_of(weights: Weights) -> dict[str, Fault]:
     """{reader: what it is known to do wrongly with a file of these weights, in diffusers' layout}."""
-    if any(name.startswith("transformer.") for name in weights.modules()):
-        return {}
     scales = {float(leaves["alpha"]) / len(leaves["lora_down"]) for leaves in weights.modules().values()}
     words = {"A1111": APPLIES_NOTHING, "Forge": SOME_NAMES, "ComfyUI": SOME_NAMES, "stable-diffusion.cpp": ONLY_UNET}
     if scales != {1.0}:

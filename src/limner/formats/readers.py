@@ -5,11 +5,7 @@ import json
 import re
 from typing import Any
 
-from diffusers.loaders import (
-    SD3LoraLoaderMixin,
-    StableDiffusionLoraLoaderMixin,
-    StableDiffusionXLLoraLoaderMixin,
-)
+from diffusers.loaders import StableDiffusionLoraLoaderMixin, StableDiffusionXLLoraLoaderMixin
 from diffusers.utils import convert_state_dict_to_diffusers, convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 from diffusers.utils.peft_utils import get_peft_kwargs
 from torch import Tensor
@@ -29,8 +25,6 @@ def diffusers(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
         if layout.family == "sdxl":
             loader = StableDiffusionXLLoraLoaderMixin
             state, alphas = loader.lora_state_dict(dict(tensors), unet_config=layout.unet_config)
-        elif layout.family == "sd3":
-            state, alphas = SD3LoraLoaderMixin.lora_state_dict(dict(tensors)), None
         else:
             state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(dict(tensors))
         if not all("lora" in key for key in state):
@@ -45,9 +39,7 @@ def diffusers(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
         if own:
             known = [layer for layer in layout.layers if layer.network == network]
             own_settings = None if settings is None else _within(network, settings)
-            patches |= _as_peft(
-                own, _within(network, alphas or {}), own_settings, known, not network.startswith("text"), origin
-            )
+            patches |= _as_peft(own, _within(network, alphas or {}), own_settings, known, network == "unet", origin)
     used = {key for patch in patches.values() for _, key in patch.keys}
     used |= {f"{key.partition('.')[0]}.alpha" for key in used}
     return Reading(patches, [key for key in tensors if key not in used])
@@ -103,8 +95,6 @@ def _pattern(patterns: dict[str, float], path: str, default: float) -> float:
     return next((value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", path)), default)
 
 
-# Who uses adapters of a family that not all of them are known to use; of the others nothing is claimed.
-FEWER = {"sd3": ("ComfyUI", "diffusers")}
 READERS: dict[str, Reader] = {
     "A1111": a1111,
     "Forge": forge,
@@ -112,8 +102,3 @@ READERS: dict[str, Reader] = {
     "stable-diffusion.cpp": stable_diffusion_cpp,
     "diffusers": diffusers,
 }
-
-
-def readers_of(family: str) -> dict[str, Reader]:
-    """The programs that are known to use adapters of a family."""
-    return {name: read for name, read in READERS.items() if name in FEWER.get(family, READERS)}

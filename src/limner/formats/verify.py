@@ -16,7 +16,7 @@ from limner.formats.effects import effect
 from limner.formats.factors import change
 from limner.formats.layers import layout
 from limner.formats.programs import REFUSES, Fault, faults_of
-from limner.formats.readers import readers_of
+from limner.formats.readers import READERS
 from limner.formats.reading import Patch, Tensors
 from limner.methods.applied import find_module, weight_of
 from limner.methods.form import scale
@@ -71,7 +71,7 @@ def verify(
     known_faults = faults_of(weights) if known_faults is None else known_faults
     errors: dict[tuple[str, Patch], Error] = {}  # the programs mostly agree, so that each change is computed once
     reports = []
-    for reader, read in readers_of(known.family).items():
+    for reader, read in READERS.items():
         if bundled and reader in REFUSE_BUNDLES:
             reports.append(ReaderReport(reader, 0, (*targets, *bundled), 0.0, REFUSES))
             continue
