@@ -104,8 +104,8 @@ class Full(Method):
 
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
         encoders = [encoder.name for encoder in model.family.encoders] if self.config.text_encoder else []
-        networks = ["unet", *encoders]
-        if any("forward" in module.__dict__ for module in model.networks["unet"].modules()):
+        networks = [model.family.denoiser, *encoders]
+        if any("forward" in module.__dict__ for module in model.denoiser.modules()):
             raise UserError("two methods would train the same layers; use one of them")
         self._model = model
         self.masters = {}
@@ -139,7 +139,10 @@ class Full(Method):
         """The whole model, for a checkpoint holds all of it: what was trained, and the rest as the base has it."""
         model = self._model
         assert model is not None
-        weights = whole(model, [each for each in model.networks if each != "unet"])  # trained to the last weight
+        others = [
+            each for each in model.networks if each != model.family.denoiser
+        ]  # which is trained to the last weight
+        weights = whole(model, others)
         weights.tensors = {name: tensor.clone() for name, tensor in weights.tensors.items()}
         for name, master in self.masters.items():
             learned = master.weights.detach() if master.average is None else master.average
