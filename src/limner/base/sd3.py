@@ -25,10 +25,11 @@ SD3 = Family(
     ),
     is_pooled=True,
     is_told_sizes=False,
-    modelspec="stable-diffusion-v3",
+    modelspec="stable-diffusion-3",
     ss_base_model_version="sd3",
     pipeline="StableDiffusion3Pipeline",
     denoiser="transformer",
+    lora_format="diffusers",
 )
 
 

@@ -102,6 +102,14 @@ class Full(Method):
     def trains_text(self) -> bool:
         return self.config.text_encoder
 
+    def check(self, model: BaseModel) -> None:
+        """Raise UserError for a family whose whole models no file of ours holds."""
+        if model.family.denoiser != "unet":
+            raise UserError(
+                f"Limner writes no whole models of {model.family.title}, as {model.name} is; use --method lora, or a base "
+                "of Stable Diffusion 1.x, 2.x or XL"
+            )
+
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
         encoders = [encoder.name for encoder in model.family.encoders] if self.config.text_encoder else []
         networks = [model.family.denoiser, *encoders]
