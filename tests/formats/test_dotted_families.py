@@ -256,7 +256,7 @@ def test_strange_files_of_peft(tmp_path: Path, tensors: dict, settings: dict, sa
 def test_a_checkpoint_of_one_network_is_no_adapter(tmp_path: Path, open_tiny: OpenTiny) -> None:
     unet = open_tiny("sd1").networks["unet"]
     save_file({name: tensor.contiguous() for name, tensor in unet.state_dict().items()}, tmp_path / "x.safetensors")
-    with pytest.raises(UserError, match="looks like: checkpoint"):
+    with pytest.raises(UserError, match="looks like: unet"):
         load_weights(tmp_path / "x.safetensors")
 
 

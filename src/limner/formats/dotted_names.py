@@ -7,7 +7,7 @@ from limner.base.model import Family
 from limner.container.header import Header
 from limner.errors import UserError
 from limner.formats.factors import spellings
-from limner.formats.identify import BUNDLE, naming
+from limner.formats.identify import ADAPTERS, kind, naming
 from limner.formats.names import neutral_path
 
 ROOTS = {  # of files -> network
@@ -49,12 +49,10 @@ def _ends() -> list[tuple[str, str]]:
 
 
 def has_dotted_names(header: Header) -> bool:
-    """Whether every tensor is a leaf of a layer that has a dotted name."""
-    return naming(header) == "diffusers" or (
-        bool(header.shapes)
-        and not any(key.startswith(BUNDLE) for key in header.shapes)
-        and all(map(_split, header.shapes))
-    )
+    """Whether it is an adapter's file, and every tensor a leaf of a layer that has a dotted name."""
+    if naming(header) == "diffusers" and kind(header) in ADAPTERS:
+        return True
+    return bool(header.shapes) and all(_split(key) for key in header.shapes)
 
 
 def split_key(key: str, path: Path) -> tuple[str, str]:

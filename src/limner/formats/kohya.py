@@ -11,15 +11,13 @@ from limner.base.families import UNETS
 from limner.base.model import Family
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
+from limner.formats.bundle import bundled_name, bundled_word
 from limner.formats.factors import check_factors, spellings
 from limner.formats.hashes import legacy_hash, model_hash
 from limner.formats.identify import BUNDLE, family, naming
 from limner.formats.metadata import complete
 from limner.formats.names import file_name, neutral_name
 from limner.weights import Weights
-
-# What a bundled embedding's tensors are called, behind its name, by text encoder: of a base with one, and with two.
-BUNDLED = {1: {"text_encoder": ".string_to_param.*"}, 2: {"text_encoder": ".clip_l", "text_encoder_2": ".clip_g"}}
 
 
 class Kohya:
@@ -78,7 +76,7 @@ class Kohya:
         for key, tensor in read_tensors(path).items():
             module, _, leaf = key.partition(".")
             if key.startswith(BUNDLE):
-                word, network = _word(key, path)
+                word, network = bundled_word(key, path)
                 words.setdefault(word, {})[network] = tensor.float()
                 continue
             if leaf not in leaves:
@@ -99,26 +97,6 @@ class Kohya:
         if not all_finite(tensors | {word: t for word, vectors in words.items() for t in vectors.values()}):
             raise UserError(f"{path} holds numbers that are not finite; its training failed, so use another file")
         return Weights("lora", family(header), tensors, header.metadata, path.stem, words)
-
-
-def bundled_name(word: str, network: str = "text_encoder", encoders: int = 1) -> str:
-    """The tensor's name of an embedding inside the file, as the webui has it, for one text encoder of a base with so
-    many. Raises UserError if the word cannot be one."""
-    if "." in word:
-        raise UserError(
-            f"a LoRA cannot bring along the embedding {word!r}, for its name has a dot; choose another name"
-        )
-    return f"{BUNDLE}{word}{BUNDLED[encoders][network]}"
-
-
-def _word(key: str, path: Path) -> tuple[str, str]:
-    """A bundled embedding's name, and the text encoder of one of its tensors."""
-    for names in BUNDLED.values():
-        for network, leaf in names.items():
-            word = key.removeprefix(BUNDLE).removesuffix(leaf)
-            if key.endswith(leaf) and word and "." not in word:
-                return word, network
-    raise UserError(f"{path} holds {key}, which is no embedding of a known layout; use another file")
 
 
 def as_deep(factors: Mapping[str, Tensor], module: str, known: Family) -> dict[str, Tensor]:
