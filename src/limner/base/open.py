@@ -1,9 +1,8 @@
 """Open a base model by name: the pocket base, a diffusers folder, a single file, or a hub id in the cache."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
@@ -20,10 +19,9 @@ from limner.base.norm import use_by_shape
 from limner.base.original import Configs
 from limner.base.probe import NAMES, probe
 from limner.base.published import PADS, published
+from limner.config import Prediction
 from limner.errors import UserError
 from limner.files import sha256_file
-
-Prediction = Literal["auto", "epsilon", "v_prediction"]
 
 
 def open_base(
@@ -61,7 +59,7 @@ def open_base(
     model = BaseModel(
         family=family,
         name=str(name),
-        fingerprint=lambda: _fingerprint(source, vae_source),
+        sha256=lambda: sha256_file(source) if source.is_file() else folder.fingerprint(source),
         networks={part: network.to(device) for part, network in networks.items()},
         tokenizers=tokenizers,
         scheduler_config=dict(scheduler.config),
@@ -145,13 +143,6 @@ def _network(
     return single.load_network(source, part, configs, dtype)
 
 
-def _fingerprint(source: Path, vae_source: Path | None) -> str:
-    own = sha256_file(source) if source.is_file() else folder.fingerprint(source)
-    if vae_source is None:
-        return own
-    return hashlib.sha256(f"{own} {sha256_file(vae_source)}".encode()).hexdigest()
-
-
 def _warnings(identity: Identity, vae_source: Path | None) -> tuple[str, ...]:
     """What to tell a person about a base, but not that it lacks a VAE when there is another."""
     return tuple(w for w in identity.warnings if vae_source is None or "--vae" not in w)
@@ -185,7 +176,8 @@ def _read_as(model: BaseModel, prediction_type: str, is_published: bool) -> None
     if prediction_type == model.prediction_type:
         return
     zero = bool(model.scheduler_config.get("rescale_betas_zero_snr")) and prediction_type == "v_prediction"
-    config = model.scheduler_config | {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero}
+    config = single.essential("scheduler", model.scheduler_config)  # without diffusers' note of what was left open
+    config |= {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero}
     scheduler = single.scheduler({"scheduler": config})
     model.scheduler_config, model.alphas_cumprod = dict(scheduler.config), scheduler.alphas_cumprod.float()
     if is_published:

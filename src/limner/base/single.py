@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "identify_file",
     "load_network",
+    "names_of",
     "read_configs",
     "scheduler",
 ]
@@ -58,7 +59,7 @@ def configs_of(model: BaseModel) -> Configs:
     told: dict[str, dict[str, Any]] = {"scheduler": model.scheduler_config}
     for part, network in model.networks.items():
         told[part] = network.config.to_dict() if part.startswith("text") else dict(network.config)
-    return {part: _essential(part, config) for part, config in told.items()}
+    return {part: essential(part, config) for part, config in told.items()}
 
 
 def identify_file(path: Path) -> Identity:
@@ -138,7 +139,7 @@ def kept(path: Path, configs: Configs) -> dict[str, Tensor]:
     """What a single file holds beside its networks that other programs may look for, by its own keys and in its own
     dtypes: buffers, marks, and parts of text encoders that no picture depends on. Raises UserError."""
     family = family_name(configs)
-    claimed = {key for part in networks_of(configs) for key in places(_names(part, configs), configs)}
+    claimed = {key for part in networks_of(configs) for key in places(names_of(part, configs), configs)}
     with open_tensors(path) as file:
         wanted = {key: with_wrapper(key) for key in file.shapes}
         return {key: file.get(name) for name, key in wanted.items() if key not in claimed and is_kept(key, family)}
@@ -228,7 +229,7 @@ def _skeleton(part: str, configs: Configs) -> Any:
     return network
 
 
-def _names(part: str, configs: Configs) -> Iterable[str]:
+def names_of(part: str, configs: Configs) -> Iterable[str]:
     """Our own names of a network's tensors."""
     return (f"{part}.{own_name(name)}" for name in _skeleton(part, configs).state_dict())
 
@@ -238,7 +239,7 @@ def _read(said: str, path: Path) -> Configs:
         told = json.loads(said)
         _check_sizes(told)
         parts = [part for part in NETWORKS if part != "text_encoder_2" or "text_encoder_2" in told]
-        return {part: _essential(part, told[part]) for part in (*parts, "scheduler")}
+        return {part: essential(part, told[part]) for part in (*parts, "scheduler")}
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise _cannot_be(path) from error
 
@@ -272,7 +273,7 @@ def _check_sizes(told: Any, name: str = "") -> None:
             raise ValueError(f"{name} is too large")
 
 
-def _essential(part: str, config: Any) -> dict[str, Any]:
+def essential(part: str, config: Any) -> dict[str, Any]:
     """What a network's class takes, for a stranger's file may say more, and our own caches hold folders."""
     if part.startswith("text"):
         told = {"architectures", "transformers_version", "dtype", "torch_dtype", "model_type"}

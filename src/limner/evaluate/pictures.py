@@ -123,7 +123,7 @@ def _path(folder: Path, number: int, seed: int) -> Path:
 
 def _kept(folder: Path, number: int, model: BaseModel, request: Request) -> list[Image.Image] | None:
     """The pictures of a prompt, if all are there and say that they are of this request and base."""
-    own = {"Steps": str(request.steps), "CFG scale": f"{request.cfg_scale:g}", "Model hash": model.fingerprint[:10]}
+    own = {"Steps": str(request.steps), "CFG scale": f"{request.cfg_scale:g}", "Model hash": model.sha256[:10]}
     images = []
     for seed in range(request.seed, request.seed + request.count):
         path = _path(folder, number, seed)

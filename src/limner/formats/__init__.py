@@ -1,5 +1,6 @@
 """Files that other programs open, written, verified and read back."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -12,6 +13,7 @@ from limner.base.model import BaseModel
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
 from limner.files import atomic_path, write_text
+from limner.formats import picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
 from limner.formats.embedding import Embedding
@@ -50,8 +52,12 @@ def formats() -> dict[str, Any]:
     `serialize(weights, name, dtype) -> bytes`, or `write(weights, path, name, dtype)` for files too large to be whole
     in memory, and may have a `verify` of its own, as that for LoRAs.
     """
-    found = {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
-    return found | {each.name: each for each in (Kohya, Dotted, Embedding, Checkpoint)}
+    return _registered() | {each.name: each for each in (Kohya, Dotted, Embedding, Checkpoint)}
+
+
+@functools.cache
+def _registered() -> dict[str, Any]:
+    return {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
 
 
 def save_weights(
@@ -96,6 +102,8 @@ def save_weights(
 
 def load_weights(path: Path) -> Weights:
     """Read a file of any known layout, told by its contents; UserError, with the reason, if it is of none."""
+    if picture.is_png(path):
+        return picture.load(path)
     header = read_header(path)
     for format in formats().values():
         if format.sniff(header):

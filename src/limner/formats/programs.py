@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from limner.formats.layers import OPEN_CLIP
+from limner.formats.webuis import FORGIVEN
 from limner.methods.form import form_of
 from limner.weights import Weights
 
@@ -37,6 +38,9 @@ FAULTS: dict[str, dict[str, str]] = {
         "diffusers": REFUSES,
     },
 }
+SOME_NAMES = "applies only the layers whose names it knows, without the UNet's attention"
+ONLY_UNET = "applies nothing to the text encoders"
+NO_ALPHA = ", and takes each rank for the alpha"
 QKV = ("q_proj", "k_proj", "v_proj")
 READERS = ("A1111", "Forge", "ComfyUI", "stable-diffusion.cpp", "diffusers")
 
@@ -71,6 +75,8 @@ def faults_of(weights: Weights) -> dict[str, Fault]:
     modules = weights.modules()
     names = {form.name for leaves in modules.values() if (form := form_of(leaves)) is not None}
     found = {reader: Fault(words) for name in sorted(names) for reader, words in faults(name).items()}
+    if sum(len(vectors) for vectors in weights.words.values()) > FORGIVEN:
+        found["Forge"] = Fault(APPLIES_NOTHING)
     for network in ("text_encoder", "text_encoder_2"):
         trained = {name for name in modules if name.startswith(f"{network}.")}
         attention = {name for name in trained if _is_attention(name)}
@@ -85,6 +91,15 @@ def faults_of(weights: Weights) -> dict[str, Fault]:
             others = attention < trained
             found.setdefault("diffusers", Fault(NO_QKV, _is_attention) if others else Fault(REFUSES))
     return found
+
+
+def dotted_faults_of(weights: Weights) -> dict[str, Fault]:
+    """{reader: what it is known to do wrongly with a file of these weights, in diffusers' layout}."""
+    scales = {float(leaves["alpha"]) / len(leaves["lora_down"]) for leaves in weights.modules().values()}
+    words = {"A1111": APPLIES_NOTHING, "Forge": SOME_NAMES, "ComfyUI": SOME_NAMES, "stable-diffusion.cpp": ONLY_UNET}
+    if scales != {1.0}:
+        words = {reader: f"{text}{NO_ALPHA if reader != 'A1111' else ''}" for reader, text in words.items()}
+    return {reader: Fault(text) for reader, text in words.items()}
 
 
 def _is_attention(layer: str) -> bool:

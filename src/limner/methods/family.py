@@ -207,7 +207,7 @@ def targets(model: BaseModel, layers: Layers, text_encoder: bool) -> Iterator[tu
     """
     unet = model.networks["unet"]
     for path, module in unet.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and _is_chosen(path, layers):
+        if isinstance(module, nn.Linear | nn.Conv2d) and is_chosen(path, layers):
             yield f"unet.{path}", module
     for encoder in model.family.encoders if text_encoder else ():
         for path, module in text_core(model.networks[encoder.name]).named_modules():
@@ -215,7 +215,8 @@ def targets(model: BaseModel, layers: Layers, text_encoder: bool) -> Iterator[tu
                 yield f"{encoder.name}.{path}", module
 
 
-def _is_chosen(path: str, layers: Layers) -> bool:
+def is_chosen(path: str, layers: Layers) -> bool:
+    """Whether a linear layer or convolution of the UNet is meant, by its path."""
     parts = path.split(".")
     if "attentions" in parts:
         return layers != "attention" or "attn1" in parts or "attn2" in parts
