@@ -17,6 +17,7 @@ from limner.base.identify import Identity
 from limner.base.published import published
 from limner.container.header import Header
 from limner.formats.embedding import TENSOR
+from limner.formats.embedding_readers import HALF, SINGLE_ONLY
 from limner.formats.identify import BUNDLE
 from limner.formats.layers import Layout, layout_of
 from limner.formats.programs import APPLIES_NOTHING, IGNORES, READERS, REFUSES, faults
@@ -122,6 +123,8 @@ def of_embedding(header: Header, is_pickle: bool) -> dict[str, Verdict]:
         said["diffusers"] = BY_TENSORS_NAME
     if header.path.suffix.lower() not in _EMBEDDINGS_OF_CPP:
         said["stable-diffusion.cpp"] = NOT_BY_ENDING
+    elif set(header.dtypes.values()) != {torch.float32}:
+        said |= dict.fromkeys(SINGLE_ONLY, HALF)
     if is_pickle and is_new_zip(header.path):
         said["A1111"] = NEW_ZIP
     return {reader: _verdict(words) for reader, words in said.items()}
