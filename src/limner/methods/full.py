@@ -106,8 +106,8 @@ class Full(Method):
         """Raise UserError for a family whose whole models no file of ours holds."""
         if model.family.denoiser != "unet":
             raise UserError(
-                f"Limner writes no whole models of {model.family.title}, as {model.name} is; use --method lora or a base "
-                "of Stable Diffusion 1.x, 2.x or XL"
+                f"Limner writes no whole models of {model.family.title}, as {model.name} is; use --method lora or a "
+                "base of Stable Diffusion 1.x, 2.x or XL"
             )
 
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
