@@ -233,7 +233,7 @@ def bundling(model: BaseModel, words: int = 1) -> Weights:
     return weights
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_embeddings_inside(tmp_path: Path, open_tiny: OpenTiny, family: str) -> None:
     model = open_tiny(family)
     weights = bundling(model)
