@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.base.model import BaseModel, Conditioning
+from limner.base.conditioning import Conditioning
+from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.base.pocket import NAME
 from limner.device import DTYPES, generator

@@ -13,7 +13,8 @@ from limner.cli import main
 from limner.cli.output import duration
 
 KINDS = [
-    "demo", "check", "train", "dreambooth", "resume", "generate", "grid", "evaluate", "compare", "inspect",
+    "demo", "check", "train", "dreambooth", "resume", "generate", "grid", "evaluate", "compare", "inspect", "merge",
+    "resize",
 ]  # fmt: skip
 
 

@@ -8,7 +8,8 @@ import torch
 from diffusers import DDIMScheduler
 
 from limner import diffusion
-from limner.base.model import BaseModel, Conditioning
+from limner.base.conditioning import Conditioning
+from limner.base.model import BaseModel
 from limner.data.batch import Batch
 from limner.device import generator
 from limner.diffusion import Objective

@@ -19,7 +19,7 @@ PROMPT, NEGATIVE = "a photo of a cat", "blurry"
 @torch.no_grad()
 def latents_of(model: BaseModel, sampler: str, seeds: list[int], steps: int = 5, prompt: str = PROMPT) -> torch.Tensor:
     name, schedule = find_sampler(sampler)
-    noise, generators = draw_noise(seeds, 8, 8)
+    noise, generators = draw_noise(seeds, 8, 8, 4)
     calls = steps * SAMPLERS[name].calls_per_step
     guidance = encode(model, [Part(prompt)], NEGATIVE, 7.0, calls)
     return sample(model, guidance, make_scheduler(model, name, schedule), steps, noise, generators)
@@ -47,7 +47,7 @@ def test_latents_are_those_of_diffusers_pipeline(
 ) -> None:
     words = sampler.split()
     names = find_sampler(sampler) if "SGM" not in words else find_sampler("Euler a", "SGM Uniform")
-    noise, generators = draw_noise([5, 6], 8, 8)
+    noise, generators = draw_noise([5, 6], 8, 8, 4)
     calls = 4 * SAMPLERS[names[0]].calls_per_step
     with torch.no_grad():
         guidance = encode(base, [Part(PROMPT)], NEGATIVE, 7.0, calls)
@@ -107,7 +107,7 @@ def test_wrong_names_are_errors_that_say_what_there_is(sampler: str, schedule: s
 
 @torch.no_grad()
 def test_plain_prompts_are_encoded_as_diffusers_does(base: BaseModel, pipeline: StableDiffusionPipeline) -> None:
-    ours = encode_timeline(base, PROMPT, 20).at(0)
+    ours = encode_timeline(base, PROMPT, 20).at(0).hidden_states
     theirs, _ = pipeline.encode_prompt(PROMPT, torch.device("cpu"), 1, False)
     assert torch.equal(ours, theirs)
 
@@ -117,15 +117,15 @@ def test_clip_skip_takes_an_earlier_layer_and_the_final_norm(base: BaseModel) ->
     encoder = base.networks["text_encoder"]
     tokens = torch.tensor(base.chunk(base.pieces(PROMPT)))
     expected = encoder.final_layer_norm(encoder(tokens, output_hidden_states=True).hidden_states[-2])
-    assert torch.equal(encode_timeline(base, PROMPT, 20, clip_skip=2).at(0), expected)
+    assert torch.equal(encode_timeline(base, PROMPT, 20, clip_skip=2).at(0).hidden_states, expected)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("bias", [0.3, 0.0])
 def test_emphasis_scales_its_tokens_and_restores_the_mean(tiny_base: BaseModel, bias: float) -> None:
     tiny_base.networks["text_encoder"].final_layer_norm.bias.fill_(bias)  # as it is, the tiny base has a mean of 0
-    plain = encode_timeline(tiny_base, "a cat, a dog", 20).at(0)
-    strong = encode_timeline(tiny_base, "a (cat:1.5), a dog", 20).at(0)
+    plain = encode_timeline(tiny_base, "a cat, a dog", 20).at(0).hidden_states
+    strong = encode_timeline(tiny_base, "a (cat:1.5), a dog", 20).at(0).hidden_states
     expected = plain.clone()
     expected[:, 2] *= 1.5  # place 0 is the start mark, 1 is "a"
     scale = plain.mean() / expected.mean() if bias else 1.0
@@ -135,40 +135,40 @@ def test_emphasis_scales_its_tokens_and_restores_the_mean(tiny_base: BaseModel, 
 @torch.no_grad()
 def test_the_mean_is_restored_over_all_texts_of_a_timeline(tiny_base: BaseModel) -> None:
     tiny_base.networks["text_encoder"].final_layer_norm.bias.fill_(0.3)
-    cat, dog = (encode_timeline(tiny_base, text, 10).at(0) for text in ("a cat", "a dog"))
+    cat, dog = (encode_timeline(tiny_base, text, 10).at(0).hidden_states for text in ("a cat", "a dog"))
     emphasised = cat.clone()
     emphasised[:, 2] *= 1.5
     edited = encode_timeline(tiny_base, "a [(cat:1.5):dog:3]", 10)
     scale = (cat.mean() + dog.mean()) / (emphasised.mean() + dog.mean())
-    torch.testing.assert_close(edited.at(0), emphasised * scale)
-    torch.testing.assert_close(edited.at(9), dog * scale)
+    torch.testing.assert_close(edited.at(0).hidden_states, emphasised * scale)
+    torch.testing.assert_close(edited.at(9).hidden_states, dog * scale)
 
 
 @torch.no_grad()
 def test_long_prompts_and_breaks_make_chunks_of_77(base: BaseModel) -> None:
-    assert encode_timeline(base, "a BREAK b", 20).at(0).shape == (1, 154, 32)
-    long = encode_timeline(base, "cat " * 160, 20).at(0)
+    assert encode_timeline(base, "a BREAK b", 20).at(0).hidden_states.shape == (1, 154, 32)
+    long = encode_timeline(base, "cat " * 160, 20).at(0).hidden_states
     assert long.shape == (1, 231, 32)
-    two = encode_timeline(base, "a BREAK b", 20).at(0)
-    assert torch.equal(two[:, :77], encode_timeline(base, "a", 20).at(0))
-    torch.testing.assert_close(two[:, 77:], encode_timeline(base, "b", 20).at(0))
+    two = encode_timeline(base, "a BREAK b", 20).at(0).hidden_states
+    assert torch.equal(two[:, :77], encode_timeline(base, "a", 20).at(0).hidden_states)
+    torch.testing.assert_close(two[:, 77:], encode_timeline(base, "b", 20).at(0).hidden_states)
 
 
 @torch.no_grad()
 def test_timed_edits_change_the_conditioning_when_the_webui_does(base: BaseModel) -> None:
-    cat, dog = (encode_timeline(base, text, 10).at(0) for text in ("a cat", "a dog"))
+    cat, dog = (encode_timeline(base, text, 10).at(0).hidden_states for text in ("a cat", "a dog"))
     edited = encode_timeline(base, "a [cat:dog:3]", 10)
-    shown = ["cat" if torch.allclose(edited.at(call), cat, atol=1e-6) else "dog" for call in range(10)]
+    shown = ["cat" if torch.allclose(edited.at(call).hidden_states, cat, atol=1e-6) else "dog" for call in range(10)]
     assert shown == ["cat"] * 4 + ["dog"] * 6
-    torch.testing.assert_close(edited.at(9), dog)
+    torch.testing.assert_close(edited.at(9).hidden_states, dog)
     turns = encode_timeline(base, "a [cat|dog]", 6)
-    shown = ["cat" if torch.allclose(turns.at(call), cat, atol=1e-6) else "dog" for call in range(6)]
+    shown = ["cat" if torch.allclose(turns.at(call).hidden_states, cat, atol=1e-6) else "dog" for call in range(6)]
     assert shown == ["cat", "cat", "dog", "cat", "dog", "cat"]
 
 
 @torch.no_grad()
 def test_and_adds_weighted_directions(base: BaseModel) -> None:
-    latents, _ = draw_noise([3], 8, 8)
+    latents, _ = draw_noise([3], 8, 8, 4)
     timestep = torch.tensor(500)
 
     def predict(*parts: Part, cfg: float = 7.0) -> torch.Tensor:
@@ -183,7 +183,7 @@ def test_and_adds_weighted_directions(base: BaseModel) -> None:
 
 @torch.no_grad()
 def test_parts_and_negative_prompts_may_differ_in_length(base: BaseModel) -> None:
-    latents, _ = draw_noise([3], 8, 8)
+    latents, _ = draw_noise([3], 8, 8, 4)
     guidance = encode(base, [Part("a cat"), Part("a dog BREAK b")], "a BREAK b BREAK c", 7.0, 10)
     assert guidance.predict(base, latents, torch.tensor(500), 0).shape == latents.shape
 

@@ -7,9 +7,10 @@ from typing import Any
 from limner import run
 from limner.base.model import BaseModel
 from limner.base.open import open_base
-from limner.config import Drawing, Precision, read_training
+from limner.config import Drawing, MergeSettings, Precision, Prediction, ResizeSettings, read_training
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
+from limner.edit import Resized, finish, merging, resizing
 from limner.evaluate.judge import evaluate_file
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol
@@ -20,15 +21,24 @@ from limner.generate import Generated, Request
 from limner.generate import generate as _generate
 from limner.run.outputs import prompt_files
 
-__all__ = ["evaluate", "generate", "inspect", "load", "train"]
+__all__ = ["evaluate", "generate", "inspect", "load", "merge", "resize", "train"]
 
 ORIGIN = "the arguments"
 
 
-def load(base: str | Path = "pocket", device: str = "auto", precision: Precision = "auto") -> BaseModel:
-    """A base model: "pocket", a checkpoint file, a diffusers folder, or a hub id in the cache. Raises UserError."""
+def load(
+    base: str | Path = "pocket",
+    device: str = "auto",
+    precision: Precision = "auto",
+    prediction_type: Prediction = "auto",
+    vae: str | Path | None = None,
+) -> BaseModel:
+    """A base model: "pocket", a checkpoint file, a diffusers folder, or a hub id in the cache. Raises UserError.
+
+    What there is to be said of it stands in its attribute `warnings`.
+    """
     chosen = choose_device(device)
-    return open_base(base, chosen, choose_dtype(precision, chosen))
+    return open_base(base, chosen, choose_dtype(precision, chosen), prediction_type, None if vae is None else Path(vae))
 
 
 def train(images: str | Path | None, keyword: str = "", **settings: Any) -> Generator[Event, None, None]:
@@ -73,3 +83,14 @@ def evaluate(
     keyword, class_word = keyword or learned.keyword, class_word or learned.class_word
     protocol, evidence = make_protocol(evidence, keyword, class_word, Request("", seed=1, count=3), prompts)
     return evaluate_file(model, learned, evidence, protocol)
+
+
+def merge(base: str | Path, out: str | Path, lora: tuple[str, ...], **settings: Any) -> Resized:
+    """LoRAs added up into one file; settings: those of `limner merge` by the same names. Raises UserError."""
+    told = {"base": str(base), "out": out, "lora": lora} | settings
+    return finish(merging(MergeSettings.read(told, ORIGIN)))
+
+
+def resize(lora: str | Path, out: str | Path, **settings: Any) -> Resized:
+    """A LoRA of fewer directions; settings: those of `limner resize` by the same names. Raises UserError."""
+    return finish(resizing(ResizeSettings.read({"lora": lora, "out": out} | settings, ORIGIN)))

@@ -4,7 +4,7 @@ Notation: a = alphas_cumprod[t], x0 the clean latents, n the noise; x_t = sqrt(a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -64,6 +64,7 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: 
         signal = levels[timesteps]
     noisy = noisy.to(model.device, model.dtype, memory_format=torch.channels_last)
     conditioning = batch.conditioning or model.encode_prompts(batch.captions, objective.clip_skip)
+    conditioning = replace(conditioning, sizes=batch.sizes)
     predicted = model.predict(noisy, timesteps.to(model.device), conditioning.to(model.device, model.dtype))
     errors = mean_where_it_counts(penalty(predicted.float() - target.to(model.device), objective.huber), batch.masks)
     weights = batch.weights * loss_weights(signal, model.prediction_type, objective)
@@ -102,6 +103,11 @@ def signal_levels(model: BaseModel, zero_terminal_snr: bool = False) -> Tensor:
 
     Raises UserError for a base that predicts the noise: of pure noise there is nothing to learn for it.
     """
+    if model.prediction_type == "epsilon" and model.alphas_cumprod[-1] == 0:
+        raise UserError(
+            f"the base {model.name} says that it predicts the noise and that its last timestep is nothing but noise, "
+            "which cannot both be; correct its scheduler's prediction_type or rescale_betas_zero_snr"
+        )
     if not zero_terminal_snr or model.prediction_type == "flow":  # which ends in pure noise as it is
         return model.alphas_cumprod
     if model.prediction_type != "v_prediction":
@@ -133,7 +139,7 @@ def penalty(errors: Tensor, huber: float = 0.0) -> Tensor:
 
 
 def mean_where_it_counts(errors: Tensor, masks: Tensor | None) -> Tensor:
-    """Mean error (batch,) of each example, of errors (batch, 4, h, w); weighted by masks (batch, h, w) of 0..1.
+    """Mean error (batch,) of each example, of errors (batch, c, h, w); weighted by masks (batch, h, w) of 0..1.
 
     An example counts the same however little of it is masked in, down to LEAST_COVERED; below, it counts less, so
     that a sliver of a subject at the edge of a crop does not shout.
@@ -145,7 +151,7 @@ def mean_where_it_counts(errors: Tensor, masks: Tensor | None) -> Tensor:
 
 
 def add_noise(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
-    """x_t (batch, 4, h, w); signal: alphas_cumprod at each example's timestep (batch,)."""
+    """x_t (batch, c, h, w); signal: alphas_cumprod at each example's timestep (batch,)."""
     a = signal.view(-1, 1, 1, 1)
     return a.sqrt() * latents + (1 - a).sqrt() * noise
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -103,6 +102,7 @@ def generate(model: BaseModel, request: Request, files: PromptFiles | None = Non
 def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
     """Check a request against the model and the files there are, and read those that it names. Raises UserError."""
     sampler, schedule = find_sampler(request.sampler, request.schedule)
+    make_scheduler(model, sampler, schedule)  # which says so if they do not suit the model
     width = model.resolution if request.width is None else request.width
     height = model.resolution if request.height is None else request.height
     _check_numbers(model, request, sampler, width, height)
@@ -127,13 +127,12 @@ def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int,
             raise UserError(
                 f"{name} {pixels} will not do: it must be a multiple of {model.factor} from {MIN_SIDE} to {MAX_SIDE}"
             )
-    text_config: Any = model.networks["text_encoder"].config
     bounds = {
         "steps": (request.steps, 1, SAMPLERS[sampler].max_steps or MAX_STEPS),
         "seed": (request.seed, RANDOM_SEED, 2**63 - request.count),
         "count": (request.count, 1, 10_000),
         "batch_size": (request.batch_size, 1, 10_000),
-        "clip_skip": (request.clip_skip, 1, text_config.num_hidden_layers),
+        "clip_skip": (request.clip_skip, 1, model.text_layers),
     }
     for name, (value, low, high) in bounds.items():
         if not low <= value <= high:
@@ -242,7 +241,7 @@ def _guidance(model: BaseModel, plan: Plan) -> Guidance:
 @torch.no_grad()
 def _sample(model: BaseModel, plan: Plan, guidance: Guidance, seeds: list[int]) -> list[Image.Image]:
     """A picture of each seed, with the model as it is."""
-    noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor)
+    noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor, model.channels)
     scheduler = make_scheduler(model, plan.sampler, plan.schedule)
     latents = sample(model, guidance, scheduler, plan.request.steps, noise, generators)
     pixels = model.decode(latents).float()
@@ -281,8 +280,10 @@ def _infotext(model: BaseModel, plan: Plan, seed: int) -> str:
         "CFG scale": f"{request.cfg_scale:g}",
         "Seed": seed,
         "Size": f"{plan.width}x{plan.height}",
-        "Model hash": model.fingerprint[:10],
+        "Model hash": model.sha256[:10],
         "Model": Path(model.name).name.removesuffix(".safetensors"),
+        "VAE hash": None if model.vae_sha256 is None else model.vae_sha256[:10],
+        "VAE": None if model.vae_source is None else model.vae_source.name,
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
         "RNG": "CPU",
         "Lora hashes": _hashes({used.tag.name: used.hash for used in plan.loras}),

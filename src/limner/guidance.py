@@ -4,12 +4,13 @@ Composition by AND is composable diffusion (Liu et al. 2022, arXiv 2206.01714), 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from limner.base.model import BaseModel, Conditioning
+from limner.base.conditioning import Conditioning
+from limner.base.model import BaseModel
 from limner.edits import entry_at, timeline
 from limner.prompt import Chunk, Part, chunks, emphasis
 
@@ -20,13 +21,13 @@ NO_MEAN = (
 
 @dataclass(frozen=True)
 class Timeline:
-    """States (1, tokens, dim), each good up to its last step; see `entry_at`."""
+    """Conditionings (batch of 1), each good up to its last step; see `entry_at`."""
 
     ends: list[int]
-    states: list[Tensor]
+    told: list[Conditioning]
 
-    def at(self, call: int) -> Tensor:
-        return self.states[entry_at(self.ends, call)]
+    def at(self, call: int) -> Conditioning:
+        return self.told[entry_at(self.ends, call)]
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,20 @@ class Guidance:
     cfg_scale: float
 
     def predict(self, model: BaseModel, latents: Tensor, timestep: Tensor, call: int) -> Tensor:
-        """uncond + sum_i w_i * cfg * (cond_i - uncond), float32, for latents (batch, 4, h, w) at one timestep.
+        """uncond + sum_i w_i * cfg * (cond_i - uncond), float32, for latents (batch, c, h, w) at one timestep.
 
         A single part of guidance 1 is its own prediction, so that the negative prompt need not be computed.
         """
         scales = [weight * self.cfg_scale for _, weight in self.parts]
-        states = _equal_length([part.at(call) for part, _ in self.parts])
+        told = _equal_length([part.at(call) for part, _ in self.parts])
         if scales == [1.0]:
-            return _predict(model, latents, timestep, states)[0]
+            return _predict(model, latents, timestep, told)[0]
         negative = self.negative.at(call)
-        if negative.shape[1] == states[0].shape[1]:
-            base, *parts = _predict(model, latents, timestep, [negative, *states])
+        if negative.hidden_states.shape[1] == told[0].hidden_states.shape[1]:
+            base, *parts = _predict(model, latents, timestep, [negative, *told])
         else:
             (base,) = _predict(model, latents, timestep, [negative])
-            parts = _predict(model, latents, timestep, states)
+            parts = _predict(model, latents, timestep, told)
         guided = base
         for part, scale in zip(parts, scales, strict=True):
             guided = guided + scale * (part - base)
@@ -60,39 +61,47 @@ class Guidance:
 
 def side_by_side(guidances: Sequence[Guidance]) -> Guidance | None:
     """One guidance for a batch with a row of each; None unless all are plain prompts of one length and scale."""
-    plain = all(len(each.parts) == len(each.parts[0][0].states) == len(each.negative.states) == 1 for each in guidances)
+    plain = all(len(each.parts) == len(each.parts[0][0].told) == len(each.negative.told) == 1 for each in guidances)
     kinds = {(each.cfg_scale, each.parts[0][1]) for each in guidances}
-    told = [each.parts[0][0].states[0] for each in guidances]
-    negative = [each.negative.states[0] for each in guidances]
-    if not plain or len(kinds) > 1 or len({states.shape for states in [*told, *negative]}) > 1:
+    told = [each.parts[0][0].told[0] for each in guidances]
+    negative = [each.negative.told[0] for each in guidances]
+    if not plain or len(kinds) > 1 or len({each.hidden_states.shape for each in [*told, *negative]}) > 1:
         return None
     first, weight = guidances[0], guidances[0].parts[0][1]
-    part = Timeline(first.parts[0][0].ends, [torch.cat(told)])
-    return Guidance([(part, weight)], Timeline(first.negative.ends, [torch.cat(negative)]), first.cfg_scale)
+    part = Timeline(first.parts[0][0].ends, [Conditioning.stack(told)])
+    return Guidance([(part, weight)], Timeline(first.negative.ends, [Conditioning.stack(negative)]), first.cfg_scale)
 
 
-def _predict(model: BaseModel, latents: Tensor, timestep: Tensor, states: list[Tensor]) -> list[Tensor]:
+def _predict(model: BaseModel, latents: Tensor, timestep: Tensor, told: list[Conditioning]) -> list[Tensor]:
     """The network's output for the same latents under each conditioning, in one call."""
     batch = len(latents)
-    told = torch.cat([state.expand(batch, -1, -1) for state in states])
-    repeated = latents.to(model.dtype).repeat(len(states), 1, 1, 1)
-    predicted = model.predict(repeated, timestep.expand(len(repeated)), Conditioning(told))
+    together = Conditioning.stack([each.expand(batch) for each in told])
+    repeated = latents.to(model.dtype).repeat(len(told), 1, 1, 1)
+    predicted = model.predict(repeated, timestep.expand(len(repeated)), together)
     return list(predicted.float().split(batch))
 
 
-def _equal_length(states: list[Tensor]) -> list[Tensor]:
+def _equal_length(told: list[Conditioning]) -> list[Conditioning]:
     """Parts of an AND as long as the longest, the last vector repeated, as the webui does."""
-    longest = max(state.shape[1] for state in states)
-    return [torch.cat([s, s[:, -1:].expand(-1, longest - s.shape[1], -1)], dim=1) for s in states]
+    longest = max(each.hidden_states.shape[1] for each in told)
+    states = [each.hidden_states for each in told]
+    states = [torch.cat([s, s[:, -1:].expand(-1, longest - s.shape[1], -1)], dim=1) for s in states]
+    return [replace(each, hidden_states=longer) for each, longer in zip(told, states, strict=True)]
 
 
 def encode(
     model: BaseModel, parts: list[Part], negative: str, cfg_scale: float, steps: int, clip_skip: int = 1
 ) -> Guidance:
-    """Encode a prompt's parts and the negative prompt for `steps` steps; AND has no meaning in a negative prompt."""
+    """Encode a prompt's parts and the negative prompt for `steps` steps; AND has no meaning in a negative prompt.
+
+    An empty negative prompt is no text at all, but an empty prompt is a text of no words, as in the webui.
+    """
+    unwanted = encode_timeline(model, negative, steps, clip_skip)
+    if not negative:
+        unwanted = replace(unwanted, told=[model.silence(each, [True]) for each in unwanted.told])
     return Guidance(
         parts=[(encode_timeline(model, part.text, steps, clip_skip), part.weight) for part in parts],
-        negative=encode_timeline(model, negative, steps, clip_skip),
+        negative=unwanted,
         cfg_scale=cfg_scale,
     )
 
@@ -104,7 +113,8 @@ def fragments(texts: Iterable[str], steps: int) -> set[str]:
 
 
 def encode_timeline(model: BaseModel, text: str, steps: int, clip_skip: int = 1) -> Timeline:
-    """Each text that the timed edits yield, all of one length in chunks of 77 states, the shorter ones padded."""
+    """Each text that the timed edits yield, all of one length in chunks of 77 states, the shorter ones padded; pooled
+    is the first chunk's."""
     entries = timeline(text, steps)
     texts = list(dict.fromkeys(said for _, said in entries))
     comma = model.tokenizer.get_vocab()[",</w>"]
@@ -113,23 +123,31 @@ def encode_timeline(model: BaseModel, text: str, steps: int, clip_skip: int = 1)
     rows = [row + [Chunk()] * (length - len(row)) for row in rows]
     counts = torch.tensor([sum(said == other for _, other in entries) for said in texts], dtype=torch.float32)
     columns = [_encode_column(model, [row[at] for row in rows], counts, clip_skip) for at in range(length)]
-    states = dict(zip(texts, torch.cat(columns, dim=1).split(1), strict=True))
-    return Timeline([end for end, _ in entries], [states[said] for _, said in entries])
+    states = torch.cat([column.hidden_states for column in columns], dim=1)
+    told = dict(zip(texts, replace(columns[0], hidden_states=states).rows(), strict=True))
+    return Timeline([end for end, _ in entries], [told[said] for _, said in entries])
 
 
-def _encode_column(model: BaseModel, column: list[Chunk], counts: Tensor, clip_skip: int) -> Tensor:
-    """States (texts, 77, dim) of one chunk of each text, with emphasis.
+def _encode_column(model: BaseModel, column: list[Chunk], counts: Tensor, clip_skip: int) -> Conditioning:
+    """States (texts, 77, dim) of one chunk of each text, with emphasis, and the pooled ones, which know none.
 
-    Emphasis is the webui's "Original": states times weights, then all scaled so that their mean is what it was. The
-    mean runs over the whole timeline, in which text i stands `counts[i]` times.
+    The mean that emphasis restores runs over the whole timeline, in which text i stands `counts[i]` times.
     """
     tokens = torch.tensor([model.frame(chunk.ids) for chunk in column])
-    states = model.encode_tokens(tokens, clip_skip).hidden_states
+    told = model.encode_tokens(tokens, clip_skip)
     weights = torch.ones(tokens.shape)
     for row, chunk in zip(weights, column, strict=True):
         row[1 : len(chunk.weights) + 1] = torch.tensor(chunk.weights)
     if bool((weights == 1).all()):
-        return states
+        return told
+    by_encoder = told.hidden_states.split(model.text_widths, dim=-1)
+    states = torch.cat([_emphasised(states, weights, counts) for states in by_encoder], dim=-1)
+    return replace(told, hidden_states=states)
+
+
+def _emphasised(states: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
+    """One encoder's states (texts, 77, dim) times weights (texts, 77), then all scaled so that their mean is what it
+    was: the webui's emphasis "Original"."""
     scaled = states.float() * weights[..., None].to(states.device)
     counts = counts.to(states.device)
     before, after = ((tensor.float().mean((1, 2)) * counts).sum() / counts.sum() for tensor in (states, scaled))

@@ -37,6 +37,7 @@ MULTISTEP = {"Karras": KARRAS, "Exponential": EXPONENTIAL, "SGM Uniform": LINSPA
 SIGMAS = {"Uniform": LINSPACE, "Karras": KARRAS, "Exponential": EXPONENTIAL, "SGM Uniform": TRAILING}
 # CompVis' own spacing: every n-th step, beginning with 1
 LEADING: Options = {"timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False}
+LEAST_SIGNAL = 2.0**-24  # what diffusers' solvers take for none, where they divide by it
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Sampler:
     """A sampler: a scheduler class with its options, and the noise schedules that it can follow.
 
     schedules: by the webui's names, {} for a sampler with one of its own; the first is what Automatic means.
-    calls_per_step: calls of the network; the webui counts timed edits in them. max_steps: None for no bound.
+    calls_per_step: calls of the network; the webui counts timed edits in them. max_steps: None for no bound. to_last:
+    options with which it begins at the last timestep.
     """
 
     scheduler: type[Scheduler]
@@ -52,6 +54,7 @@ class Sampler:
     schedules: dict[str, Options] = field(default_factory=dict)
     calls_per_step: int = 1
     max_steps: int | None = None
+    to_last: Options = field(default_factory=dict)
 
 
 def _sde(**options: Any) -> Sampler:
@@ -70,7 +73,7 @@ SAMPLERS = {
     "Heun": Sampler(HeunDiscreteScheduler, {}, SIGMAS, calls_per_step=2),
     "DPM2": Sampler(KDPM2DiscreteScheduler, {}, {"Karras": KARRAS} | SIGMAS, calls_per_step=2),
     "DPM2 a": Sampler(KDPM2AncestralDiscreteScheduler, {}, {"Karras": KARRAS} | SIGMAS, calls_per_step=2),
-    "DDIM": Sampler(DDIMScheduler, LEADING | {"clip_sample": False}),
+    "DDIM": Sampler(DDIMScheduler, LEADING | {"clip_sample": False}, to_last=TRAILING),
     "PLMS": Sampler(PNDMScheduler, LEADING | {"skip_prk_steps": True}),
     "UniPC": Sampler(
         UniPCMultistepScheduler,
@@ -132,7 +135,8 @@ def find_sampler(name: str, schedule: str = AUTOMATIC) -> tuple[str, str | None]
 def make_scheduler(model: BaseModel, sampler: str, schedule: str | None) -> Scheduler:
     """A scheduler of diffusers for the model's own noise; names as `find_sampler` returns them.
 
-    Raises UserError if the model is one of flows and the sampler cannot follow them.
+    A base whose last timestep is pure noise is drawn from there, or it could not decide how bright a picture is (Lin et
+    al. 2023, arXiv 2305.08891). Raises UserError if the model is one of flows and the sampler cannot follow them.
     """
     if model.prediction_type == "flow":
         return _flow_scheduler(model, sampler)
@@ -140,9 +144,14 @@ def make_scheduler(model: BaseModel, sampler: str, schedule: str | None) -> Sche
     known = inspect.signature(chosen.scheduler.__init__).parameters
     trained = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
     config = {key: model.scheduler_config[key] for key in trained if key in model.scheduler_config}
-    if "rescale_betas_zero_snr" in known and "rescale_betas_zero_snr" in model.scheduler_config:
-        config["rescale_betas_zero_snr"] = model.scheduler_config["rescale_betas_zero_snr"]
-    return chosen.scheduler(**config, **chosen.options, **chosen.schedules.get(schedule or "", {}))
+    is_noise_at_last = bool(model.scheduler_config.get("rescale_betas_zero_snr"))
+    if "rescale_betas_zero_snr" in known:
+        config["rescale_betas_zero_snr"] = is_noise_at_last
+    options = chosen.options | chosen.schedules.get(schedule or "", {}) | (chosen.to_last if is_noise_at_last else {})
+    scheduler = chosen.scheduler(**config, **options)
+    if is_noise_at_last and "rescale_betas_zero_snr" not in known:
+        scheduler.alphas_cumprod = model.alphas_cumprod.clamp(min=LEAST_SIGNAL)
+    return scheduler
 
 
 def _flow_scheduler(model: BaseModel, sampler: str) -> Scheduler:
@@ -154,7 +163,7 @@ def _flow_scheduler(model: BaseModel, sampler: str) -> Scheduler:
     return chosen.scheduler(num_train_timesteps=steps, **chosen.options, **{shift: model.timestep_shift})
 
 
-def draw_noise(seeds: list[int], height: int, width: int, channels: int = 4) -> tuple[Tensor, list[torch.Generator]]:
+def draw_noise(seeds: list[int], height: int, width: int, channels: int) -> tuple[Tensor, list[torch.Generator]]:
     """Float32 noise (batch, channels, height, width), in latents, and the generators that go on from it, one an image.
 
     An image's noise comes from its own seed alone, so that it is the same picture in a batch of any size.

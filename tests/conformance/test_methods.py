@@ -1,11 +1,13 @@
 """What every registered method keeps to: a new one is tested here without a line of test."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from training import run, same, snapshot
 
+from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.config import Settings
@@ -18,20 +20,43 @@ from limner.train import Plan
 pytestmark = pytest.mark.parametrize("name", sorted(methods()))
 
 
+@pytest.fixture(params=FAMILIES)
+def family_folder(request: pytest.FixtureRequest, tiny_folders: Callable[[str], Path]) -> Path:
+    """The folder of a tiny base, of one family after another."""
+    return tiny_folders(request.param)
+
+
+@pytest.fixture
+def family_base(family_folder: Path) -> BaseModel:
+    """A tiny base of one family after another."""
+    return open_base(family_folder, torch.device("cpu"), torch.float32)
+
+
+WITHOUT_FILES = {("sdxl", "embedding")}  # no format of ours holds them yet
+SMALL = {"pictures": 1}  # settings of methods
 KEYWORD = "zqvx"  # in every caption, and the stem of the files: what a method teaches may be this word alone
 
 
 def predict(model: BaseModel, prompt: str = "a drawing of a cat") -> torch.Tensor:
-    """The model's answer to fixed noise and a prompt."""
+    """The model's answer to fixed noise and a prompt, without gradients: torch adds up a linear layer in another order
+    where its weight asks for them."""
     latents = torch.randn(2, 4, 8, 8, generator=generator(1)).to(model.dtype)
+    asking = [p for network in model.networks.values() for p in network.parameters() if p.requires_grad]
+    for parameter in asking:
+        parameter.requires_grad_(False)
     with torch.no_grad():
-        return model.predict(latents, torch.tensor([100, 800]), model.encode_prompts([prompt] * 2))
+        answer = model.predict(latents, torch.tensor([100, 800]), model.encode_prompts([prompt] * 2))
+    for parameter in asking:
+        parameter.requires_grad_(True)
+    return answer
 
 
 def make(name: str) -> Method:
-    """The method with its defaults, and the first of its examples for each setting that has none."""
+    """The method with its defaults, and the first of its examples for each setting that has none; what makes it slow
+    is made small."""
     fields = find_method(name).Config.model_fields
     needed = {field: info.examples[0] for field, info in fields.items() if info.examples}
+    needed |= {field: value for field, value in SMALL.items() if field in fields}
     return find_method(name)(find_method(name).Config.read(needed, "test"))
 
 
@@ -55,31 +80,31 @@ def test_it_declares_its_settings(name: str) -> None:
 
 
 def test_before_the_first_step_the_base_answers_as_ever_and_after_detaching_it_is_as_ever(
-    name: str, tiny_base: BaseModel
+    name: str, family_base: BaseModel
 ) -> None:
-    before, answer = snapshot(tiny_base), predict(tiny_base)
+    before, answer = snapshot(family_base), predict(family_base)
     method = make(name)
-    groups = method.attach(tiny_base)
+    groups = method.attach(family_base)
     assert groups
     assert all(p.dtype == torch.float32 and p.requires_grad for group in groups for p in group.parameters)
-    torch.testing.assert_close(predict(tiny_base), answer, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(predict(family_base), answer, rtol=1e-5, atol=1e-6)
     method.detach()
     method.detach()
-    assert same(snapshot(tiny_base), before)
-    assert torch.equal(predict(tiny_base), answer)
-    assert KEYWORD not in tiny_base.words
+    assert same(snapshot(family_base), before)
+    assert torch.equal(predict(family_base), answer)
+    assert KEYWORD not in family_base.words
 
 
-def test_a_step_moves_its_own_parameters_only(name: str, tiny_base: BaseModel) -> None:
-    before = snapshot(tiny_base)
-    parameters = {id(p) for network in tiny_base.networks.values() for p in network.parameters()}
+def test_a_step_moves_its_own_parameters_only(name: str, family_base: BaseModel) -> None:
+    before = snapshot(family_base)
+    parameters = {id(p) for network in family_base.networks.values() for p in network.parameters()}
     method = make(name)
-    start = {n: t.clone() for n, t in _attached_state(method, tiny_base).items()}
-    teach(tiny_base, Plan(steps=1, learning_rate=1e-2), method)
+    start = {n: t.clone() for n, t in _attached_state(method, family_base).items()}
+    teach(family_base, Plan(steps=1, learning_rate=1e-2), method)
     assert not same(start, {n: t.detach() for n, t in method.state().items()})
-    assert same(snapshot(tiny_base), before)
-    assert parameters == {id(p) for network in tiny_base.networks.values() for p in network.parameters()}
-    assert all(p.grad is None for network in tiny_base.networks.values() for p in network.parameters())
+    assert same(snapshot(family_base), before)
+    assert parameters == {id(p) for network in family_base.networks.values() for p in network.parameters()}
+    assert all(p.grad is None for network in family_base.networks.values() for p in network.parameters())
 
 
 def _attached_state(method: Method, model: BaseModel) -> dict[str, torch.Tensor]:
@@ -90,9 +115,9 @@ def _attached_state(method: Method, model: BaseModel) -> dict[str, torch.Tensor]
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_exported_and_imported_it_gives_the_same_answer(
-    name: str, tiny_folder: Path, tmp_path: Path, dtype: torch.dtype
+    name: str, family_folder: Path, tmp_path: Path, dtype: torch.dtype
 ) -> None:
-    model = open_base(tiny_folder, torch.device("cpu"), dtype)
+    model = open_base(family_folder, torch.device("cpu"), dtype)
     prompt = f"a drawing of a {KEYWORD} cat"
     before, plain = snapshot(model), predict(model, prompt)
     method = trained(name, model)
@@ -101,8 +126,11 @@ def test_exported_and_imported_it_gives_the_same_answer(
     restored.load_state(method.state())
     while_training = predict(model, prompt)
     restored.detach()
-    save_weights(method.weights(), tmp_path / f"{KEYWORD}.safetensors", dtype=torch.float32)
-    undo = find_method(name).apply(model, load_weights(tmp_path / f"{KEYWORD}.safetensors"))
+    learned = method.weights()
+    if (model.family.name, learned.kind) not in WITHOUT_FILES:
+        save_weights(learned, tmp_path / f"{KEYWORD}.safetensors", dtype=torch.float32)
+        learned = load_weights(tmp_path / f"{KEYWORD}.safetensors")
+    undo = find_method(name).apply(model, learned)
     assert torch.equal(predict(model, prompt), while_training)
     assert not torch.equal(while_training, plain)
     undo()

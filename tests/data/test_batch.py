@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from limner.base.model import Conditioning
+from limner.base.conditioning import Conditioning
 from limner.data.batch import Batches, Example
 from limner.data.caption import Tags
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from limner.base.model import Conditioning
+from limner.base.conditioning import Conditioning
 from limner.data.batch import Batches, Example, Known, collate
 from limner.data.prior import WithPrior
 

@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from training import same, snapshot
 
 from limner.base import single
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, weights_of
 from limner.base.open import full_precision, open_base
-from limner.base.original import original_name
+from limner.base.original import place
+from limner.base.published import published
 from limner.container.header import read_header, serialize
 from limner.device import generator
 from limner.errors import UserError
@@ -47,12 +48,14 @@ def file(tmp_path: Path, tiny_base: BaseModel, changed: Weights) -> Path:
 
 def test_the_original_s_names_and_sizes() -> None:
     """Keys that every Stable Diffusion 1 file has, and as many numbers in each network."""
-    configs = single._skeletons_config()
+    configs = published("sd1")
     sizes, keys = {}, {}
-    for part in single.NETWORKS:
-        core = single.text_core(single._skeleton(part, configs))
-        sizes[part] = sum(tensor.numel() for tensor in core.state_dict().values())
-        keys |= {original_name(f"{part}.{name}", configs): tensor.shape for name, tensor in core.state_dict().items()}
+    for part in single.networks_of(configs):
+        state = weights_of(single._skeleton(part, configs))
+        sizes[part] = sum(tensor.numel() for tensor in state.values())
+        for name, tensor in state.items():
+            its = place(f"{part}.{name}", configs)
+            keys[its.key] = tensor.shape
     assert sizes == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
     assert len(keys) == 686 + 248 + 196
     unet, vae = "model.diffusion_model.", "first_stage_model."
@@ -176,15 +179,17 @@ def test_files_that_are_no_base(file: Path, tmp_path: Path) -> None:
     configs = json.loads(metadata[single.ARCHITECTURE])
     configs["unet"]["block_out_channels"] = ["many"]
     cases = {
-        base("lora.safetensors", {"x.lora_down.weight": torch.zeros(1)}, {}): "no Stable Diffusion 1.x checkpoint",
-        base("narrow.safetensors", tensors, {}): r"not Stable Diffusion 1\.x: its .* is \(32, 4, 3, 3\), not \(320",
+        base("lora.safetensors", {"x.lora_down.weight": torch.zeros(1)}, {}): "no base model that Limner knows",
+        base(
+            "narrow.safetensors", tensors, {}
+        ): r"not Stable Diffusion 1\.x as .* its .* is \(32, 4, 3, 3\).*not \(320",
         base("part.safetensors", without, metadata): "lacks first_stage_model.decoder.up.0",
         base("odd.safetensors", tensors, metadata | {single.ARCHITECTURE: json.dumps(configs)}): "describes itself",
         base("list.safetensors", tensors, metadata | {single.ARCHITECTURE: "[1]"}): "describes itself",
     }
-    (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:5000])
+    (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:50_000])
     (tmp_path / "model.ckpt").write_bytes(b"PK")
-    cases |= {tmp_path / "cut.safetensors": "damaged", tmp_path / "model.ckpt": r"use a \.safetensors file"}
+    cases |= {tmp_path / "cut.safetensors": "cut.safetensors .*; copy", tmp_path / "model.ckpt": "model.ckpt .*; copy"}
     for path, said in cases.items():
         with pytest.raises(UserError, match=said):
             open_base(path, CPU, torch.float32)
@@ -205,12 +210,10 @@ def test_a_checkpoint_is_no_lora_and_a_lora_no_checkpoint(file: Path, tiny_base:
 def test_a_file_from_elsewhere_opens_by_the_original_s_shapes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a word of Limner's in it, with what other programs leave there, and with a newer library's names."""
     configs = json.loads(read_header(file).metadata[single.ARCHITECTURE])
-    monkeypatch.setattr(single, "ORIGINAL", configs)
-    single._skeletons_config.cache_clear()
+    monkeypatch.setattr(single, "published", lambda *_: configs)
     tensors = {key.replace("text_model.", ""): tensor for key, tensor in load_file(file).items()}
     tensors |= {"alphas_cumprod": torch.ones(1000), "model_ema.decay": torch.tensor(0.9)}
     tensors["cond_stage_model.transformer.embeddings.position_ids"] = torch.arange(77)[None]
     elsewhere = file.with_name("elsewhere.safetensors")
     save_file(tensors, elsewhere)
     assert same(snapshot(open_base(elsewhere, CPU, torch.float32)), snapshot(open_base(file, CPU, torch.float32)))
-    single._skeletons_config.cache_clear()

@@ -123,7 +123,7 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("contents", "said"),
     [
-        ({"a": VECTORS, "b": VECTORS}, "looks like: unknown"),
+        ({"a": VECTORS, "b": VECTORS}, r"2 tensors that could each be an embedding \(a, b\)"),
         ({}, "no tensors by name"),
         ({"*": torch.full((1, 32), float("nan"))}, "no vectors"),
         ({"*": torch.zeros(0, 32)}, "no vectors"),

@@ -13,7 +13,7 @@ from limner.base.sd1 import SD1
 from limner.errors import UserError
 from limner.formats import inspect, load_weights, save_weights, verify
 from limner.formats.factors import change
-from limner.formats.kohya import file_name
+from limner.formats.names import file_name
 from limner.formats.programs import FAULTS
 from limner.generate import Request, generate
 from limner.methods.applied import find_module

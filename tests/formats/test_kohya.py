@@ -20,7 +20,7 @@ from limner.base.sd1 import SD1
 from limner.container.safetensors import MAX_HEADER_BYTES
 from limner.errors import UserError
 from limner.formats import Description, formats, inspect, load_weights, save_weights
-from limner.formats.kohya import file_name, neutral_name
+from limner.formats.names import file_name, neutral_name
 from limner.weights import Weights
 
 MakeLora = Callable[..., Weights]
@@ -265,10 +265,10 @@ FOX = "lora_unet_mid_block_attentions_0_proj_in"
         ({f"{FOX}.lora_down.weight": DOWN, f"{FOX}.lora_up.weight": UP, f"{FOX}.hada_t1": UP}, "has hada_t1"),
         ({f"{FOX}.oft_blocks": torch.ones(2, 4, 3)}, "do not fit"),
         ({f"{FOX}.weight": UP, f"{FOX}.on_input": UP}, "do not fit"),
-        ({f"{FOX}.a1.weight": DOWN, f"{FOX}.a2.weight": DOWN}, "is a glora"),
-        ({f"{FOX}.diff": DOWN}, "is a full"),
+        ({f"{FOX}.a1.weight": DOWN, f"{FOX}.a2.weight": DOWN}, "lacks b1"),
+        ({f"{FOX}.diff": DOWN, f"{FOX}.diff_b": torch.ones(3)}, "do not fit"),
         ({f"{FOX}.alpha": torch.tensor(1.0)}, "makes no change"),
-        ({"lora_unet_double_blocks_0.lora_down.weight": DOWN}, "does not have"),
+        ({"lora_unet_double_blocks_0.lora_down.weight": DOWN}, "no Stable Diffusion has"),
         ({"model.diffusion_model.out.2.weight": DOWN}, "checkpoint"),
     ],
 )

@@ -1,7 +1,9 @@
 """BaseModel: what every family of base models offers to training and to sampling alike."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizerFast
 
+from limner.base.conditioning import TOKENS, Conditioning
 from limner.base.words import Words
-
-TOKENS = 77  # places of one text chunk, start and end marks included
+from limner.files import sha256_file
 
 
 @dataclass(frozen=True)
@@ -37,51 +39,12 @@ class Family:
     ss_base_model_version: str  # sd-scripts' name of it
     pipeline: str  # diffusers' class
     denoiser: str = "unet"
+    is_silent_without_text: bool = False  # whether no text is told as zeros, not as an empty prompt's states
 
     @property
     def networks(self) -> tuple[str, ...]:
         """All networks, by diffusers' component names."""
         return (self.denoiser, "vae", *(encoder.name for encoder in self.encoders))
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What the denoiser is told beside the noisy latents.
-
-    hidden_states: (batch, tokens, dim), the text encoders' states side by side. pooled: (batch, dim), the last text
-    encoder's state of the whole text, projected; None where the family has no use for it. sizes: (batch, 6), height and
-    width of the picture before it was cropped, top and left of the crop, height and width that are meant to come out,
-    in pixels; None for an uncropped picture of the latents' size.
-    """
-
-    hidden_states: Tensor
-    pooled: Tensor | None = None
-    sizes: Tensor | None = None
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
-        """The same with each of its tensors changed."""
-        pooled, sizes = (None if one is None else change(one) for one in (self.pooled, self.sizes))
-        return Conditioning(change(self.hidden_states), pooled, sizes)
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
-        """Sizes stay float32: in half precision neighbouring ones are the same."""
-        moved = self.map(lambda tensor: tensor.to(device, dtype))
-        return moved if self.sizes is None else replace(moved, sizes=self.sizes.to(device, torch.float32))
-
-    @staticmethod
-    def stack(parts: list["Conditioning"]) -> "Conditioning":
-        """Join along the batch, repeating the shorter ones' last 77-token chunk of states up to the longest."""
-        longest = max(part.hidden_states.shape[1] for part in parts)
-        padded = []
-        for part in parts:
-            states = part.hidden_states
-            missing = (longest - states.shape[1]) // TOKENS
-            padded.append(torch.cat([states, *[states[:, -TOKENS:]] * missing], dim=1))
-        pooled = [part.pooled for part in parts if part.pooled is not None]
-        sizes = [part.sizes for part in parts if part.sizes is not None]
-        return Conditioning(
-            torch.cat(padded), torch.cat(pooled) if pooled else None, torch.cat(sizes) if sizes else None
-        )
 
 
 class BaseModel:
@@ -92,26 +55,28 @@ class BaseModel:
     same vocabulary and differ in the token with which they pad.
     alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon", "v_prediction"
     or "flow".
-    scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration.
-    words: what prompts can say beyond the vocabulary, for as long as a method or a request lends it.
-    source: the folder or file that it was opened from, None if it was not.
+    scheduler_config: diffusers' scheduler configuration. words: what prompts can say beyond the vocabulary, for as long
+    as a method or a request lends it. source: the folder or file that it was opened from, None if it was not;
+    vae_source: the file of its VAE if that is another one. warnings: what its opener should tell the person.
     """
 
     def __init__(
         self,
         family: Family,
         name: str,
-        fingerprint: str,
+        sha256: Callable[[], str],
         networks: dict[str, nn.Module],
         tokenizers: dict[str, CLIPTokenizerFast],
         scheduler_config: dict,
         alphas_cumprod: Tensor,
         source: Path | None = None,
+        vae_source: Path | None = None,
+        warnings: tuple[str, ...] = (),
     ) -> None:
-        self.source = source
+        self.source, self.vae_source, self.warnings = source, vae_source, warnings
         self.family = family
         self.name = name
-        self.fingerprint = fingerprint
+        self._sha256 = sha256
         self.networks: dict[str, Any] = networks  # modules, each with the methods of its own class
         self.tokenizers = tokenizers
         self.tokenizer = tokenizers[family.encoders[0].name]
@@ -123,6 +88,23 @@ class BaseModel:
             {name: text_core(net).embeddings.token_embedding for name, net in networks.items() if "text" in name},
             self._ids,
         )
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the base's file, or of its folder's weights and configurations; computed when it is first asked for."""
+        return self._sha256()
+
+    @functools.cached_property
+    def vae_sha256(self) -> str | None:
+        """Of the file of another VAE than the base's own, if there is one."""
+        return None if self.vae_source is None else sha256_file(self.vae_source)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 by which all that was computed with this base is filed: of it and of another VAE."""
+        if self.vae_sha256 is None:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256} {self.vae_sha256}".encode()).hexdigest()
 
     @property
     def denoiser(self) -> Any:
@@ -147,6 +129,16 @@ class BaseModel:
     def resolution(self) -> int:
         """Native size in pixels."""
         return int(self.denoiser.config.sample_size) * self.factor
+
+    @property
+    def text_widths(self) -> list[int]:
+        """How many numbers of a state are each text encoder's."""
+        return [int(self.networks[encoder.name].config.hidden_size) for encoder in self.family.encoders]
+
+    @property
+    def text_layers(self) -> int:
+        """Layers that every text encoder has, the most that clip skip can count back."""
+        return min(int(self.networks[encoder.name].config.num_hidden_layers) for encoder in self.family.encoders)
 
     @property
     def factor(self) -> int:
@@ -206,14 +198,23 @@ class BaseModel:
 
     def encode_prompts(self, prompts: list[str], clip_skip: int = 1) -> Conditioning:
         """Conditioning of plain prompts: each cut into chunks of 75 tokens, all padded to the longest's chunks; pooled
-        is the first chunk's."""
+        is the first chunk's. Empty prompts are told as no text at all, as the family was trained: see `silence`."""
         chunks = [self.chunk(self.pieces(prompt)) for prompt in prompts]
         most = max(len(chunk) for chunk in chunks)
         empty = [self.frame([])]
         tokens = torch.tensor([c + empty * (most - len(c)) for c in chunks])
         told = self.encode_tokens(tokens.flatten(0, 1), clip_skip)
         states = told.hidden_states.unflatten(0, (len(prompts), most)).flatten(1, 2)
-        return Conditioning(states, None if told.pooled is None else told.pooled[::most])
+        told = Conditioning(states, None if told.pooled is None else told.pooled[::most])
+        return self.silence(told, [not prompt for prompt in prompts])
+
+    def silence(self, told: Conditioning, is_empty: Sequence[bool]) -> Conditioning:
+        """Zeros for the empty ones of a batch, if the family is told no text that way: XL's captions were dropped so
+        (Podell et al. 2023), and so do diffusers and the webui with an empty negative prompt."""
+        if not self.family.is_silent_without_text or not any(is_empty):
+            return told
+        empty = torch.tensor(is_empty, device=told.hidden_states.device)
+        return told.map(lambda tensor: tensor.masked_fill(empty.view(-1, *[1] * (tensor.dim() - 1)), 0))
 
     def chunk(self, pieces: list[list[int]]) -> list[list[int]]:
         """Pieces of any number -> chunks of exactly 77 ids; a piece that would not fit whole begins the next."""
@@ -230,24 +231,43 @@ class BaseModel:
         return [start, *ids, end, *[pad] * (TOKENS - 2 - len(ids))]
 
     def encode_images(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Scaled latents (batch, 4, h/8, w/8) of pixels (batch, 3, h, w) in -1..1: the mean, or a random sample."""
+        """Scaled latents (batch, c, h/8, w/8) of pixels (batch, 3, h, w) in -1..1: the mean, or a random sample."""
         vae = self.networks["vae"]
-        posterior = vae.encode(pixels.to(self.device, self.dtype)).latent_dist
-        latents = posterior.mean
-        if generator is not None:
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
-            latents = latents + posterior.std * noise
-        return (latents - self._latent_shift) * vae.config.scaling_factor
+
+        height, width = (side // self.factor for side in pixels.shape[2:])
+        shape = (len(pixels), self.channels, height, width)
+        noise = None if generator is None else torch.randn(shape, generator=generator)
+
+        def encode() -> Tensor:
+            posterior = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist
+            mean = posterior.mean
+            return mean if noise is None else mean + posterior.std * noise.to(mean)
+
+        return (self._without_overflow(encode) - self._latent_shift) * vae.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels (batch, 3, h, w) in -1..1 of scaled latents, one image at a time so that batching changes nothing."""
         vae = self.networks["vae"]
-        return torch.cat(
-            [
-                vae.decode(one / vae.config.scaling_factor + self._latent_shift).sample
-                for one in latents.to(self.dtype).split(1)
-            ]
-        )
+
+        def decode(one: Tensor) -> Tensor:
+            return vae.decode(one.to(vae.dtype) / vae.config.scaling_factor + self._latent_shift).sample
+
+        return torch.cat([self._without_overflow(functools.partial(decode, one)) for one in latents.split(1)])
+
+    def _without_overflow(self, compute: Callable[[], Tensor]) -> Tensor:
+        """What the autoencoder computes. Where float16's range is too small for it, as for XL's, in float32."""
+        vae = self.networks["vae"]
+        is_half = vae.dtype == torch.float16
+        # diffusers takes every autoencoder for one that overflows if its file says nothing, but heeds that for XL alone
+        if not is_half or not (self.family.is_told_sizes and vae.config.force_upcast):
+            found = compute()
+            if not is_half or found.isfinite().all():
+                return found
+        vae.float()
+        try:
+            return compute()
+        finally:
+            vae.half()  # exactly what it was
 
     @property
     def _latent_shift(self) -> float:
@@ -257,18 +277,27 @@ class BaseModel:
         """What a solver holds at its timestep, as `predict` takes it: scaled, and by our count of timesteps."""
         return latents, timestep
 
+    def sizes_of(self, latents: Tensor) -> Tensor:
+        """What is told of a whole picture of the latents' size: float32 (1, 6), as Conditioning has it."""
+        height, width = (side * self.factor for side in latents.shape[2:])
+        return torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=self.device)
+
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """The network's output (noise or v), shaped like `latents`; timesteps (batch,) in 0..num_train_timesteps-1."""
         added = None
         if self.family.is_told_sizes:
             sizes = conditioning.sizes
             if sizes is None:
-                height, width = (side * self.factor for side in latents.shape[2:])
-                sizes = torch.tensor([height, width, 0, 0, height, width], device=latents.device).float()
+                sizes = self.sizes_of(latents)
             added = {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(len(latents), -1)}
         return self.denoiser(
             latents, timesteps, conditioning.hidden_states, added_cond_kwargs=added, return_dict=False
         )[0]
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """A network's weights by limner.weights' paths, the same whatever transformers' version."""
+    return {path.removeprefix("text_model."): tensor for path, tensor in network.state_dict().items()}
 
 
 def text_core(encoder: nn.Module) -> Any:

@@ -1,67 +1,80 @@
 """Open a base model by name: the pocket base, a diffusers folder, a single file, or a hub id in the cache."""
 
-import contextlib
-import hashlib
-import json
-import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
-from diffusers.utils import logging as diffusers_logging
+from diffusers.models.attention_processor import Attention
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor, nn
-from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
-from transformers.utils import logging as transformers_logging
 
-from limner.base import pocket, single
+from limner.base import folder, pocket, single
 from limner.base.attention import AttentionByShape
 from limner.base.families import FAMILIES
-from limner.base.model import BaseModel, Family, text_core
+from limner.base.identify import Identity
+from limner.base.model import BaseModel, weights_of
 from limner.base.norm import use_by_shape
-from limner.base.sd1 import SD1
-from limner.base.sd2 import SD2
-from limner.base.sdxl import SDXL
+from limner.base.original import Configs
+from limner.base.probe import NAMES, probe
+from limner.base.published import PADS, published
+from limner.config import Prediction
 from limner.errors import UserError
 from limner.files import sha256_file
 
 
-def open_base(name: str | Path, device: torch.device, dtype: torch.dtype) -> BaseModel:
+def open_base(
+    name: str | Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    prediction_type: Prediction = "auto",
+    vae: Path | None = None,
+) -> BaseModel:
     """Load a base model onto a device, without asking a hub for anything.
 
     `name` is "pocket", a folder in diffusers' layout, a single file as base/single.py has it, or a hub id
-    ("owner/name") that the hub's cache holds. Raises UserError when it is none of these or a family that Limner does
-    not know.
+    ("owner/name") that the hub's cache holds. prediction_type: what the network predicts, if the person knows better
+    than the model says. vae: a file or a diffusers folder with another VAE. Raises UserError when it is none of these
+    or a family that Limner does not know.
     """
     source = find_base(name)
-    family = SD1 if source.is_file() else check_family(source)
-    networks: dict[str, Any] = {part: _network(source, part, dtype) for part in family.networks}
-    vocabulary = pocket.FOLDER if source.is_file() else source
-    with _quiet():
-        tokenizers = {
-            encoder.name: CLIPTokenizerFast.from_pretrained(vocabulary / encoder.tokenizer, local_files_only=True)
-            for encoder in family.encoders
-        }
-        scheduler = _scheduler(source)
+    identity = identify(source)
+    family = FAMILIES[identity.family]
+    vae_source = None if vae is None else find_vae(vae)
+    configs = single.read_configs(source, identity) if source.is_file() else None
+    networks: dict[str, Any] = {part: _network(source, part, dtype, configs, vae_source) for part in family.networks}
+    pads: Mapping[str, str] = PADS.get(family.name, {}) if source.is_file() else {}
+    tokenizers = {}
+    for encoder in family.encoders:
+        of = (pocket.FOLDER, "tokenizer") if source.is_file() else (source, encoder.tokenizer)
+        tokenizers[encoder.name] = folder.load_tokenizer(*of, pads.get(encoder.name))
+    scheduler = folder.load_scheduler(source) if configs is None else single.scheduler(configs)
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
     for part in ("unet", "vae"):
         networks[part].to(memory_format=memory_format)
     if device.type == "cpu":
         networks["unet"].set_attn_processor(AttentionByShape())
         use_by_shape(networks["unet"])
-    return BaseModel(
+    model = BaseModel(
         family=family,
         name=str(name),
-        fingerprint=sha256_file(source) if source.is_file() else fingerprint(source),
+        sha256=lambda: sha256_file(source) if source.is_file() else folder.fingerprint(source),
         networks={part: network.to(device) for part, network in networks.items()},
         tokenizers=tokenizers,
         scheduler_config=dict(scheduler.config),
         alphas_cumprod=scheduler.alphas_cumprod.float(),
         source=source,
+        vae_source=vae_source,
+        warnings=_warnings(identity, vae_source),
     )
+    _settle(model, identity, prediction_type)
+    return model
+
+
+def identify(source: Path) -> Identity:
+    """What a folder or a single file is. Raises UserError if it cannot be read."""
+    return single.identify_file(source) if source.is_file() else folder.identify_folder(source)
 
 
 def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
@@ -70,40 +83,21 @@ def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
     if model.dtype == torch.float32 or model.source is None:
         network = model.networks[part]
     else:
-        network = _network(find_base(model.source), part, torch.float32)
-    return {name: tensor.float().cpu() for name, tensor in text_core(network).state_dict().items()}
-
-
-def _network(source: Path, part: str, dtype: torch.dtype) -> nn.Module:
-    """A network on the CPU, of a folder or a single file."""
-    with _quiet():
-        if source.is_file():
-            return single.load_network(source, part, single.read_configs(source), dtype)
-        return _load(_class(part), source, part, dtype)
-
-
-def _class(part: str) -> Any:
-    """The class of a network: a second text encoder is one with a projection."""
-    return CLIPTextModelWithProjection if part == "text_encoder_2" else single.NETWORKS[part]
-
-
-def _scheduler(source: Path) -> DDIMScheduler:
-    if source.is_file():
-        return single.scheduler(single.read_configs(source))
-    return DDIMScheduler.from_config(json.loads((source / "scheduler" / "scheduler_config.json").read_text()))
+        source = find_base(model.source)
+        configs = single.configs_of(model) if source.is_file() else None
+        network = _network(source, part, torch.float32, configs, model.vae_source)
+    return {name: tensor.float().cpu() for name, tensor in weights_of(network).items()}
 
 
 def find_base(name: str | Path) -> Path:
     """The folder or file that a name stands for, found to be of a known family. Raises UserError."""
     path = Path(name).expanduser()
     if str(name) != pocket.NAME and path.is_file():
-        if path.suffix != ".safetensors":
-            raise UserError(f"the base {path} is a file of a kind that Limner does not read; use a .safetensors file")
         single.read_configs(path)
         return path
-    folder = _find_folder(name)
-    check_family(folder)
-    return folder
+    found = _find_folder(name)
+    folder.check_family(found)
+    return found
 
 
 def _find_folder(name: str | Path) -> Path:
@@ -112,8 +106,8 @@ def _find_folder(name: str | Path) -> Path:
         return pocket.FOLDER
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "model_index.json").is_file():
-            raise UserError(f"the base {path} is not in diffusers' layout: it has no model_index.json")
+        if not (path / folder.INDEX).is_file():
+            raise UserError(f"the base {path} is not in diffusers' layout: it has no {folder.INDEX}")
         return path
     try:
         return Path(snapshot_download(str(name), local_files_only=True))
@@ -124,78 +118,73 @@ def _find_folder(name: str | Path) -> Path:
         ) from error
 
 
-def check_family(folder: Path) -> Family:
-    """The family of a folder that holds a whole model. Raises UserError if it is of none that Limner knows."""
-    index = _json(folder / "model_index.json")
-    if not (folder / "unet").is_dir():
-        raise UserError(f"the base {folder} is a {index.get('_class_name')}, which has no UNet; {_USE}")
-    unet = _json(folder / "unet" / "config.json")
-    if unet["in_channels"] != 4:
-        raise UserError(f"the base {folder} is an inpainting or editing model; use its plain version")
-    if unet.get("addition_embed_type"):
-        if not (folder / "text_encoder").is_dir():
-            raise UserError(f"the base {folder} is XL's refiner, which draws no pictures by itself; use the XL base")
-        family = SDXL
-    else:
-        family = SD2 if unet.get("use_linear_projection") else SD1
-    missing = [part for part in parts_of(family) if not (folder / part).is_dir()]
-    if missing:
-        raise UserError(f"the base {folder} lacks {', '.join(missing)}; copy the whole diffusers folder")
-    widths = [_json(folder / encoder.name / "config.json")["hidden_size"] for encoder in family.encoders]
-    if unet["cross_attention_dim"] != sum(widths):
-        raise UserError(f"the base {folder} is not {family.title}; {_USE}")
-    return family
+def find_vae(path: Path) -> Path:
+    """The file with a VAE's weights that a file or a diffusers folder stands for. Raises UserError."""
+    path = path.expanduser()
+    if path.is_file():
+        return path
+    for place in (path, path / "vae"):
+        for name in ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16"):
+            for suffix in (".safetensors", ".bin"):
+                if (found := place / f"{name}{suffix}").is_file():
+                    return found
+    raise UserError(f"there is no VAE at {path}; give a file, or a folder in diffusers' layout, with --vae")
 
 
-_USE = f"use one of {', '.join(family.title for family in FAMILIES.values())}"
+def _network(
+    source: Path, part: str, dtype: torch.dtype, configs: Configs | None, vae_source: Path | None
+) -> nn.Module:
+    """A network on the CPU, of a folder or a single file; configs: of the latter."""
+    if part == "vae" and vae_source is not None:
+        base = configs or {"vae": folder.read_config(source, "vae")}
+        return single.load_vae(vae_source, base, dtype)
+    if configs is None:
+        return folder.load_network(source, part, dtype)
+    return single.load_network(source, part, configs, dtype)
 
 
-def parts_of(family: Family) -> tuple[str, ...]:
-    """The folders of a model in diffusers' layout."""
-    return (*family.networks, *(encoder.tokenizer for encoder in family.encoders), "scheduler")
+def _warnings(identity: Identity, vae_source: Path | None) -> tuple[str, ...]:
+    """What to tell a person about a base, but not that it lacks a VAE when there is another."""
+    return tuple(w for w in identity.warnings if vae_source is None or "--vae" not in w)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"the base {path.parent} has no readable {path.name}; copy the whole folder again") from error
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over the names and contents of a model folder's weights, configurations and vocabulary."""
-    digest = hashlib.sha256()
-    for path in sorted(p for part in parts_of(check_family(folder)) for p in (folder / part).rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def _load(network_class, folder: Path, part: str, dtype: torch.dtype):  # type: ignore[no-untyped-def]
-    names = {path.name for path in (folder / part).iterdir()}
-    variant = "fp16" if any(".fp16." in name for name in names) and not _has_plain(names) else None
-    key = "dtype" if part.startswith("text_encoder") else "torch_dtype"
-    try:
-        return network_class.from_pretrained(
-            folder / part, variant=variant, local_files_only=True, use_safetensors=True, **{key: dtype}
+def _settle(model: BaseModel, identity: Identity, prediction_type: Prediction) -> None:
+    """Decide what the network predicts: as the person says, as its marks say, or as a probe finds."""
+    told = identity.known_by in ("mark", "metadata", "config")
+    if prediction_type == "auto" and told:
+        return
+    verdict = probe(model)
+    chosen = identity.prediction_type if prediction_type == "auto" else prediction_type
+    if prediction_type == "auto":
+        if verdict.prediction_type is not None:
+            chosen = verdict.prediction_type
+        elif identity.known_by == "probe needed":
+            model.warnings += (
+                f"nothing in {model.name} says whether it predicts the noise or v, and {verdict.said}; it is taken for "
+                f"{NAMES[chosen]}, so say --prediction-type if it is not",
+            )
+    elif verdict.prediction_type not in (None, chosen):
+        model.warnings += (
+            f"--prediction-type {chosen} is probably wrong for {model.name}: {verdict.said}; leave it out, or what is "
+            "learned will be of no use",
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot read the weights in {folder / part} ({error}); copy the folder again") from error
+    _read_as(model, chosen, is_published=not told and model.source is not None and model.source.is_file())
 
 
-def _has_plain(names: set[str]) -> bool:
-    return bool(names & {"model.safetensors", "diffusion_pytorch_model.safetensors"})
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars or advice from the libraries while weights load."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    transformers_logging.disable_progress_bar()
-    verbosity = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        diffusers_logging.set_verbosity(verbosity[0])
-        transformers_logging.set_verbosity(verbosity[1])
+def _read_as(model: BaseModel, prediction_type: str, is_published: bool) -> None:
+    """Have the network's output read in a way; published: it is made as the models of its family are that do so."""
+    if prediction_type == model.prediction_type:
+        return
+    zero = bool(model.scheduler_config.get("rescale_betas_zero_snr")) and prediction_type == "v_prediction"
+    config = single.essential("scheduler", model.scheduler_config)  # without diffusers' note of what was left open
+    config |= {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero}
+    scheduler = single.scheduler({"scheduler": config})
+    model.scheduler_config, model.alphas_cumprod = dict(scheduler.config), scheduler.alphas_cumprod.float()
+    if is_published:
+        unet = model.networks["unet"]
+        told = published(model.family.name, prediction_type)["unet"]
+        told = {"sample_size": told["sample_size"], "upcast_attention": told.get("upcast_attention", False)}
+        unet.register_to_config(**told)
+        for module in unet.modules():
+            if isinstance(module, Attention):
+                module.upcast_attention = told["upcast_attention"]

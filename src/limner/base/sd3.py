@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from limner.base.model import BaseModel, Conditioning, Encoder, Family
+from limner.base.conditioning import Conditioning
+from limner.base.model import BaseModel, Encoder, Family
 
 T5_TOKENS = 256  # places of the encoder that is left out, all zeros, as diffusers fills them
 

@@ -13,6 +13,7 @@ SDXL = Family(
     ),
     is_pooled=True,
     is_told_sizes=True,
+    is_silent_without_text=True,
     modelspec="stable-diffusion-xl-v1-base",
     ss_base_model_version="sdxl_base_v1-0",
     pipeline="StableDiffusionXLPipeline",

@@ -1,119 +1,224 @@
-"""A whole model in one file, in the original release's layout: those that Limner writes, and Stable Diffusion 1.x's.
+"""A whole model in one file, in the original releases' layout: those that Limner writes, and anyone's of 1.x, 2.x, XL.
 
-Limner's own say how their networks are made, so that narrower ones open too; of others the shapes must be the
-original's. The vocabulary is always CLIP's.
+Limner's own say how their networks are made, so that narrower ones open too; others are made as the published models
+are. Weights are read a tensor at a time into networks that have none, so that a model is never in memory twice.
 """
 
-import functools
 import inspect
 import json
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from limner.base.model import BaseModel, text_core
-from limner.base.original import Configs, is_pointwise, original_name
+from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base
+from limner.base.model import BaseModel
+from limner.base.original import VAE, Configs, Place, family_name, is_kept, place, places, with_wrapper
+from limner.base.published import published
+from limner.container import TensorFile, open_tensors
 from limner.errors import UserError
 
-ARCHITECTURE = "limner.architecture"  # the metadata's entry with the configurations
-NETWORKS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
-FIRST = "model.diffusion_model.input_blocks.0.0.weight"  # only this layout has it
+__all__ = [
+    "ARCHITECTURE",
+    "NETWORKS",
+    "build",
+    "describe",
+    "identify_file",
+    "load_network",
+    "read_configs",
+    "scheduler",
+]
 
-# Stable Diffusion 1.x, where it is not what diffusers takes by itself.
-ORIGINAL: dict[str, dict[str, Any]] = {
-    "unet": {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
-    "vae": {
-        "block_out_channels": [128, 256, 512, 512],
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "layers_per_block": 2,
-        "sample_size": 512,
-    },
-    "text_encoder": {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "projection_dim": 768,
-        "bos_token_id": 49406,
-        "eos_token_id": 49407,
-        "pad_token_id": 49407,
-    },
-    "scheduler": {
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "clip_sample": False,
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
-    },
+NETWORKS = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
 }
+MOST_LAYERS, MOST = 256, 2**20  # of what a stranger's configuration may ask for
+_OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers' until 0.17
+_YAML = re.compile(r"""^\s*parameterization:\s*["']?(\w+)""", re.MULTILINE)
 
 
 def describe(model: BaseModel) -> str:
     """The metadata's entry for a model: its configurations as JSON, without names of places."""
-    configs = {part: dict(model.networks[part].config) for part in ("unet", "vae")}
-    configs |= {"text_encoder": model.networks["text_encoder"].config.to_dict(), "scheduler": model.scheduler_config}
-    return json.dumps({part: _essential(part, config) for part, config in configs.items()}, sort_keys=True)
+    return json.dumps(configs_of(model), sort_keys=True)
 
 
-def read_configs(path: Path) -> Configs:
+def configs_of(model: BaseModel) -> Configs:
+    """The configurations of a model's networks and scheduler."""
+    told: dict[str, dict[str, Any]] = {"scheduler": model.scheduler_config}
+    for part, network in model.networks.items():
+        told[part] = network.config.to_dict() if part.startswith("text") else dict(network.config)
+    return {part: essential(part, config) for part, config in told.items()}
+
+
+def identify_file(path: Path) -> Identity:
+    """What a single file is, by itself and by the webui's .yaml beside it. Raises UserError if it cannot be read."""
+    with open_tensors(path) as file:
+        return _identify(file)
+
+
+def _identify(file: TensorFile) -> Identity:
+    found = identify_base(file.shapes, file.metadata, file.path.stem)
+    if found.refusal or found.known_by not in ("default", "probe needed"):
+        return found
+    beside = file.path.with_suffix(".yaml")
+    try:
+        told = _YAML.search(beside.read_text(encoding="utf-8")[:100_000]) if beside.is_file() else None
+    except (OSError, UnicodeDecodeError):
+        return found
+    if told is None:
+        return found
+    predicted = "v_prediction" if told[1] == "v" else "epsilon"
+    said = f"{beside.name} beside it says parameterization: {told[1]}"
+    return replace(found, prediction_type=predicted, known_by="config", reasons=(*found.reasons[:-1], said))
+
+
+def read_configs(path: Path, identity: Identity | None = None) -> Configs:
     """How the networks of a file are made. Raises UserError if it is no model that Limner can open."""
-    with _opened(path) as file:
-        if FIRST not in file.keys():  # noqa: SIM118 (no mapping)
-            raise UserError(f"the base {path} is a single file but no Stable Diffusion 1.x checkpoint; use another")
-        said = (file.metadata() or {}).get(ARCHITECTURE)
-    return _read(said, path) if said else _skeletons_config()
+    with open_tensors(path) as file:
+        found = identity or _identify(file)
+        if found.refusal:
+            raise UserError(f"the base {path} is {found.title}: {found.refusal}")
+        said = file.metadata.get(ARCHITECTURE)
+        if not said:
+            return published(found.family, found.prediction_type, found.zero_terminal_snr)
+        configs = _read(said, path)
+    if family_name(configs) != found.family:
+        raise _cannot_be(path)
+    return configs
 
 
 def load_network(path: Path, part: str, configs: Configs, dtype: torch.dtype) -> nn.Module:
     """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
-    try:
-        with _opened(path) as file, torch.no_grad():
-            known = set(file.keys())
-            state = {}
-            for name, empty in text_core(_skeleton(part, configs)).state_dict().items():
-                key = original_name(f"{part}.{name}", configs)
-                if key not in known and part == "text_encoder":
-                    key = key.replace("text_model.", "", 1)  # as files from newer libraries have it
-                if key not in known:
-                    raise UserError(f"the base {path} lacks {key}; it is no whole Stable Diffusion 1.x model")
-                shape = (*empty.shape, 1, 1) if is_pointwise(f"{part}.{name}") else tuple(empty.shape)
-                tensor = file.get_tensor(key)
-                if tuple(tensor.shape) not in (shape, tuple(empty.shape)):
-                    raise UserError(
-                        f"the base {path} is not Stable Diffusion 1.x: its {key} is {tuple(tensor.shape)}, "
-                        f"not {shape}; use a 1.x model"
-                    )
-                state[name] = tensor.reshape(empty.shape).to(dtype, copy=True)
-            return build(part, configs, state)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
-        raise UserError(f"the base {path} describes itself in a way that cannot be; copy it again") from error
+    with _describing(path):
+        network = _skeleton(part, configs)
+        return _filled(network, _read_state(path, part, network, configs, dtype))
 
 
-def build(part: str, configs: Configs, state: dict[str, Tensor]) -> nn.Module:
+def load_state(path: Path, part: str, configs: Configs) -> dict[str, Tensor]:
+    """The weights of one of the NETWORKS in the file's own dtypes, by limner.weights' paths. Raises UserError."""
+    with _describing(path):
+        return _read_state(path, part, _skeleton(part, configs), configs, None)
+
+
+def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
+    """A VAE from a file of its own, or out of a whole model's, made as the base's is and for its scale of latents.
+
+    Its names may be the original's, with or without what precedes them in a whole model, or diffusers'. Raises
+    UserError if it is none, or of another shape.
+    """
+    with open_tensors(path) as file:
+        names = file.shapes.keys()
+
+        def find(own: str) -> tuple[str, Place]:
+            its = place(f"vae.{own}", configs)
+            old = own
+            for new, before in _OLD_ATTENTION.items():
+                old = old.replace(f".{new}.", f".{before}.") if ".attentions." in own else old
+            for key in (its.key, its.key.removeprefix(VAE), own, old, f"vae.{own}"):
+                if key in names:
+                    return key, its
+            raise UserError(f"the VAE {path} has no {its.key.removeprefix(VAE)}; give another file with --vae")
+
+        network = _skeleton("vae", configs)
+        return _filled(network, _taken(file, "vae", network, configs, dtype, find))
+
+
+def kept(path: Path, configs: Configs) -> dict[str, Tensor]:
+    """What a single file holds beside its networks that other programs may look for, by its own keys and in its own
+    dtypes: buffers, marks, and parts of text encoders that no picture depends on. Raises UserError."""
+    family = family_name(configs)
+    claimed = {key for part in networks_of(configs) for key in places(_names(part, configs), configs)}
+    with open_tensors(path) as file:
+        wanted = {key: with_wrapper(key) for key in file.shapes}
+        return {key: file.get(name) for name, key in wanted.items() if key not in claimed and is_kept(key, family)}
+
+
+def networks_of(configs: Configs) -> list[str]:
+    """The networks that configurations are of."""
+    return [part for part in NETWORKS if configs.get(part)]
+
+
+def build(part: str, configs: Configs, state: Mapping[str, Tensor]) -> nn.Module:
     """A network of its configuration with these weights, by limner.weights' paths."""
-    network = _skeleton(part, configs)
-    text_core(network).load_state_dict(state, assign=True)
+    return _filled(_skeleton(part, configs), state)
+
+
+def _filled(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    network.load_state_dict({name: state[own_name(name)] for name in network.state_dict()}, assign=True)
     return network
+
+
+def own_name(name: str) -> str:
+    """transformers' name of a weight without the `text_model.` that some of its versions have."""
+    return name.removeprefix("text_model.")
 
 
 def scheduler(configs: Configs) -> DDIMScheduler:
     return DDIMScheduler.from_config(dict(configs["scheduler"]))
 
 
+def _read_state(
+    path: Path, part: str, network: nn.Module, configs: Configs, dtype: torch.dtype | None
+) -> dict[str, Tensor]:
+    with open_tensors(path) as file:
+        keys = {with_wrapper(key): key for key in file.shapes}
+
+        def find(own: str) -> tuple[str, Place]:
+            its = place(f"{part}.{own}", configs)
+            return keys.get(its.key, its.key), its
+
+        return _taken(file, part, network, configs, dtype, find)
+
+
+def _taken(
+    file: TensorFile,
+    part: str,
+    network: nn.Module,
+    configs: Configs,
+    dtype: torch.dtype | None,
+    find: Callable[[str], tuple[str, Place]],
+) -> dict[str, Tensor]:
+    """A network's weights out of a file, in a dtype or the file's. find: our own name -> the file's key, and what lies
+    there."""
+    state = {}
+    for name, empty in network.state_dict().items():
+        own = own_name(name)
+        key, its = find(own)
+        if key not in file.shapes:
+            raise _lacking(file, part, key)
+        shape = its.shape(tuple(empty.shape))
+        if file.shapes[key] not in (shape, tuple(empty.shape)) or not file.dtypes[key].is_floating_point:
+            raise UserError(
+                f"{file.path} is not {TITLES[family_name(configs)]} as its makers published it: its {key} is "
+                f"{file.shapes[key]} of {file.dtypes[key]}, not {shape}; use another model, or a diffusers folder of it"
+            )
+        tensor = its.take(file.get(key))
+        state[own] = tensor.to(dtype or tensor.dtype, copy=its.third is not None).contiguous()
+    return state
+
+
+def _lacking(file: TensorFile, part: str, key: str) -> UserError:
+    if part == "vae" and not any(name.startswith(VAE) for name in file.shapes):
+        return UserError(f"the base {file.path} has no VAE of its own; give one with --vae")
+    return UserError(f"the base {file.path} lacks {key}; its copy is not whole, so copy or download it again")
+
+
 def _skeleton(part: str, configs: Configs) -> Any:
     """A network without its weights."""
     with torch.device("meta"):
-        if part == "text_encoder":
-            network: Any = CLIPTextModel(CLIPTextConfig(**configs[part]))
+        if part.startswith("text"):
+            network: Any = NETWORKS[part](CLIPTextConfig(**configs[part]))
         else:
             network = NETWORKS[part].from_config(dict(configs[part]))
     for module in network.modules():
@@ -123,37 +228,55 @@ def _skeleton(part: str, configs: Configs) -> Any:
     return network
 
 
-@functools.cache
-def _skeletons_config() -> Configs:
-    """The original's configurations, whole."""
-    configs = {part: dict(_skeleton(part, ORIGINAL).config) for part in ("unet", "vae")}
-    configs["text_encoder"] = ORIGINAL["text_encoder"]
-    configs["scheduler"] = dict(scheduler(ORIGINAL).config)
-    return configs
+def _names(part: str, configs: Configs) -> Iterable[str]:
+    """Our own names of a network's tensors."""
+    return (f"{part}.{own_name(name)}" for name in _skeleton(part, configs).state_dict())
 
 
 def _read(said: str, path: Path) -> Configs:
     try:
-        configs = json.loads(said)
-        return {part: _essential(part, configs[part]) for part in (*NETWORKS, "scheduler")}
+        told = json.loads(said)
+        _check_sizes(told)
+        parts = [part for part in NETWORKS if part != "text_encoder_2" or "text_encoder_2" in told]
+        return {part: essential(part, told[part]) for part in (*parts, "scheduler")}
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"the base {path} describes itself in a way that cannot be; copy it again") from error
+        raise _cannot_be(path) from error
 
 
-def _essential(part: str, config: dict[str, Any]) -> dict[str, Any]:
+@contextmanager
+def _describing(path: Path) -> Iterator[None]:
+    """Whatever a configuration makes networks' classes raise is the file's fault."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise _cannot_be(path) from error
+
+
+def _cannot_be(path: Path) -> UserError:
+    return UserError(f"the base {path} describes itself in a way that cannot be; copy it again")
+
+
+def _check_sizes(told: Any, name: str = "") -> None:
+    """Raise ValueError for numbers with which making the network would take for ever."""
+    if isinstance(told, dict):
+        for key, value in told.items():
+            _check_sizes(value, str(key))
+    elif isinstance(told, list):
+        if len(told) > MOST_LAYERS and name != "trained_betas":
+            raise ValueError("too many levels")
+        for value in told:
+            _check_sizes(value, name)
+    elif isinstance(told, int | float) and not isinstance(told, bool):
+        limit = MOST_LAYERS if "layers" in name else MOST
+        if not math.isfinite(told) or abs(told) > limit:
+            raise ValueError(f"{name} is too large")
+
+
+def essential(part: str, config: Any) -> dict[str, Any]:
     """What a network's class takes, for a stranger's file may say more, and our own caches hold folders."""
-    if part == "text_encoder":
+    if part.startswith("text"):
         told = {"architectures", "transformers_version", "dtype", "torch_dtype", "model_type"}
         return {name: value for name, value in config.items() if name[0] != "_" and name not in told}
     owner: Any = DDIMScheduler if part == "scheduler" else NETWORKS[part]
     taken = inspect.signature(owner.__init__).parameters
     return {name: value for name, value in config.items() if name in taken}
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"the base {path} is no safetensors file, or damaged ({error}); copy it again") from error

@@ -9,7 +9,19 @@ from typing import Annotated, Any, Optional
 from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
-from limner.config import Base, Judging, Learning, Machine, Output, Pictures, Prior, Settings, Watching, read_toml
+from limner.config import (
+    Base,
+    Directions,
+    Judging,
+    Learning,
+    Machine,
+    Output,
+    Pictures,
+    Prior,
+    Settings,
+    Watching,
+    read_toml,
+)
 from limner.errors import UserError
 
 
@@ -44,7 +56,7 @@ def _parameter(settings: type[Settings], name: str, kind: Any) -> inspect.Parame
 
 def group(title: str) -> Group:
     """The part of a command's help with this heading, in the order of a person's questions."""
-    order = [each.title for each in (Pictures, Learning, Prior, Watching, Judging, Base, Output)]
+    order = [each.title for each in (Pictures, Learning, Prior, Watching, Judging, Base, Directions, Output)]
     return Group(title, sort_key=9 if title == Machine.title else order.index(title) if title in order else 0)
 
 

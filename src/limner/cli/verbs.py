@@ -177,3 +177,6 @@ def inspect_(settings: InspectSettings, output: Output) -> dict:
     from limner.cli.facts import difference, show
 
     return show(settings.file, output) if settings.other is None else difference(settings.file, settings.other, output)
+
+
+from limner.cli import edit  # noqa: E402, F401 (behind these, in the order of the work)

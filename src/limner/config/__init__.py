@@ -8,7 +8,8 @@ from limner.config.commands import (
     GridSettings,
     InspectSettings,
 )
-from limner.config.common import Base, Machine, Models, Precision, Seed
+from limner.config.common import Base, Machine, Models, Precision, Prediction, Seed
+from limner.config.editing import Directions, Edited, FilePrecision, MergeSettings, ResizeSettings
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
@@ -29,20 +30,26 @@ __all__ = [
     "CheckSettings",
     "CompareSettings",
     "DemoSettings",
+    "Directions",
     "Drawing",
+    "Edited",
     "EvaluateSettings",
     "FilePath",
+    "FilePrecision",
     "GenerateSettings",
     "GridSettings",
     "InspectSettings",
     "Judging",
     "Learning",
     "Machine",
+    "MergeSettings",
     "Models",
     "Output",
     "Pictures",
     "Precision",
+    "Prediction",
     "Prior",
+    "ResizeSettings",
     "ResumeSettings",
     "Seed",
     "Settings",

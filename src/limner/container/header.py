@@ -45,16 +45,17 @@ def write_tensors(
     path: Path,
     tensors: Iterable[tuple[str, Tensor]],
     shapes: Mapping[str, tuple[int, ...]],
-    dtype: torch.dtype,
+    dtype: torch.dtype | Mapping[str, torch.dtype],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write a safetensors file a tensor at a time: contiguous ones on the CPU, of one dtype, in the order of `shapes`'
-    sorted names. It is what `serialize` would give, without ever being whole in memory."""
+    """Write a safetensors file a tensor at a time: contiguous ones on the CPU, of one dtype or each of its own, in the
+    order of `in_order`. It is what `serialize` would give, without ever being whole in memory."""
+    dtypes = dict.fromkeys(shapes, dtype) if isinstance(dtype, torch.dtype) else dtype
     entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     at = 0
-    for name in sorted(shapes):
-        end = at + math.prod(shapes[name]) * dtype.itemsize
-        entries[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shapes[name]), "data_offsets": [at, end]}
+    for name in in_order(dtypes):
+        end = at + math.prod(shapes[name]) * dtypes[name].itemsize
+        entries[name] = {"dtype": DTYPE_NAMES[dtypes[name]], "shape": list(shapes[name]), "data_offsets": [at, end]}
         at = end
     header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -62,6 +63,11 @@ def write_tensors(
         stream.write(len(header).to_bytes(8, "little") + header)
         for _, tensor in tensors:
             stream.write(raw_bytes(tensor))
+
+
+def in_order(dtypes: Mapping[str, torch.dtype]) -> list[str]:
+    """The names of a file's tensors as they lie in it: wider numbers first, so that all are aligned, then by name."""
+    return sorted(dtypes, key=lambda name: (-dtypes[name].itemsize, name))
 
 
 def raw_bytes(tensor: Tensor) -> memoryview:

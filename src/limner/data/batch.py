@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from limner.base.model import Conditioning
+from limner.base.conditioning import Conditioning, Sizes
 from limner.data.caption import Tags
 
 
@@ -27,7 +27,7 @@ class Example:
     weight: of its loss. repeats: appearances in an epoch. mask: how much each latent pixel counts (h/8, w/8). tags:
     how its caption changes; it needs captions that are encoded as the run goes. dropout: probability that the caption
     is replaced by the empty one; None for that of the batches. known: of latents that are noisy already, what to
-    predict.
+    predict. sizes: what XL is told of the crop; None for a whole picture.
     """
 
     latents: Tensor
@@ -39,14 +39,15 @@ class Example:
     tags: Tags | None = None
     dropout: float | None = None
     known: Known | None = None
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one size: latents (batch, 4, h/8, w/8), captions, conditioning or None, weights (batch,) float32,
-    masks (batch, h/8, w/8) float32 or None where everything counts.
+    """Examples of one size: latents (batch, c, h/8, w/8), captions, conditioning or None, weights (batch,) float32,
+    masks (batch, h/8, w/8) float32 or None where everything counts, sizes (batch, 6) float32 or None for whole ones.
 
-    timesteps (known,) and answers (known, 4, h/8, w/8): of the last examples, whose latents are noisy already.
+    timesteps (known,) and answers (known, c, h/8, w/8): of the last examples, whose latents are noisy already.
     """
 
     latents: Tensor
@@ -56,6 +57,7 @@ class Batch:
     masks: Tensor | None = None
     timesteps: Tensor | None = None
     answers: Tensor | None = None
+    sizes: Tensor | None = None
 
 
 def collate(examples: list[Example]) -> Batch:
@@ -72,6 +74,7 @@ def collate(examples: list[Example]) -> Batch:
         masks=_masks(examples),
         timesteps=torch.tensor([each.timestep for each in known]) if known else None,
         answers=torch.stack([each.answer for each in known]) if known else None,
+        sizes=_sizes(examples),
     )
 
 
@@ -151,6 +154,14 @@ class Batches:
             batches += [order[part::parts] for part in range(parts)]
         rng.shuffle(batches)
         return batches
+
+
+def _sizes(examples: list[Example]) -> Tensor | None:
+    """(batch, 6) float32."""
+    told = [example.sizes for example in examples if example.sizes is not None]
+    if told and len(told) < len(examples):
+        raise ValueError("either all examples of a batch tell their sizes or none does")
+    return torch.tensor(told, dtype=torch.float32) if told else None
 
 
 def _masks(examples: list[Example]) -> Tensor | None:

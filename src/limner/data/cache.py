@@ -1,7 +1,7 @@
 """Latents and text states on disk, filed under a hash of everything that they depend on.
 
-An entry is one safetensors file, named by the SHA-256 of its recipe. Its header repeats the recipe and a digest of
-the tensor, so that a damaged, cut short or exchanged entry is noticed and computed again.
+An entry is one safetensors file, named by the SHA-256 of its recipe. Its header repeats the recipe and digests of
+its tensors, so that a damaged, cut short or exchanged entry is noticed and computed again.
 """
 
 import functools
@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import torch
 from PIL import Image
@@ -19,16 +19,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from limner.base import model as base_model
-from limner.base.model import BaseModel, Conditioning
+from limner.base.conditioning import Conditioning
+from limner.base.model import BaseModel
 from limner.data import colour, crop, decode, folder
 from limner.data import mask as masks
 from limner.data.batch import Example
-from limner.data.crop import Crop, coverage, crops_for, pixels
+from limner.data.crop import Crop, coverage, crops_for, pixels, sizes
 from limner.data.dataset import Item
 from limner.data.folder import Picture
 from limner.data.mask import Mask
 from limner.errors import UserError
 from limner.files import atomic_path
+
+Tensors = dict[str, Tensor]
+Kept = TypeVar("Kept", Tensor, Conditioning)
 
 
 class Examples(Sequence[Example]):
@@ -61,7 +65,7 @@ class Examples(Sequence[Example]):
         self._cache_dir = cache_dir
         self._text = text
         self._clip_skip = clip_skip
-        self._kept: dict[Hashable, Tensor] = {}
+        self._kept: dict[Hashable, Any] = {}
         self._room = budget
         self._opened: tuple[str, Callable[[], Image.Image]] = ("", Image.Image)
 
@@ -79,24 +83,23 @@ class Examples(Sequence[Example]):
         return Example(
             latents=self._keep((item.picture.sha256, view), lambda: self._latents(item.picture, view)),
             caption=item.caption,
-            conditioning=Conditioning(self._keep(item.caption, lambda: self._states(item.caption)))
-            if self._text
-            else None,
+            conditioning=self._keep(item.caption, lambda: self._told(item.caption)) if self._text else None,
             weight=item.weight,
             repeats=item.repeats,
             mask=self._mask(item, view),
             tags=item.tags,
             dropout=item.dropout,
+            sizes=sizes(item.picture, view),
         )
 
-    def _keep(self, key: Hashable, get: Callable[[], Tensor]) -> Tensor:
+    def _keep(self, key: Hashable, get: Callable[[], Kept]) -> Kept:
         if key in self._kept:
             return self._kept[key]
-        tensor = get()
-        if tensor.nbytes <= self._room:
-            self._room -= tensor.nbytes
-            self._kept[key] = tensor
-        return tensor
+        found = get()
+        if found.nbytes <= self._room:
+            self._room -= found.nbytes
+            self._kept[key] = found
+        return found
 
     def _latents(self, picture: Picture, view: Crop) -> Tensor:
         if self._opened[0] != picture.sha256:  # not before a crop is missing, and once for all of them
@@ -111,18 +114,18 @@ class Examples(Sequence[Example]):
         covered = self._keep((mask, view), lambda: _covered(self._model, mask, view, self._cache_dir))
         return item.mask_background + (1 - item.mask_background) * covered
 
-    def _states(self, caption: str) -> Tensor:
-        return encode_caption(self._model, caption, self._cache_dir, self._clip_skip).hidden_states
+    def _told(self, caption: str) -> Conditioning:
+        return encode_caption(self._model, caption, self._cache_dir, self._clip_skip)
 
 
 def encode_caption(model: BaseModel, caption: str, cache_dir: Path, clip_skip: int = 1) -> Conditioning:
     """The conditioning (batch of 1) of a caption, from the cache if it is there."""
     recipe = _recipe(model, "text", caption=caption, clip_skip=clip_skip)
 
-    def compute() -> Tensor:
-        return model.encode_prompts([caption], clip_skip).hidden_states
+    def compute() -> Tensors:
+        return model.encode_prompts([caption], clip_skip).tensors
 
-    return Conditioning(_cached(cache_dir, recipe, compute))
+    return Conditioning(**_cached_all(cache_dir, recipe, compute))
 
 
 def encode_view(model: BaseModel, picture: Picture, view: Crop, cache_dir: Path) -> Tensor:
@@ -135,7 +138,7 @@ def ask(model: BaseModel, noisy: Tensor, timestep: int, told: Conditioning, cach
 
     One at a time, as in _latents. `told` has a batch of 1.
     """
-    digests = {name: _digest(tensor) for name, tensor in (("noisy", noisy), ("told", told.hidden_states))}
+    digests = {name: _digest(tensor) for name, tensor in ({"noisy": noisy} | told.tensors).items()}
     recipe = _recipe(model, "answer", timestep=timestep, **digests)
 
     def compute() -> Tensor:
@@ -159,8 +162,8 @@ def _latents(
         latents = model.encode_images(pixels(opened(), view)[None])[0].float()
         if not latents.isfinite().all():
             raise UserError(
-                f"the base's autoencoder overflows in {str(model.dtype).removeprefix('torch.')} on {picture.path}; "
-                "use --precision bf16 or fp32"
+                f"the base's autoencoder overflows even in float32 on {picture.path}; its weights are damaged, so use "
+                "another copy of the base"
             )
         return latents
 
@@ -199,38 +202,44 @@ def _code() -> str:
 
 
 def _cached(cache_dir: Path, recipe: str, compute: Callable[[], Tensor]) -> Tensor:
-    """The tensor of a recipe: from its entry if that is sound, else computed and filed. Always on the CPU."""
+    """The tensor of a recipe that makes a single one."""
+    return _cached_all(cache_dir, recipe, lambda: {"tensor": compute()})["tensor"]
+
+
+def _cached_all(cache_dir: Path, recipe: str, compute: Callable[[], Tensors]) -> Tensors:
+    """The tensors of a recipe: from its entry if that is sound, else computed and filed. Always on the CPU."""
     path = cache_dir / f"{hashlib.sha256(recipe.encode()).hexdigest()}.safetensors"
     found = _read(path, recipe)
     if found is not None:
         return found
     with torch.no_grad():  # not inference_mode: autograd must be able to save these for a backward pass
-        tensor = compute().cpu().contiguous()
-    _write(path, recipe, tensor)
-    return tensor
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in compute().items()}
+    _write(path, recipe, tensors)
+    return tensors
 
 
-def _read(path: Path, recipe: str) -> Tensor | None:
+def _read(path: Path, recipe: str) -> Tensors | None:
     try:
         with safe_open(path, "pt") as entry:
             stamp = (entry.metadata() or {}).get("entry")
-            tensor = entry.get_tensor("tensor").clone()  # off the file's memory map
+            tensors = {name: entry.get_tensor(name).clone() for name in entry.keys()}  # noqa: SIM118  # off the map
     except (SafetensorError, OSError, ValueError):
         return None
-    return tensor if stamp == _stamp(recipe, tensor) else None
+    return tensors if stamp == _stamp(recipe, tensors) else None
 
 
-def _write(path: Path, recipe: str, tensor: Tensor) -> None:
+def _write(path: Path, recipe: str, tensors: Tensors) -> None:
     try:
         with atomic_path(path) as temporary:
-            save_file({"tensor": tensor}, temporary, {"entry": _stamp(recipe, tensor)})
+            save_file(tensors, temporary, {"entry": _stamp(recipe, tensors)})
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write to the cache {path.parent} ({error}); free some space or move it") from error
 
 
-def _stamp(recipe: str, tensor: Tensor) -> str:
-    """The recipe and the tensor's SHA-256 under one key: safetensors writes several in an order that varies."""
-    return f"{_digest(tensor)} {recipe}"
+def _stamp(recipe: str, tensors: Tensors) -> str:
+    """The recipe and the tensors' SHA-256 under one key: safetensors writes several in an order that varies."""
+    digests = " ".join(f"{name} {_digest(tensor)}" for name, tensor in sorted(tensors.items()))
+    return f"{digests} {recipe}"
 
 
 def _digest(tensor: Tensor) -> str:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from limner.base.conditioning import Sizes
 from limner.data.folder import Picture
 from limner.errors import UserError
 
@@ -86,6 +87,15 @@ def enlarged(pictures: list[Picture], resolution: int) -> list[tuple[Picture, fl
     """The pictures that are smaller than their bucket, with the factor by which their centre crop is enlarged."""
     factors = [(picture, crops_for(picture, resolution, 0, 0)[0].enlargement) for picture in pictures]
     return [(picture, factor) for picture, factor in factors if factor > 1]
+
+
+def sizes(picture: Picture, crop: Crop) -> Sizes:
+    """What XL is told of a crop (Podell et al. 2023, section 2.2): the picture's own size; how much of it was cut off
+    above and on the left, in pixels of the resampled picture; and the crop's size."""
+    left, top, right, _ = crop.box
+    scale_x, scale_y = crop.enlargement, crop.height / (crop.box[3] - top)
+    cut_left = picture.width - right if crop.mirrored else left
+    return picture.height, picture.width, round(top * scale_y), round(cut_left * scale_x), crop.height, crop.width
 
 
 def pixels(image: Image.Image, crop: Crop) -> Tensor:

@@ -41,9 +41,10 @@ class Eyes:
 
     def __init__(self, model: BaseModel) -> None:
         unet = model.networks["unet"]
-        names = ("conv_in", "time_proj", "time_embedding", "down_blocks", "mid_block")
+        names = ["conv_in", "time_proj", "time_embedding", "down_blocks", "mid_block"]
+        names += ["add_time_proj", "add_embedding"] if model.family.is_told_sizes else []
         self._parts: dict[str, Any] = {name: copy.deepcopy(getattr(unet, name)) for name in names}
-        self._empty = model.encode_prompts([""]).hidden_states
+        self._empty = model.encode_prompts([""])
         self._timestep = int(LEVEL * len(model.alphas_cumprod))
         self._signal = model.alphas_cumprod[self._timestep]
         self._model = model
@@ -59,13 +60,18 @@ class Eyes:
         noisy = add_noise(latents.float().cpu(), noise, self._signal[None]).to(model.device, model.dtype)
         timestep = torch.tensor([self._timestep], device=model.device)
         embedding = parts["time_embedding"](parts["time_proj"](timestep).to(model.dtype))
+        if "add_embedding" in parts:
+            assert self._empty.pooled is not None
+            sizes = parts["add_time_proj"](model.sizes_of(latents).flatten()).view(1, -1)
+            embedding = embedding + parts["add_embedding"](torch.cat([self._empty.pooled, sizes], 1).to(model.dtype))
+        states = self._empty.hidden_states
         x = parts["conv_in"](noisy)
         seen = []
         for block in parts["down_blocks"]:
-            told = {"encoder_hidden_states": self._empty} if getattr(block, "has_cross_attention", False) else {}
+            told = {"encoder_hidden_states": states} if getattr(block, "has_cross_attention", False) else {}
             x, _ = block(hidden_states=x, temb=embedding, **told)
             seen.append(x)
-        seen.append(parts["mid_block"](x, embedding, encoder_hidden_states=self._empty))
+        seen.append(parts["mid_block"](x, embedding, encoder_hidden_states=states))
         return torch.cat([_statistics(level) for level in seen], dim=1)
 
     @property

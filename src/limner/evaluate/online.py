@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.base.model import BaseModel, Conditioning
+from limner.base.conditioning import Conditioning, Sizes
+from limner.base.model import BaseModel
 from limner.data.batch import Example
 from limner.device import generator
 from limner.diffusion import add_noise, draw_noise, prediction_target, signal_levels, stratified_timesteps
@@ -24,8 +25,8 @@ PASSES = 2 * PICTURES * BINS  # through the network, of one measurement of the l
 class Probe:
     """A picture under noise of every bin, and what is the right answer to it.
 
-    noisy and targets (bins, 4, h/8, w/8), timesteps (bins,) rising. conditioning (batch of 1) says the caption; None
-    where the text encoder is trained, whose answer changes.
+    noisy and targets (bins, c, h/8, w/8), timesteps (bins,) rising. conditioning (batch of 1) says the caption; None
+    where the text encoder is trained, whose answer changes. sizes: of the crop, as its example has them.
     """
 
     noisy: Tensor
@@ -33,6 +34,7 @@ class Probe:
     targets: Tensor
     caption: str
     conditioning: Conditioning | None
+    sizes: Sizes | None = None
 
     def told(self, caption: str, conditioning: Conditioning | None) -> "Probe":
         """The same noise under another caption."""
@@ -48,23 +50,25 @@ def make_probe(model: BaseModel, example: Example, seed: int, zero_terminal_snr:
     noise = draw_noise(latents, random)
     signal = levels[timesteps]
     targets = prediction_target(latents, noise, signal, model.prediction_type)
-    return Probe(add_noise(latents, noise, signal), timesteps, targets, example.caption, example.conditioning)
+    noisy = add_noise(latents, noise, signal)
+    return Probe(noisy, timesteps, targets, example.caption, example.conditioning, example.sizes)
 
 
 @torch.no_grad()
 def answers(model: BaseModel, probes: Sequence[Probe], clip_skip: int = 1) -> list[Tensor]:
-    """The model's predictions (bins, 4, h/8, w/8), float32 on the CPU, asked for at once where the sizes allow."""
-    told = [probe.conditioning or model.encode_prompts([probe.caption], clip_skip) for probe in probes]
+    """The model's predictions (bins, c, h/8, w/8), float32 on the CPU, asked for at once where the sizes allow."""
+    captions = [probe.conditioning or model.encode_prompts([probe.caption], clip_skip) for probe in probes]
+    told = [caption.with_sizes(probe.sizes) for caption, probe in zip(captions, probes, strict=True)]
     together: dict[tuple[int, ...], list[int]] = {}
-    for number, (probe, states) in enumerate(zip(probes, told, strict=True)):
-        together.setdefault((*probe.noisy.shape, states.hidden_states.shape[1]), []).append(number)
+    for number, (probe, each) in enumerate(zip(probes, told, strict=True)):
+        together.setdefault((*probe.noisy.shape, each.hidden_states.shape[1], len(each.tensors)), []).append(number)
     found: dict[int, Tensor] = {}
     for numbers in together.values():
         noisy = torch.cat([probes[number].noisy for number in numbers])
         timesteps = torch.cat([probes[number].timesteps for number in numbers])
-        states = Conditioning(torch.cat([told[n].hidden_states.expand(BINS, -1, -1) for n in numbers]))
+        said = Conditioning.stack([told[number].expand(BINS) for number in numbers])
         noisy = noisy.to(model.device, model.dtype, memory_format=torch.channels_last)
-        predicted = model.predict(noisy, timesteps.to(model.device), states.to(model.device, model.dtype))
+        predicted = model.predict(noisy, timesteps.to(model.device), said.to(model.device, model.dtype))
         found |= dict(zip(numbers, predicted.float().cpu().split(BINS), strict=True))
     return [found[number] for number in range(len(probes))]
 

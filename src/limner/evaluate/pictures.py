@@ -123,7 +123,7 @@ def _path(folder: Path, number: int, seed: int) -> Path:
 
 def _kept(folder: Path, number: int, model: BaseModel, request: Request) -> list[Image.Image] | None:
     """The pictures of a prompt, if all are there and say that they are of this request and base."""
-    own = {"Steps": str(request.steps), "CFG scale": f"{request.cfg_scale:g}", "Model hash": model.fingerprint[:10]}
+    own = {"Steps": str(request.steps), "CFG scale": f"{request.cfg_scale:g}", "Model hash": model.sha256[:10]}
     images = []
     for seed in range(request.seed, request.seed + request.count):
         path = _path(folder, number, seed)
@@ -149,13 +149,13 @@ def through_autoencoder(model: BaseModel, images: Sequence[Image.Image]) -> list
 
 @torch.no_grad()
 def encode(model: BaseModel, image: Image.Image) -> Tensor:
-    """A picture's scaled latents (1, 4, h/8, w/8). Sides must suit the base."""
+    """A picture's scaled latents (1, c, h/8, w/8). Sides must suit the base."""
     return model.encode_images(_pixels(image))
 
 
 @torch.no_grad()
 def noise_predictions(model: BaseModel, images: Sequence[Image.Image], prompts: Sequence[str], seed: int) -> Tensor:
-    """What the network predicts for each picture and its prompt at four noise levels: float32 (images, 4, ...)."""
+    """What the network predicts for each picture and its prompt at four noise levels: float32 (images, c, ...)."""
     timesteps = torch.tensor([int(level * len(model.alphas_cumprod)) for level in NOISE_LEVELS])
     signal = model.alphas_cumprod[timesteps]
     predictions = []

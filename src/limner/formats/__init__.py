@@ -1,6 +1,7 @@
 """Files that other programs open, written, verified and read back."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,7 +12,8 @@ import torch
 from limner.base.model import BaseModel
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
-from limner.files import atomic_path
+from limner.files import atomic_path, write_text
+from limner.formats import picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
 from limner.formats.embedding import Embedding
@@ -64,10 +66,12 @@ def save_weights(
     format: str | None = None,
     dtype: torch.dtype = torch.float16,
     model: BaseModel | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> Saved:
     """Write the weights as one file, whole or not at all; with a model, the file is verified before it takes its name.
 
-    format: by name; None takes the one that programs expect of this kind of weights.
+    format: by name; None takes the one that programs expect of this kind of weights. check: looks at the file before it
+    takes its name, and raises UserError if it shall not.
 
     Raises UserError for a path that cannot be written or does not end in .safetensors, for weights that the format
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
@@ -86,7 +90,11 @@ def save_weights(
                 writer.write(weights, temporary, path.stem, dtype)
             else:
                 temporary.write_bytes(writer.serialize(weights, path.stem, dtype))
+            if check is not None:
+                check(temporary)
             reports = [] if model is None else verify_it(temporary, model, weights, str(path))
+        for suffix, text in getattr(writer, "beside", lambda _: {})(weights).items():
+            write_text(path.with_suffix(suffix), text)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
     return Saved(path, path.stat().st_size, reports)
@@ -94,6 +102,8 @@ def save_weights(
 
 def load_weights(path: Path) -> Weights:
     """Read a file of any known layout, told by its contents; UserError, with the reason, if it is of none."""
+    if picture.is_png(path):
+        return picture.load(path)
     header = read_header(path)
     for format in formats().values():
         if format.sniff(header):

@@ -8,137 +8,139 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers.loaders.single_file_utils import (
-    convert_ldm_clip_checkpoint,
-    convert_ldm_unet_checkpoint,
-    convert_ldm_vae_checkpoint,
-)
 from torch import Tensor
 
 from limner.base import single
 from limner.base.families import FAMILIES
+from limner.base.identify import UNET, identify_base
 from limner.base.model import BaseModel
-from limner.base.original import Configs, is_pointwise, original_name
-from limner.container.header import Header, all_finite, raw_bytes, read_header, read_tensors, write_tensors
+from limner.base.original import MARKS, Configs, completion, places
+from limner.container.header import Header, all_finite, in_order, raw_bytes, read_header, write_tensors
 from limner.errors import UserError
-from limner.formats.identify import family
-from limner.formats.layers import layers
+from limner.formats import checkpoint_readers
 from limner.formats.metadata import complete
+from limner.formats.original_config import original_yaml
 from limner.formats.verify import ReaderReport
-from limner.weights import Weights
-
-BY_ORIGINAL_NAMES = ("A1111", "Forge", "ComfyUI", "stable-diffusion.cpp")  # they build the release's own classes
+from limner.weights import KEPT, Weights
 
 
 class Checkpoint:
-    """UNet, VAE and text encoder as `model.diffusion_model.`, `first_stage_model.` and `cond_stage_model.`."""
+    """UNet, VAE and text encoders, as `model.diffusion_model.`, `first_stage_model.` and so on."""
 
     name = "checkpoint"
 
     @staticmethod
     def sniff(header: Header) -> bool:
-        return single.FIRST in header.shapes
+        return f"{UNET}input_blocks.0.0.weight" in header.shapes
 
     @staticmethod
-    def write(weights: Weights, path: Path, name: str, dtype: torch.dtype = torch.float16) -> None:
-        """Write the file at `path`; `name` is the stem that it is saved under. Raises UserError if they do not fit."""
-        if (
-            weights.kind != "checkpoint"
-            or weights.family not in FAMILIES
-            or single.ARCHITECTURE not in weights.metadata
-        ):
-            raise UserError(
-                f"a checkpoint's file holds models of {', '.join(FAMILIES)}, not a {weights.family} {weights.kind}"
-            )
-        configs: Configs = json.loads(weights.metadata[single.ARCHITECTURE])
-        places = {original_name(own, configs): own for own in weights.tensors}
+    def write(weights: Weights, path: Path, name: str, dtype: torch.dtype | None = torch.float16) -> None:
+        """Write the file at `path`; `name` is the stem that it is saved under. dtype: of the weights, None for that
+        which each has. Raises UserError if they do not fit."""
+        configs = _configs(weights)
+        layout = _Layout(weights, configs, dtype)
 
         def tensors() -> Iterator[tuple[str, Tensor]]:
-            for key in sorted(places):
-                yield key, _stored(places[key], weights.tensors[places[key]], dtype)
+            for key in in_order(layout.dtypes):
+                yield key, layout.tensor(key)
 
         digest = hashlib.sha256()
         for key, tensor in tensors():
             if not all_finite({key: tensor}):
                 raise UserError(
-                    f"the checkpoint {name} holds numbers that {dtype} cannot; "
+                    f"the checkpoint {name} holds numbers that {tensor.dtype} cannot; "
                     "train again with a lower learning rate, or use --file-precision fp32"
                 )
             digest.update(raw_bytes(tensor))
         metadata = complete(weights, FAMILIES[weights.family], name)
+        is_v = configs["scheduler"].get("prediction_type") == "v_prediction"
+        metadata["modelspec.prediction_type"] = "v" if is_v else "epsilon"
         metadata["sshs_model_hash"] = digest.hexdigest()
         metadata["modelspec.hash_sha256"] = f"0x{digest.hexdigest()}"
-        shapes = {key: (*weights.tensors[own].shape, *_ones(own)) for key, own in places.items()}
-        write_tensors(path, tensors(), shapes, dtype, metadata)
+        write_tensors(path, tensors(), layout.shapes, layout.dtypes, metadata)
+
+    @staticmethod
+    def beside(weights: Weights) -> dict[str, str]:
+        """{ending: text} of the files that programs look for beside the checkpoint: the webui's configuration of one
+        that predicts v, which it would take for one of its family that does not."""
+        configs = _configs(weights)
+        if configs["scheduler"].get("prediction_type") != "v_prediction":
+            return {}
+        return {".yaml": original_yaml(configs)}
 
     @staticmethod
     def load(path: Path) -> Weights:
-        """The weights of a file. Raises UserError if it is not Stable Diffusion 1.x, or damaged."""
+        """The weights of a file, in its dtypes. Raises UserError if it is no model that Limner opens, or damaged."""
         header = read_header(path)
         configs = single.read_configs(path)
         tensors: dict[str, Tensor] = {}
-        for part in single.NETWORKS:
-            dtype = torch.float16 if set(header.dtypes.values()) == {torch.float16} else torch.float32
-            network = single.load_network(path, part, configs, dtype)
-            tensors |= {f"{part}.{own}": tensor for own, tensor in single.text_core(network).state_dict().items()}
+        for part in single.networks_of(configs):
+            tensors |= {f"{part}.{own}": tensor for own, tensor in single.load_state(path, part, configs).items()}
+        tensors |= {f"{KEPT}{key}": tensor for key, tensor in single.kept(path, configs).items()}
         if not all_finite(tensors):
             raise UserError(f"{path} holds numbers that are not finite; its training failed, so use another file")
-        return Weights("checkpoint", family(header), tensors, header.metadata, path.stem)
+        metadata = header.metadata | {single.ARCHITECTURE: json.dumps(configs, sort_keys=True)}
+        family = identify_base(header.shapes, header.metadata).family
+        return Weights("checkpoint", family, tensors, metadata, path.stem)
 
     @staticmethod
     def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
         """Read `path` as every program would, and compare. Raises UserError if any would read other weights."""
-        file = read_tensors(path)
-        name = name or str(path)
-        found = _by_diffusers(file, model)
-        largest = _compare(found, weights.tensors, name, "diffusers")
-        if missing := weights.tensors.keys() - found.keys():
-            raise UserError(f"diffusers would not find {min(missing)} in {name}; save it again, and report it")
-        reports = [ReaderReport("diffusers", len(found), (), largest)]
-        by_layer = {}
-        for layer in layers(model):
-            prefix = "model.diffusion_model." if layer.network == "unet" else "cond_stage_model.transformer."
-            key = f"{prefix}{layer.original}.weight"
-            if key not in file:
-                raise UserError(f"A1111 would not find {key} in {name}; save it again, and report it if this recurs")
-            by_layer[f"{layer.name}.weight"] = file[key]
-        largest = _compare(by_layer, weights.tensors, name, "A1111")
-        return reports + [ReaderReport(reader, len(by_layer), (), largest) for reader in BY_ORIGINAL_NAMES]
+        return checkpoint_readers.verify(path, model, weights, name or str(path))
 
 
-def _ones(own: str) -> tuple[int, ...]:
-    return (1, 1) if is_pointwise(own) else ()
+class _Layout:
+    """What a file is to hold: shapes and dtypes by key, and each tensor when it is asked for."""
+
+    def __init__(self, weights: Weights, configs: Configs, dtype: torch.dtype | None) -> None:
+        self._weights, self._dtype = weights.tensors, dtype
+        own = [name for name in weights.tensors if not name.startswith(KEPT)]
+        self._places = places(own, configs)
+        kept = {name.removeprefix(KEPT): tensor for name, tensor in weights.tensors.items() if name.startswith(KEPT)}
+        like = weights.tensors[own[0]].dtype
+        added = {key: t.to(dtype or like) for key, t in completion(configs).items()} | _marks(configs)
+        untrue = MARKS.values() - _marks(configs).keys()
+        self._others = {k: t.detach() for k, t in (added | kept).items() if k not in untrue}
+        self.shapes = {
+            key: its.shape(tuple(self._weights[name].shape)) for key, ((name, its), *_) in self._places.items()
+        } | {key: tuple(tensor.shape) for key, tensor in self._others.items()}
+        self.dtypes = {key: dtype or self._weights[name].dtype for key, ((name, _), *_) in self._places.items()} | {
+            key: self._dtype_of(key) for key in self._others
+        }
+
+    def _dtype_of(self, key: str) -> torch.dtype:
+        """Of what was kept: a text encoder's parts are weights like others, buffers stay as they are."""
+        own = self._others[key].dtype
+        is_part = key.startswith(("cond_stage_model.", "conditioner.")) and own.is_floating_point
+        return self._dtype if is_part and self._dtype else own
+
+    def tensor(self, key: str) -> Tensor:
+        """A tensor as the file has it."""
+        if key in self._others:
+            found = self._others[key]
+        else:
+            own = self._places[key]
+            found = own[0][1].give([self._weights[name].detach() for name, _ in own])
+        return found.to("cpu", self.dtypes[key]).contiguous()
 
 
-def _stored(own: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor as the file has it."""
-    return tensor.detach().reshape(*tensor.shape, *_ones(own)).to("cpu", dtype).contiguous()
+def _configs(weights: Weights) -> Configs:
+    """How a checkpoint's networks are made. Raises UserError for other weights."""
+    if weights.kind != "checkpoint" or weights.family not in FAMILIES or single.ARCHITECTURE not in weights.metadata:
+        raise UserError(
+            f"a checkpoint's file holds models of {', '.join(FAMILIES)}, not a {weights.family} {weights.kind}"
+        )
+    return json.loads(weights.metadata[single.ARCHITECTURE])
 
 
-def _by_diffusers(file: dict[str, Tensor], model: BaseModel) -> dict[str, Tensor]:
-    """Everything that diffusers finds in a file, under limner.weights' names."""
-    configs: dict[str, Any] = {part: dict(model.networks[part].config) for part in ("unet", "vae")}
-    text = convert_ldm_clip_checkpoint(dict(file))
-    found = {f"text_encoder.{key.removeprefix('text_model.')}": tensor for key, tensor in text.items()}
-    found |= {f"unet.{key}": t for key, t in convert_ldm_unet_checkpoint(dict(file), configs["unet"]).items()}
-    return found | {f"vae.{key}": t for key, t in convert_ldm_vae_checkpoint(dict(file), configs["vae"]).items()}
-
-
-def _compare(found: dict[str, Tensor], wanted: dict[str, Tensor], name: str, reader: str) -> float:
-    """The largest relative error of a tensor; UserError if one is more than rounding off, or has no partner."""
-    largest = 0.0
-    for own, tensor in found.items():
-        want = wanted.get(own)
-        if want is None or want.shape != tensor.shape:
-            raise UserError(f"{reader} would read {own} in {name} otherwise than it was trained; report this")
-        want = want.detach().to("cpu", torch.float32)
-        info = torch.finfo(tensor.dtype)
-        allowed = info.eps / 2 * want.abs() + info.smallest_normal * info.eps
-        error = (tensor.float() - want).abs()
-        if bool((error > allowed).any()):
-            raise UserError(f"{reader} would read {own} in {name} otherwise than it was trained; report this")
-        largest = max(largest, float(error.norm() / want.norm().clamp(min=torch.finfo(torch.float32).tiny)))
-    return largest
+def _marks(configs: Configs) -> dict[str, Tensor]:
+    """The empty tensors by which programs know that a model predicts v, down to pure noise."""
+    scheduler = configs["scheduler"]
+    if scheduler.get("prediction_type") != "v_prediction":
+        return {}
+    names = [MARKS["v_prediction"]]
+    if scheduler.get("rescale_betas_zero_snr"):
+        names.append(MARKS["zero_terminal_snr"])
+    return {name: torch.empty(0) for name in names}

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from limner.base import single
@@ -59,20 +59,18 @@ def size_of(folder: Path) -> int:
 def _write(weights: Weights, folder: Path, model: BaseModel, dtype: torch.dtype) -> None:
     configs = json.loads(weights.metadata[single.ARCHITECTURE])
     networks: dict[str, Any] = {}
-    for part in single.NETWORKS:
+    for part in model.family.networks:
         prefix = f"{part}."
         state = {n.removeprefix(prefix): t.to(dtype) for n, t in weights.tensors.items() if n.startswith(prefix)}
         networks[part] = single.build(part, configs, state)
-    pipeline = StableDiffusionPipeline(
-        **networks,
-        tokenizer=model.tokenizer,
-        scheduler=single.scheduler(configs),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    tokenizers = {encoder.tokenizer: model.tokenizers[encoder.name] for encoder in model.family.encoders}
+    others: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    if "text_encoder_2" in networks:
+        others = {"force_zeros_for_empty_prompt": True, "add_watermarker": False}
+    make = getattr(diffusers, model.family.pipeline)
+    pipeline = make(**networks, **tokenizers, scheduler=single.scheduler(configs), **others)
     pipeline.save_pretrained(folder)
-    _wrap_text(folder / "text_encoder" / "model.safetensors")
+    _wrap_text(folder / "text_encoder" / "model.safetensors")  # a second one, with a projection, still is wrapped
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
@@ -88,7 +86,7 @@ def _verify(weights: Weights, made: Path, folder: Path, dtype: torch.dtype) -> R
     """Open the folder as every other, and compare. Raises UserError if it holds other weights."""
     opened = open_base(made, torch.device("cpu"), torch.float32)
     count, largest = 0, 0.0
-    for part in single.NETWORKS:
+    for part in opened.networks:
         for path, tensor in full_precision(opened, part).items():
             want = weights.tensors[f"{part}.{path}"].detach().float().cpu()
             if not torch.equal(tensor, want.to(dtype).float()):

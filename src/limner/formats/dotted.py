@@ -1,99 +1,157 @@
-"""LoRA files with dotted paths, as diffusers and PEFT save them: read only, for the webuis do not apply them."""
+"""LoRA files with dotted paths, as diffusers and PEFT save them, and ComfyUI: all are read, diffusers' are written too,
+for whoever uses diffusers; the webuis apply a part of them or nothing."""
 
 import json
-import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from limner.container.header import Header, all_finite, read_header, read_tensors
+from limner.base.families import FAMILIES
+from limner.base.model import BaseModel, Family
+from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
+from limner.formats.dotted_names import dotted_name, has_dotted_names, split_key
 from limner.formats.factors import check_factors
-from limner.formats.identify import family, kind, naming
+from limner.formats.identify import family
+from limner.formats.kohya import as_deep
+from limner.formats.metadata import complete
+from limner.formats.peft import in_our_form
+from limner.formats.programs import dotted_faults_of
+from limner.formats.verify import ReaderReport, verify
 from limner.weights import Weights
 
-# PEFT's, diffusers' and its attention processors' spellings, old and new.
-_LEAF = re.compile(
-    r"(?P<path>.+?)(?:\.lora_(?P<peft>[AB])(?:\.default)?|[._]lora(?:_linear_layer)?\.(?P<side>down|up))\.weight"
-)
-_LENGTHS = re.compile(r"(?P<path>.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?")  # PEFT's DoRA
-_SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network
+SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network
+BESIDE = "adapter_config.json"  # PEFT's own place for it
+MAX_SETTINGS = 2**20  # bytes
+NETWORKS = ("unet", "text_encoder", "text_encoder_2")
+WRITTEN = {"lora_down": "lora_A.weight", "lora_up": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 
 
 class Dotted:
-    """`unet.<path>.lora_A.weight` and its older spellings."""
+    """`unet.<path>.lora_A.weight` and its kin."""
 
     name = "diffusers"
 
     @staticmethod
     def sniff(header: Header) -> bool:
-        return naming(header) == "diffusers"
+        return has_dotted_names(header)
+
+    @staticmethod
+    def serialize(weights: Weights, name: str, dtype: torch.dtype = torch.float16) -> bytes:
+        """The bytes of diffusers' `pytorch_lora_weights.safetensors`, with PEFT's configuration in the metadata.
+
+        Raises UserError unless the weights are a plain LoRA or DoRA of a known family that fits the dtype.
+        """
+        known = FAMILIES.get(weights.family)
+        if weights.kind != "lora" or known is None:
+            raise UserError(f"diffusers' format holds LoRAs of {', '.join(FAMILIES)}, not a {weights.family} file")
+        if weights.words:
+            raise UserError(f"{name} brings along an embedding, for which diffusers' format has no place; leave it out")
+        tensors = {}
+        for module, factors in weights.modules().items():
+            form = check_factors(factors, module, f"the LoRA to be saved as {name}")
+            others = factors.keys() - {"alpha", *WRITTEN}
+            if others or "lora_down" not in factors:
+                raise UserError(f"diffusers reads no {form.name} with {min(factors)}; use --format kohya")
+            for leaf, tensor in as_deep(factors, module, known).items():
+                if leaf != "alpha":
+                    shaped = _lengths(tensor) if leaf == "dora_scale" else tensor
+                    tensors[f"{dotted_name(module, known)}.{WRITTEN[leaf]}"] = shaped.detach().to("cpu", dtype)
+        if not all_finite(tensors):
+            raise UserError(f"the LoRA {name} holds numbers that {dtype} cannot; use a wider one")
+        metadata = complete(weights, known, name) | {SETTINGS: json.dumps(_peft_settings(weights, known))}
+        return serialize(tensors, metadata)
 
     @staticmethod
     def load(path: Path) -> Weights:
-        """The weights; the alpha comes from PEFT's configuration in the metadata, else it is the rank.
+        """The weights; the alpha comes from the file's tensors, PEFT's configuration, or else is the rank.
 
-        Raises UserError if it is another kind of adapter, of another family, or damaged.
+        Raises UserError if it is of another family, damaged, or has a leaf or a layer that is not known.
         """
         header = read_header(path)
-        if kind(header) not in ("lora", "dora") or family(header) != "sd1":
-            raise UserError(f"{path} is a {family(header)} {kind(header)}, which Limner does not read; use an sd1 LoRA")
+        if family(header) not in FAMILIES:
+            raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use another file")
         modules: dict[str, dict[str, Tensor]] = {}
         for key, tensor in read_tensors(path).items():
-            lengths = _LENGTHS.fullmatch(key)
-            if lengths:
-                modules.setdefault(_module(lengths["path"]), {})["dora_scale"] = tensor.flatten()
-                continue
-            match = _LEAF.fullmatch(key)
-            if match is None:
-                raise UserError(f"{path} holds {key}, which is no part of a plain LoRA; use another file")
-            leaf = "lora_down" if match["peft"] == "A" or match["side"] == "down" else "lora_up"
-            modules.setdefault(_module(match["path"]), {})[leaf] = tensor
+            module, leaf = split_key(key, path)
+            if leaf in modules.setdefault(module, {}):
+                raise UserError(f"{path} has {leaf} of the layer {module} twice, under two names; use another file")
+            modules[module][leaf] = tensor
         settings = _settings(header, path)
-        for module, factors in modules.items():
-            if "lora_down" in factors:
-                factors["alpha"] = torch.tensor(_alpha(settings, module, factors["lora_down"].shape[0], path))
-            if {"dora_scale", "lora_down"} <= factors.keys():
-                ones = [1] * (factors["lora_down"].dim() - 1)
-                factors["dora_scale"] = factors["dora_scale"].view(-1, *ones)
-            check_factors(factors, module, str(path))
-        tensors = {
-            f"{module}.{leaf}": tensor for module, factors in modules.items() for leaf, tensor in factors.items()
-        }
+        for module, leaves in modules.items():
+            network, _, inner = module.partition(".")
+            modules[module] = in_our_form(leaves, inner, _of_network(settings, network), path)
+            check_factors(modules[module], module, str(path))
+        tensors = {f"{module}.{leaf}": tensor for module, leaves in modules.items() for leaf, tensor in leaves.items()}
         if not all_finite(tensors):
             raise UserError(f"{path} holds numbers that are not finite; its training failed, so use another file")
-        return Weights("lora", "sd1", tensors, header.metadata)
+        return Weights("lora", family(header), tensors, header.metadata, path.stem)
+
+    @staticmethod
+    def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
+        """As of kohya's files, with what programs are known to make of dotted names."""
+        return verify(path, model, weights, name, dotted_faults_of(weights))
 
 
-def _module(path: str) -> str:
-    """The neutral name: attention processors' `attn1.processor.to_q` and wrapped text models undone."""
-    network, _, inner = path.replace(".processor", "").partition(".")
-    if network == "unet":
-        return f"unet.{inner}.0" if inner.endswith(".to_out") else f"unet.{inner}"
-    inner = re.sub(r"\.to_(q|k|v|out)$", r".\1_proj", inner.removeprefix("text_model."))
-    return f"{network}.{inner}"
+def _lengths(tensor: Tensor) -> Tensor:
+    """DoRA's lengths as PEFT has them: (out,) of a matrix, (1, out, 1, 1) of a convolution."""
+    return tensor.flatten() if tensor.dim() == 2 else tensor.reshape(1, -1, 1, 1)
 
 
-def _settings(header: Header, path: Path) -> dict[str, object]:
+def _peft_settings(weights: Weights, known: Family) -> dict[str, Any]:
+    """PEFT's configuration of each network, from which diffusers takes ranks and alphas."""
+    settings: dict[str, Any] = {}
+    modules = weights.modules()
+    for network in ("unet", *(encoder.name for encoder in known.encoders)):
+        own = {name.partition(".")[2]: leaves for name, leaves in modules.items() if name.startswith(f"{network}.")}
+        if not own:
+            continue
+        ranks = {path: leaves["lora_down"].shape[0] for path, leaves in own.items()}
+        alphas = {path: _number(leaves["alpha"]) if "alpha" in leaves else ranks[path] for path, leaves in own.items()}
+        rank, alpha = _most(list(ranks.values())), _most(list(alphas.values()))
+        settings |= {
+            f"{network}.r": rank,
+            f"{network}.lora_alpha": alpha,
+            f"{network}.rank_pattern": {f"^{_root(network)}{p}": each for p, each in ranks.items() if each != rank},
+            f"{network}.alpha_pattern": {f"^{_root(network)}{p}": each for p, each in alphas.items() if each != alpha},
+            f"{network}.target_modules": sorted(own),
+            f"{network}.use_dora": any("dora_scale" in leaves for leaves in own.values()),
+        }
+    return settings
+
+
+def _root(network: str) -> str:
+    """What may stand before a text encoder's paths, in patterns: it depends on transformers' version."""
+    return "" if network == "unet" else r"(text_model\.)?"
+
+
+def _most(values: list[Any]) -> Any:
+    return max(sorted(set(values)), key=values.count)
+
+
+def _number(alpha: Tensor) -> int | float:
+    value = float(alpha)
+    return int(value) if value.is_integer() else value
+
+
+def _of_network(settings: dict[str, Any], network: str) -> dict[str, Any]:
+    start = f"{network}."
+    return {name.removeprefix(start): value for name, value in settings.items() if name.startswith(start)}
+
+
+def _settings(header: Header, path: Path) -> dict[str, Any]:
+    """PEFT's configuration with the names of networks before its entries' names: of the metadata, or beside the file,
+    where it is for whatever network the file is for."""
+    text, beside = header.metadata.get(SETTINGS), path.with_name(BESIDE)
     try:
-        settings = json.loads(header.metadata.get(_SETTINGS, "{}"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} has unreadable {_SETTINGS}, so its strength is unknown; use another file") from error
-    return settings if isinstance(settings, dict) else {}
-
-
-def _alpha(settings: dict[str, object], module: str, rank: int, path: Path) -> float:
-    """PEFT's alpha of a module, rank-stabilised scaling folded in: Limner and the webuis know only alpha / rank."""
-    network, _, inner = module.partition(".")
-    alpha = settings.get(f"{network}.lora_alpha", rank)
-    patterns = settings.get(f"{network}.alpha_pattern")
-    for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
-        # PEFT matches these as regular expressions; a file from elsewhere gets them compared as text.
-        own = str(pattern).removeprefix("^").removeprefix("text_model.")
-        if inner == own or inner.endswith(f".{own}"):
-            alpha = value
-            break
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
-        raise UserError(f"{path} gives {alpha!r} as the alpha of {module}, not a number; use another file")
-    return float(alpha) * (rank**0.5 if settings.get(f"{network}.use_rslora") else 1.0)
+        if text is not None:
+            settings = json.loads(text)
+            return settings if isinstance(settings, dict) else {}
+        if beside.is_file() and beside.stat().st_size <= MAX_SETTINGS:
+            settings = json.loads(beside.read_text("utf-8"))
+            return {f"{network}.{name}": value for network in NETWORKS for name, value in settings.items()}
+    except (ValueError, RecursionError, AttributeError, OSError) as error:
+        raise UserError(f"{path} has unreadable {SETTINGS}, so its strength is unknown; use another file") from error
+    return {}

@@ -1,6 +1,8 @@
-"""The embedding file of the webui and kohya: one tensor `emb_params` (n, dim), called in prompts by the file's name."""
+"""Embedding files: `emb_params` (n, dim) as the webui and kohya have it, `clip_l` and `clip_g` for XL's two text
+encoders, and what else is about (interop 2.1). A prompt calls an embedding by its file's name."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,121 +12,151 @@ from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
+from limner.formats.embedding_readers import READERS, REFUSED
 from limner.formats.identify import family, kind
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport
 from limner.weights import Weights
 
 WIDTHS = {768: "sd1", 1024: "sd2"}  # of the text encoder; a narrower base is of the first family
+SECOND_WIDTH = 1280  # of XL's second text encoder
 TENSOR = "emb_params"
+# What the tensors for two text encoders are called: by everyone, and by diffusers' older training script.
+PAIRS = [
+    {"text_encoder": "clip_l", "text_encoder_2": "clip_g"},
+    {"text_encoder": "text_encoders_0", "text_encoder_2": "text_encoders_1"},
+]
+MAX_VECTORS = 75  # places of a prompt
 
 
 class Embedding:
-    """`.safetensors`, read in every layout that is known and written in the one that every program reads."""
+    """`.safetensors`, read in every layout that is known and written in the one that most programs read."""
 
     name = "embedding"
 
     @staticmethod
     def sniff(header: Header) -> bool:
-        return kind(header) == "embedding"
+        sort = kind(header)
+        return sort == "embedding" or (sort == "unknown" and _are_vectors(header))
 
     @staticmethod
     def serialize(weights: Weights, name: str, dtype: torch.dtype = torch.float16) -> bytes:
         """The file's bytes; `name` is the stem that it is saved under. Raises UserError if they do not fit."""
-        if weights.kind != "embedding" or weights.family not in FAMILIES:
+        known = FAMILIES.get(weights.family)
+        if weights.kind != "embedding" or known is None:
             raise UserError(
                 f"an embedding's file holds embeddings of {', '.join(FAMILIES)}, not a {weights.family} {weights.kind}"
             )
-        (vectors,) = weights.tensors.values()
-        tensors = {TENSOR: vectors.detach().to("cpu", dtype)}
+        if weights.tensors.keys() != {encoder.name for encoder in known.encoders}:
+            raise UserError(
+                f"the embedding {name} has vectors for {' and '.join(sorted(weights.tensors))}, and {known.title} has "
+                f"{len(known.encoders)} text encoders; take one that was made for it"
+            )
+        names = {"text_encoder": TENSOR} if len(known.encoders) == 1 else PAIRS[0]
+        tensors = {names[network]: vectors.detach().to("cpu", dtype) for network, vectors in weights.tensors.items()}
         if not all_finite(tensors):
             raise UserError(
                 f"the embedding {name} holds numbers that {dtype} cannot; train again with a lower learning rate"
             )
-        return serialize(tensors, complete(weights, FAMILIES[weights.family], name))
+        return serialize(tensors, complete(weights, known, name))
 
     @staticmethod
     def load(path: Path) -> Weights:
-        """The vectors of a file. Raises UserError if it is damaged or no embedding."""
+        """The vectors of a file. Raises UserError if it is damaged, no embedding, or holds several."""
         header = read_header(path)
-        weights = _of_tensors(read_tensors(path), path)
+        weights = of_tensors(read_tensors(path), path)
         weights.metadata = header.metadata
-        weights.family = family(header)
+        if len(weights.tensors) == 1 and family(header) != "sdxl":
+            weights.family = family(header)
         return weights
 
     @staticmethod
     def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
         """Read `path` as every program would, and compare. Raises UserError if any would read other vectors."""
         tensors = read_tensors(path)
-        (trained,) = (vectors.detach().to("cpu", torch.float32) for vectors in weights.tensors.values())
-        # relative for normal numbers, absolute below the smallest of them
+        trained = {network: vectors.detach().to("cpu", torch.float32) for network, vectors in weights.tensors.items()}
         info = torch.finfo(next(iter(tensors.values())).dtype)
-        allowed = info.eps / 2 * trained.abs() + info.smallest_normal * info.eps
+        widths = {network: vectors.shape[1] for network, vectors in trained.items()}
         reports = []
         for reader, read in READERS.items():
-            found = read(tensors, trained.shape[1])
-            if found is None or found.shape != trained.shape or bool(((found - trained).abs() > allowed).any()):
+            found = read(tensors, widths)
+            if found is None and len(trained) > 1 and reader in REFUSED:
+                reports.append(ReaderReport(reader, 0, tuple(tensors), 0.0, REFUSED[reader]))
+                continue
+            errors = [_error(trained[network], (found or {}).get(network), info) for network in trained]
+            if any(error is None for error in errors):
                 raise UserError(
                     f"{reader} would not read {name or path} as it was trained; save it again, and report it if this "
                     "recurs"
                 )
-            error = float((found - trained).norm() / trained.norm().clamp(min=info.tiny))
-            reports.append(ReaderReport(reader, len(trained), (), error))
+            length = len(next(iter(trained.values())))
+            reports.append(ReaderReport(reader, length, (), max(error for error in errors if error is not None)))
         return reports
 
 
-def _of_tensors(tensors: Mapping[str, Tensor], path: Path) -> Weights:
-    """The embedding in a file: `clip_l` and `clip_g`, or one tensor of any name; the webui's is `string_to_param.*`."""
-    if tensors.keys() >= {"clip_l", "clip_g"}:
-        found = {"text_encoder": tensors["clip_l"], "text_encoder_2": tensors["clip_g"]}
-    elif len(tensors) == 1:
-        found = {"text_encoder": next(iter(tensors.values()))}
-    else:
-        raise UserError(f"{path} is not an embedding: it holds {len(tensors)} tensors, not one; use another file")
-    found = {name: (t[None] if t.dim() == 1 else t).detach().float() for name, t in found.items()}
+def _error(trained: Tensor, found: Tensor | None, info: torch.finfo) -> float | None:
+    """How far what is read is from what was trained, relative to it; None if it is more than rounding."""
+    # relative for normal numbers, absolute below the smallest of them
+    allowed = info.eps / 2 * trained.abs() + info.smallest_normal * info.eps
+    if found is None or found.shape != trained.shape or bool(((found - trained).abs() > allowed).any()):
+        return None
+    return float((found - trained).norm() / trained.norm().clamp(min=info.tiny))
+
+
+def of_tensors(tensors: Mapping[str, Tensor], path: Path) -> Weights:
+    """The embedding in a file's tensors. Raises UserError, with the reason, if there is none or more than one."""
+    found = {name: _rows(tensor) for name, tensor in _by_encoder(tensors, path).items()}
     if any(t.dim() != 2 or not t.numel() for t in found.values()) or not all_finite(found):
         raise UserError(f"{path} holds no vectors that could be used; copy or download it again")
-    known = "sdxl" if len(found) > 1 else WIDTHS.get(found["text_encoder"].shape[1], "sd1")
+    if len({len(rows) for rows in found.values()}) > 1:
+        counts = " and ".join(str(len(rows)) for rows in found.values())
+        raise UserError(f"{path} has {counts} vectors for its two text encoders, not as many; use another file")
+    width = next(iter(found.values())).shape[1]
+    if len(found) == 1 and width == SECOND_WIDTH:
+        raise UserError(f"{path} has vectors for one of XL's two text encoders only; use a file with both")
+    known = "sdxl" if len(found) > 1 else WIDTHS.get(width, "sd1")
     return Weights("embedding", known, found, name=path.stem)
 
 
-Reader = Callable[[Mapping[str, Tensor], int], Tensor | None]
+def _by_encoder(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    for pair in PAIRS:
+        if set(pair.values()) <= tensors.keys():
+            return {network: tensors[name] for network, name in pair.items()}
+    if len(tensors) == 1:
+        return {"text_encoder": next(iter(tensors.values()))}
+    joined = _one_token(tensors)
+    if joined is not None:
+        return {"text_encoder": joined}
+    if not tensors or any(tensor.dim() > 2 for tensor in tensors.values()):
+        raise UserError(f"{path} is not an embedding: it holds {len(tensors)} tensors, not one; use another file")
+    names = ", ".join(name.removeprefix("string_to_param.") for name in sorted(tensors))
+    raise UserError(
+        f"{path} holds {len(tensors)} tensors that could each be an embedding ({names}), and a prompt calls a file by "
+        "its name; save each in a file of its own"
+    )
 
 
-def _webui(tensors: Mapping[str, Tensor], width: int) -> Tensor | None:
-    """A1111 and Forge: exactly one tensor under any name, of the model's width, one vector or several."""
-    if len(tensors) != 1:
+def _one_token(tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """The vectors of one word as diffusers numbers its tokens, `x`, `x_1`, `x_2` and so on; None if they are others."""
+    first = min(tensors, key=len, default="")
+    numbered = {int(match[1]): name for name in tensors if (match := re.fullmatch(rf"{re.escape(first)}_(\d+)", name))}
+    if not numbered or set(numbered) != set(range(1, len(tensors))):
         return None
-    (only,) = tensors.values()
-    rows = only.float().reshape(1, -1) if only.dim() == 1 else only.float()
-    return rows if rows.shape[-1] == width else None
-
-
-def _comfyui(tensors: Mapping[str, Tensor], width: int) -> Tensor | None:
-    """ComfyUI: the tensor of its text encoder's name, else the first; flattened to rows of the encoder's width."""
-    chosen = tensors.get("clip_l", next(iter(tensors.values()), None))
-    return None if chosen is None or chosen.numel() % width else chosen.float().reshape(-1, width)
-
-
-def _by_width(tensors: Mapping[str, Tensor], width: int) -> Tensor | None:
-    """stable-diffusion.cpp: whichever tensor has the text encoder's width, the last one if several have."""
-    fitting = [t.float().reshape(-1, width) for t in tensors.values() if t.shape[-1] == width]
-    return fitting[-1] if fitting else None
-
-
-def _diffusers(tensors: Mapping[str, Tensor], width: int) -> Tensor | None:
-    """diffusers: one tensor, whose name is the token unless `token=` is given; a row a token."""
-    if len(tensors) != 1:
+    parts = [tensors[name] for name in (first, *(numbered[at] for at in sorted(numbered)))]
+    if any(part.numel() != parts[0].numel() or part.dim() > 2 for part in parts):
         return None
-    rows = [row.float() for row in torch.atleast_2d(*tensors.values()).unbind()]
-    return torch.stack(rows) if rows[0].shape == (width,) else None
+    return torch.cat([part.reshape(1, -1) for part in parts])
 
 
-# How each program reads a safetensors embedding, as their sources have it; written apart from what is above.
-READERS: dict[str, Reader] = {
-    "A1111": _webui,
-    "Forge": _webui,
-    "ComfyUI": _comfyui,
-    "stable-diffusion.cpp": _by_width,
-    "diffusers": _diffusers,
-}
+def _rows(tensor: Tensor) -> Tensor:
+    return (tensor[None] if tensor.dim() == 1 else tensor).detach().float()
+
+
+def _are_vectors(header: Header) -> bool:
+    """Whether a file holds nothing but a few vectors of one width, as embeddings of several words do."""
+    shapes = list(header.shapes.values())
+    widths = {shape[-1] for shape in shapes if shape}
+    rows = [shape[0] if len(shape) == 2 else 1 for shape in shapes]
+    flat = all(1 <= len(shape) <= 2 for shape in shapes)
+    pair = any(set(pair.values()) <= header.shapes.keys() for pair in PAIRS)
+    return bool(shapes) and flat and (pair or len(widths) == 1) and max(rows) <= MAX_VECTORS

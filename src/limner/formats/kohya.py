@@ -1,7 +1,7 @@
 """kohya's LoRA file, which A1111, Forge, ComfyUI, stable-diffusion.cpp and diffusers all read, and LyCORIS's of the
 same names, of which each reads some."""
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,33 +13,17 @@ from limner.container.header import Header, all_finite, read_header, read_tensor
 from limner.errors import UserError
 from limner.formats.factors import check_factors, spellings
 from limner.formats.hashes import legacy_hash, model_hash
-from limner.formats.identify import BUNDLE, family, kind, naming
+from limner.formats.identify import BUNDLE, family, naming
 from limner.formats.metadata import complete
+from limner.formats.names import file_name, neutral_name
 from limner.weights import Weights
 
-PREFIXES = {  # the last is that of LyCORIS without kohya's trainer
-    "lora_unet_": "unet",
-    "lora_te1_": "text_encoder",
-    "lora_te_": "text_encoder",
-    "lycoris_": "unet",
-}
-BUNDLED_LEAF = ".string_to_param.*"
-UNREAD = ("glora", "full", "norm", "boft")  # kinds of adapters of which Limner has no form
-
-# Every part of a module path, in diffusers' UNet and CLIP's text encoder, that a trained layer lies on. The file
-# writes dots as underscores, so that only this list tells where a path like `attn1_to_out_0` is to be cut.
-_PARTS = [
-    "down_blocks", "mid_block", "up_blocks", "attentions", "resnets", "downsamplers", "upsamplers",
-    "transformer_blocks", "attn1", "attn2", "to_q", "to_k", "to_v", "to_out", "ff", "net", "proj", "proj_in",
-    "proj_out", "conv", "conv1", "conv2", "conv_in", "conv_out", "conv_shortcut", "time_emb_proj", "time_embedding",
-    "linear_1", "linear_2", "text_model", "encoder", "layers", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj",
-    "mlp", "fc1", "fc2",
-]  # fmt: skip
-_PART = re.compile(rf"({'|'.join(sorted(_PARTS, key=len, reverse=True))}|\d+)(?:_|$)")
+# What a bundled embedding's tensors are called, behind its name, by text encoder: of a base with one, and with two.
+BUNDLED = {1: {"text_encoder": ".string_to_param.*"}, 2: {"text_encoder": ".clip_l", "text_encoder_2": ".clip_g"}}
 
 
 class Kohya:
-    """`lora_unet_` and `lora_te_` names, one alpha a module, SD 1's blocks as diffusers names them."""
+    """`lora_unet_`, `lora_te_` and the like, one alpha a module; blocks are named by family, as formats.names says."""
 
     name = "kohya"
 
@@ -61,10 +45,13 @@ class Kohya:
         tensors = {}
         for module, factors in weights.modules().items():
             form = check_factors(factors, module, f"the LoRA to be saved as {name}")
-            for leaf, tensor in factors.items():
+            if not form.is_written:
+                raise UserError(f"{name} would be a {form.name}, which Limner reads but does not write; keep its file")
+            for leaf, tensor in as_deep(factors, module, known).items():
                 tensors[f"{file_name(module, known)}.{form.leaves[leaf]}"] = _cast(tensor, dtype, leaf)
         for word, vectors in weights.words.items():
-            tensors[bundled_name(word)] = next(iter(vectors.values())).detach().to("cpu", dtype)
+            for network, each in vectors.items():
+                tensors[bundled_name(word, network, len(vectors))] = each.detach().to("cpu", dtype)
         if not all_finite(tensors):
             raise UserError(
                 f"the LoRA {name} holds numbers that {dtype} cannot; train again with a lower learning rate"
@@ -84,21 +71,24 @@ class Kohya:
         Raises UserError if it is another kind of adapter, of another family, damaged, or names an unknown layer.
         """
         header = read_header(path)
-        if kind(header) in UNREAD:
-            raise UserError(f"{path} is a {kind(header)}, which Limner does not read; use a LoRA, LoHa, LoKr or OFT")
         if family(header) not in FAMILIES:
-            raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use one for sd1")
+            known = " or ".join(FAMILIES)
+            raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use one for {known}")
         modules: dict[str, dict[str, Tensor]] = {}
         words: dict[str, dict[str, Tensor]] = {}
         leaves = spellings()
         for key, tensor in read_tensors(path).items():
             module, _, leaf = key.partition(".")
             if key.startswith(BUNDLE):
-                words[_word(key, path)] = {"text_encoder": tensor.float()}
+                word, network = _word(key, path)
+                words.setdefault(word, {})[network] = tensor.float()
                 continue
             if leaf not in leaves:
                 raise UserError(f"{path} holds {key}, which is no part of a LoRA or its kin; use another file")
-            modules.setdefault(neutral_name(module, path), {})[leaves[leaf]] = tensor
+            name = neutral_name(module, path)
+            if leaves[leaf] in modules.setdefault(name, {}):
+                raise UserError(f"{path} has {leaf} of the layer {name} twice, under two names; use another file")
+            modules[name][leaves[leaf]] = tensor
         for module, factors in modules.items():
             if "alpha" not in factors and "lora_down" in factors:
                 factors["alpha"] = torch.tensor(float(factors["lora_down"].shape[0]))
@@ -113,52 +103,40 @@ class Kohya:
         return Weights("lora", family(header), tensors, header.metadata, path.stem, words)
 
 
-def bundled_name(word: str) -> str:
-    """The tensor's name of an embedding inside the file, as the webui has it. Raises UserError if it cannot be one."""
+def bundled_name(word: str, network: str = "text_encoder", encoders: int = 1) -> str:
+    """The tensor's name of an embedding inside the file, as the webui has it, for one text encoder of a base with so
+    many. Raises UserError if the word cannot be one."""
     if "." in word:
         raise UserError(
             f"a LoRA cannot bring along the embedding {word!r}, for its name has a dot; choose another name"
         )
-    return f"{BUNDLE}{word}{BUNDLED_LEAF}"
+    return f"{BUNDLE}{word}{BUNDLED[encoders][network]}"
 
 
-def _word(key: str, path: Path) -> str:
-    word = key.removeprefix(BUNDLE).removesuffix(BUNDLED_LEAF)
-    if not word or "." in word or not key.endswith(BUNDLED_LEAF):
-        raise UserError(f"{path} holds {key}, an embedding for another kind of base; use a LoRA for sd1")
-    return word
+def _word(key: str, path: Path) -> tuple[str, str]:
+    """A bundled embedding's name, and the text encoder of one of its tensors."""
+    for names in BUNDLED.values():
+        for network, leaf in names.items():
+            word = key.removeprefix(BUNDLE).removesuffix(leaf)
+            if key.endswith(leaf) and word and "." not in word:
+                return word, network
+    raise UserError(f"{path} holds {key}, which is no embedding of a known layout; use another file")
 
 
-def file_name(module: str, known: Family) -> str:
-    """ "unet.mid_block.attentions.0.proj_in" -> "lora_unet_mid_block_attentions_0_proj_in".
-
-    A text encoder's path gets back the `text_model` that transformers 5.6 and later leave out of it.
+def as_deep(factors: Mapping[str, Tensor], module: str, known: Family) -> dict[str, Tensor]:
+    """The leaves with as many axes as the family's own layer has: the layers at either end of a transformer are 1x1
+    convolutions in Stable Diffusion 1 and matrices since, and files of the one are used with bases of the other's form.
     """
-    network, _, path = module.partition(".")
-    if network == "unet":
-        return "lora_unet_" + path.replace(".", "_")
-    return f"{known.encoders[0].prefix}_text_model_" + path.removeprefix("text_model.").replace(".", "_")
-
-
-def neutral_name(name: str, path: Path) -> str:
-    """The inverse of file_name; UserError, naming the file `path`, for a layer that no UNet or text encoder has."""
-    for prefix, network in PREFIXES.items():
-        if name.startswith(prefix):
-            parts = _split(name.removeprefix(prefix))
-            if parts:
-                return ".".join([network, *(parts[1:] if parts[0] == "text_model" else parts)])
-    raise UserError(f"{path} is for a layer called {name}, which Stable Diffusion 1.x does not have; use another file")
-
-
-def _split(path: str) -> list[str]:
-    parts, at = [], 0
-    while at < len(path):
-        match = _PART.match(path, at)
-        if match is None:
-            return []
-        parts.append(match[1])
-        at = match.end()
-    return parts
+    wanted = 4 if known.name == "sd1" else 2
+    if not (module.startswith("unet.") and module.endswith((".proj_in", ".proj_out"))):
+        return dict(factors)
+    if any(leaf in factors for leaf in ("lora_mid", "hada_t1", "lokr_t2")):
+        return dict(factors)
+    deep = dict(factors)
+    for leaf in ("lora_down", "lora_up"):
+        if leaf in deep and deep[leaf].dim() != wanted:
+            deep[leaf] = deep[leaf].flatten(1) if wanted == 2 else deep[leaf][:, :, None, None]
+    return deep
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype, leaf: str) -> Tensor:

@@ -13,6 +13,7 @@ from limner.weights import Weights
 
 RUN_CARD = "limner.run_card"
 ARCHITECTURES = {"lora": "/lora", "embedding": "/textual-inversion", "checkpoint": ""}  # the model spec's words
+IMPLEMENTATIONS = {"sdxl": "https://github.com/Stability-AI/generative-models"}  # whose layout a family's files follow
 NETWORKS: dict[str, tuple[str, dict[str, str]]] = {  # kohya's words for a form: the module and its arguments
     "lora": ("networks.lora", {}),
     "dora": ("lycoris.kohya", {"algo": "lora", "dora_wd": "True"}),
@@ -69,7 +70,7 @@ class Description:
             if "ss" in item.metadata and getattr(self, item.name) is not None
         }
         v_prediction = self.prediction_type == "v_prediction"
-        entries["ss_base_model_version"] = family.ss_base_model_version + ("_v" if v_prediction else "")
+        entries["ss_base_model_version"] = base_version(family, v_prediction)
         entries["modelspec.prediction_type"] = "v" if v_prediction else "epsilon"
         entries["modelspec.title"] = self.title
         if self.keyword is not None:
@@ -88,19 +89,33 @@ class Description:
 
 def complete(weights: Weights, family: Family, name: str) -> dict[str, str]:
     """The weights' metadata with what every file of its kind must say; `name` is the stem it is saved under."""
+    is_v = weights.metadata.get("modelspec.prediction_type") == "v"
+    resolution = 512 if family.name == "sd2" and not is_v else family.resolution
     derived = {
-        "ss_v2": "False",
-        "ss_base_model_version": family.ss_base_model_version,
+        "ss_v2": str(family.name == "sd2"),
+        "ss_base_model_version": base_version(family, is_v),
         "ss_output_name": name,
         **(_network(weights) if weights.kind == "lora" else {}),
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{family.modelspec}{ARCHITECTURES[weights.kind]}",
-        "modelspec.implementation": "diffusers",
+        "modelspec.architecture": f"{_architecture(family, is_v)}{ARCHITECTURES[weights.kind]}",
+        "modelspec.implementation": IMPLEMENTATIONS.get(family.name, "diffusers"),
         "modelspec.title": name,
-        "modelspec.resolution": f"{family.resolution}x{family.resolution}",
+        "modelspec.resolution": f"{resolution}x{resolution}",
         "format": "pt",
     }
     return derived | weights.metadata
+
+
+def base_version(family: Family, is_v: bool) -> str:
+    """kohya's name of a base, which says of Stable Diffusion 1 and 2, but not of XL, if it predicts v."""
+    return family.ss_base_model_version + ("_v" if is_v and family.name != "sdxl" else "")
+
+
+def _architecture(family: Family, is_v: bool) -> str:
+    """The model spec's: of Stable Diffusion 2 there are the base, of 512 pixels, and the one that predicts v."""
+    if family.name != "sd2":
+        return family.modelspec
+    return f"{family.modelspec}-{'768-v' if is_v else '512'}"
 
 
 def run_card(metadata: dict[str, str]) -> dict[str, Any] | None:

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from limner.base.model import BaseModel
-from limner.container.header import read_tensors
+from limner.container.header import read_header, read_tensors
 from limner.errors import UserError
 from limner.formats.effects import effect
 from limner.formats.factors import change
 from limner.formats.identify import BUNDLE
-from limner.formats.layers import layers
-from limner.formats.programs import faults
-from limner.formats.readers import READERS, Patch, Tensors
+from limner.formats.layers import layout
+from limner.formats.programs import REFUSES, Fault, faults_of
+from limner.formats.readers import READERS
+from limner.formats.reading import Patch, Tensors
 from limner.methods.applied import find_module, weight_of
-from limner.methods.form import form_of, scale
+from limner.methods.form import scale
 from limner.weights import Weights
 
 # What programs make of an embedding in a LoRA's file: A1111 uses it, diffusers then refuses the whole file, and the
@@ -46,37 +47,45 @@ class ReaderReport:
     fault: str = ""
 
 
-def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
+def verify(
+    path: Path,
+    model: BaseModel,
+    weights: Weights,
+    name: str | None = None,
+    known_faults: Mapping[str, Fault] | None = None,
+) -> list[ReaderReport]:
     """Read `path` as every program in READERS would, and compare what it would add to each layer with the weights.
 
     `name` is what messages call the file. Differences up to the rounding of the file's dtype pass. Raises UserError if
     any program would leave a tensor out, or change a layer otherwise than was trained, unless it is known that it does
-    so with this form of adapter, which its report then says.
+    so, which its report then says; `known_faults` are those of kohya's layout with this form of adapter, unless given.
     """
     name = name or str(path)
-    tensors = read_tensors(path)
+    tensors, metadata = read_tensors(path), read_header(path).metadata
     bundled = tuple(key for key in tensors if key.startswith(BUNDLE))
     _check_words({key: tensors.pop(key) for key in bundled}, weights, name)
-    known = layers(model)
+    known = layout(model)
     targets = _targets(model, weights, tensors)
-    known_faults = _known_faults(weights)
+    known_faults = faults_of(weights) if known_faults is None else known_faults
     errors: dict[tuple[str, Patch], Error] = {}  # the programs mostly agree, so that each change is computed once
     reports = []
     for reader, read in READERS.items():
         if bundled and reader in REFUSE_BUNDLES:
+            reports.append(ReaderReport(reader, 0, (*targets, *bundled), 0.0, REFUSES))
             continue
-        reading = read(tensors, known)
-        lost = [*(layer for layer in targets if layer not in reading.patches), *reading.unmatched]
+        reading = read(tensors, known, metadata)
+        missed = [layer for layer in targets if layer not in reading.patches]
+        lost = [*missed, *reading.unmatched]
         for layer, patch in reading.patches.items():
             if (layer, patch) not in errors:
                 errors[layer, patch] = _error(tensors, patch, targets.get(layer))
         found = {layer: errors[layer, patch] for layer, patch in reading.patches.items()}
         wrong = [layer for layer, error in found.items() if error.is_wrong]
-        if (lost or wrong) and reader not in known_faults:
+        if (lost or wrong) and not _is_known(known_faults.get(reader), missed, wrong, reading.unmatched, weights):
             raise UserError(_complaint(name, reader, lost) if lost else _wrong(name, reader, wrong[0]))
         largest = max((error.relative for error in found.values()), default=0.0)
         unused = () if reader in USE_BUNDLES else bundled
-        fault = known_faults[reader] if lost or wrong else ""
+        fault = known_faults[reader].words if lost or wrong else ""
         reports.append(ReaderReport(reader, len(found) - len(wrong), (*lost, *unused), largest, fault))
     return reports
 
@@ -129,9 +138,14 @@ def _norm(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor.detach().float()))
 
 
-def _known_faults(weights: Weights) -> dict[str, str]:
-    forms = {form.name for leaves in weights.modules().values() if (form := form_of(leaves)) is not None}
-    return {reader: fault for form in sorted(forms) for reader, fault in faults(form).items()}
+def _is_known(fault: Fault | None, missed: list[str], wrong: list[str], unmatched: list[str], weights: Weights) -> bool:
+    """Whether what a program does is what it is known to do: it touches only layers that the fault covers, and leaves
+    no more tensors lying than those have."""
+    if fault is None:
+        return False
+    modules = weights.modules()
+    own = sum(len(modules[layer]) for layer in missed)
+    return all(fault.covers(layer) for layer in missed + wrong) and (fault.is_whole or len(unmatched) <= own)
 
 
 def _error(tensors: Tensors, patch: Patch, target: Target | None) -> Error:

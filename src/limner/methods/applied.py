@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limner.base.model import BaseModel, text_core
 from limner.errors import UserError
-from limner.methods.form import Leaves, Part, form_of
+from limner.methods.form import Form, Leaves, Part, form_of
 from limner.weights import Weights
 
 _NOTE = "_limner_applied"  # where a module keeps its own weight while others are added to it
@@ -20,9 +20,10 @@ _numbers = itertools.count()
 
 @dataclass
 class _Applied:
-    """A module's own weight, and what is added to it, by the number of the application."""
+    """A module's own weight and bias, and what is added to them, by the number of the application."""
 
     original: Tensor
+    bias: Tensor | None
     parts: dict[int, Part] = field(default_factory=dict)
 
 
@@ -45,7 +46,8 @@ def apply(
         if strength == 0 or module is None or form is None:
             continue
         if not hasattr(module, _NOTE):
-            setattr(module, _NOTE, _Applied(weight_of(module).clone()))
+            bias = getattr(module, "bias", None)
+            setattr(module, _NOTE, _Applied(weight_of(module).clone(), None if bias is None else bias.detach().clone()))
         getattr(module, _NOTE).parts[number] = Part(form, leaves, strength)
         touched.append(module)
         _update(module)
@@ -71,7 +73,7 @@ def write_sum(weight: Tensor, original: Tensor, parts: Iterable[Part]) -> None:
     layer's output rounds too), merged to nearest 0.0008.
     """
     exact = original.float()
-    total = exact.flatten(1)
+    total = exact.reshape(len(exact), -1)
     for part in parts:
         total = part.add_to(total, exact)
     write_rounded(weight, total)
@@ -100,11 +102,13 @@ def _dither(size: int, bits: int, device: torch.device) -> Tensor:
 def find_module(model: BaseModel, name: str) -> nn.Module | None:
     """The module of a neutral name, "<network>.<module path>", or None."""
     network, _, path = name.partition(".")
-    root = network_root(model, network)
-    try:
-        return root.get_submodule(path) if root is not None and path else None
-    except AttributeError:
-        return None
+    for root in (network_root(model, network), model.networks.get(network)):  # a projection lies beside the core
+        try:
+            if root is not None and path:
+                return root.get_submodule(path)
+        except AttributeError:
+            continue
+    return None
 
 
 def network_root(model: BaseModel, network: str) -> nn.Module | None:
@@ -130,10 +134,26 @@ def _update(module: nn.Module) -> None:
     note: _Applied = getattr(module, _NOTE)
     if note.parts:
         write_sum(weight_of(module), note.original, note.parts.values())
+        _write_bias(module, note)
         return
     with torch.no_grad():
         weight_of(module).copy_(note.original)
+        if note.bias is not None:
+            module.bias.copy_(note.bias)  # type: ignore[operator]
     delattr(module, _NOTE)
+
+
+@torch.no_grad()
+def _write_bias(module: nn.Module, note: _Applied) -> None:
+    """The bias with what the parts add to it: nothing, of most forms."""
+    if note.bias is None:
+        return
+    total = note.bias.float()
+    for part in note.parts.values():
+        leaves = {leaf: tensor.to(total.device, torch.float32) for leaf, tensor in part.leaves.items()}
+        added = part.form.bias_change(total, leaves)
+        total = total if added is None else total.add(added, alpha=part.strength)
+    module.bias.copy_(total)  # type: ignore[operator]
 
 
 def _check(model: BaseModel, weights: Weights, found: list[tuple[nn.Module | None, dict[str, Tensor], str]]) -> None:
@@ -156,6 +176,16 @@ def _check(model: BaseModel, weights: Weights, found: list[tuple[nn.Module | Non
 def _fits(module: nn.Module, leaves: Leaves) -> bool:
     weight = getattr(module, "weight", None)
     form = form_of(leaves)
-    if form is None or weight is None or weight.dim() < 2 or form.missing(leaves) or leaves.keys() - form.leaves.keys():
+    if form is None or weight is None or weight.dim() < form.axes or form.missing(leaves):
+        return False
+    if leaves.keys() - form.leaves.keys() or not _has_bias(module, form, leaves):
         return False
     return all(tensor.numel() for tensor in leaves.values()) and form.fits(leaves, tuple(weight.shape))
+
+
+def _has_bias(module: nn.Module, form: type[Form], leaves: Leaves) -> bool:
+    """Whether there is a bias of the right size, if the leaves change one."""
+    bias = getattr(module, "bias", None)
+    outputs = weight_of(module).new_zeros(len(weight_of(module))).cpu()
+    changed = form.bias_change(outputs, leaves)
+    return changed is None or (bias is not None and changed.shape == bias.shape)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, text_core
 from limner.config import Settings
 from limner.device import generator
 from limner.errors import UserError
@@ -33,7 +33,7 @@ class AdapterConfig(Settings):
         "attention+mlp",
         description="Layers of the UNet: attention, attention+mlp, or all, which adds the convolutions.",
     )
-    text_encoder: bool = Field(False, description="Train the text encoder too.")
+    text_encoder: bool = Field(False, description="Train the text encoder too; of XL both.")
     rates: dict[str, float] = Field(
         default_factory=dict,
         description="Times the learning rate by pattern of layers, as in {'unet.up_blocks.*' = 0.5}; first counts.",
@@ -202,19 +202,17 @@ def targets(model: BaseModel, layers: Layers, text_encoder: bool) -> Iterator[tu
 
     "attention": q, k, v, out of all attentions; "attention+mlp" adds the feed-forward layers and proj_in, proj_out, so
     that it is every linear and 1x1 convolution inside the transformers, as sd-scripts trains; "all" adds the
-    convolutions and embeddings' linear layers of the residual blocks and samplers. Of the text encoder always q, k, v,
-    out, fc1 and fc2: readers refuse files with a part of them.
+    convolutions and embeddings' linear layers of the residual blocks and samplers. Of every text encoder always q, k,
+    v, out, fc1 and fc2: readers refuse files with a part of them.
     """
     unet = model.networks["unet"]
     for path, module in unet.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d) and _is_chosen(path, layers):
             yield f"unet.{path}", module
-    if text_encoder:
-        root = applied.network_root(model, "text_encoder")
-        assert root is not None
-        for path, module in root.named_modules():
+    for encoder in model.family.encoders if text_encoder else ():
+        for path, module in text_core(model.networks[encoder.name]).named_modules():
             if isinstance(module, nn.Linear) and path.startswith("encoder.layers."):
-                yield f"text_encoder.{path}", module
+                yield f"{encoder.name}.{path}", module
 
 
 def _is_chosen(path: str, layers: Layers) -> bool:

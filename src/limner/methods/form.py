@@ -24,13 +24,16 @@ class Form(ABC):
     """One parametrisation. All is static: a form has no state.
 
     name: what a file of it is called. leaves: every leaf that a file may have for a layer, and how files spell it.
-    marks: leaves that no other form has. needs: those without which a layer is incomplete.
+    marks: leaves that few other forms have. needs: those without which a layer is incomplete. axes: the least that a
+    weight has. is_written: False if its files are only ever read.
     """
 
     name: ClassVar[str]
     leaves: ClassVar[Mapping[str, str]]
     marks: ClassVar[tuple[str, ...]]
     needs: ClassVar[tuple[str, ...]]
+    axes: ClassVar[int] = 2
+    is_written: ClassVar[bool] = True
 
     @classmethod
     def owns(cls, leaves: Collection[str]) -> bool:
@@ -53,6 +56,11 @@ class Form(ABC):
         """f(W, theta) - W, shaped like the weight, in the leaves' precision; autograd can go through it."""
 
     @classmethod
+    def bias_change(cls, bias: Tensor, leaves: Leaves) -> Tensor | None:
+        """What is added to the layer's bias, shaped like it; None if nothing, as of most forms."""
+        return None
+
+    @classmethod
     def gradients(cls, seen: "Seen", leaves: Leaves) -> tuple[Tensor, ...] | None:
         """Gradients of the learned leaves, in the order of `seen.learned`, without forming that of W'; None if there is
         no shorter way, as there is none unless a form says one."""
@@ -66,7 +74,7 @@ class Form(ABC):
     @classmethod
     def add(cls, total: Tensor, weight: Tensor, leaves: Leaves, strength: float) -> Tensor:
         """`total` (out, in * k * k) plus `strength` times the change; both float32 on one device."""
-        return total.add(cls.change(weight, leaves).flatten(1), alpha=strength)
+        return total.add(cls.change(weight, leaves).reshape(total.shape), alpha=strength)
 
 
 @dataclass(frozen=True)
@@ -112,15 +120,25 @@ class Part:
 
 @functools.cache
 def forms() -> dict[str, type[Form]]:
-    """The forms of all methods there are, by name."""
-    found = (getattr(method, "form", None) for method in methods().values())
+    """The forms of all methods there are, and those that are only read, by name."""
+    from limner.methods.others import FORMS  # which take their seam from here
+
+    found = [*(getattr(method, "form", None) for method in methods().values()), *FORMS]
     return {form.name: form for form in found if form is not None}
 
 
 def form_of(leaves: Collection[str]) -> type[Form] | None:
-    """The form of a layer with these leaves: of several that own it, the one that knows them all."""
+    """The form of a layer with these leaves: of several that own it, the one that knows them all, and whose shapes they
+    have if the tensors are given too."""
     owners = [form for form in forms().values() if form.owns(leaves)]
-    return min(owners, key=lambda form: len(set(leaves) - form.leaves.keys()), default=None)
+    if len(owners) < 2:
+        return owners[0] if owners else None
+
+    def strangeness(form: type[Form]) -> tuple[int, bool]:
+        known = isinstance(leaves, Mapping) and not form.missing(leaves)
+        return len(set(leaves) - form.leaves.keys()), known and not form.fits(leaves)  # type: ignore[arg-type]
+
+    return min(owners, key=strangeness)
 
 
 def scale(leaves: Leaves, rank: int) -> float:

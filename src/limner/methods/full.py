@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of the UNet, and of the text encoder on request; with class images it is DreamBooth
+"""Full fine-tuning: every weight of the UNet, and of the text encoders on request; with class images it is DreamBooth
 (Ruiz et al. 2022, arXiv 2208.12242).
 
 The weights that learn are float32 masters of the file's own precision. The model computes with them rounded to its
@@ -14,24 +14,24 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from limner.base import single
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, weights_of
 from limner.base.open import full_precision
 from limner.config import Settings
 from limner.errors import UserError
 from limner.methods import applied
 from limner.methods.family import TEXT_LR_SCALE
 from limner.methods.method import Method, ParamGroup
-from limner.weights import Weights
+from limner.weights import Weights, whole
 
-TEXT = "text_encoder"
 UPDATES, AVERAGE = "ema.updates", "ema."  # names in a run's state
 
 
 class FullConfig(Settings):
     """What of the model is trained."""
 
-    text_encoder: bool = Field(False, description="Train the text encoder's layers too, though not its vocabulary.")
+    text_encoder: bool = Field(
+        False, description="Train the text encoder too, of XL both, though not their vocabulary."
+    )
     ema: float = Field(
         0.0,
         ge=0,
@@ -83,7 +83,7 @@ class Master:
 
 
 class Full(Method):
-    """The UNet's weights themselves, and the text encoder's on request."""
+    """The UNet's weights themselves, and the text encoders' on request."""
 
     Config = FullConfig
     kind = "checkpoint"
@@ -103,18 +103,18 @@ class Full(Method):
         return self.config.text_encoder
 
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
-        networks = ["unet", TEXT] if self.config.text_encoder else ["unet"]
-        roots = {network: applied.network_root(model, network) for network in networks}
-        if any("forward" in module.__dict__ for module in roots["unet"].modules()):  # type: ignore[union-attr]
+        encoders = [encoder.name for encoder in model.family.encoders] if self.config.text_encoder else []
+        networks = ["unet", *encoders]
+        if any("forward" in module.__dict__ for module in model.networks["unet"].modules()):
             raise UserError("two methods would train the same layers; use one of them")
         self._model = model
         self.masters = {}
         groups = []
         for network in networks:
             full = full_precision(model, network)
-            own = {path: Master.of(p, full[path]) for path, p in _trained(network, roots[network])}
+            own = {path: Master.of(p, full[path]) for path, p in _trained(model.networks[network])}
             self.masters |= {f"{network}.{path}": master for path, master in own.items()}
-            scale = TEXT_LR_SCALE if network == TEXT else 1.0
+            scale = TEXT_LR_SCALE if network in encoders else 1.0
             groups.append(ParamGroup(network, [master.weights for master in own.values()], scale))
         for master in self.masters.values():
             master.average = master.weights.detach().clone() if self.config.ema else None
@@ -139,14 +139,12 @@ class Full(Method):
         """The whole model, for a checkpoint holds all of it: what was trained, and the rest as the base has it."""
         model = self._model
         assert model is not None
-        tensors: dict[str, Tensor] = {}
-        for network in (each for each in single.NETWORKS if each != "unet"):  # which is trained to the last weight
-            for path, tensor in full_precision(model, network).items():
-                tensors[f"{network}.{path}"] = tensor.clone()
+        weights = whole(model, [each for each in model.networks if each != "unet"])  # trained to the last weight
+        weights.tensors = {name: tensor.clone() for name, tensor in weights.tensors.items()}
         for name, master in self.masters.items():
             learned = master.weights.detach() if master.average is None else master.average
-            tensors[name] = learned.cpu().clone().reshape(master.parameter.shape)
-        return Weights("checkpoint", model.family.name, tensors, {single.ARCHITECTURE: single.describe(model)})
+            weights.tensors[name] = learned.cpu().clone().reshape(master.parameter.shape)
+        return weights
 
     def state(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {name: master.weights for name, master in self.masters.items()}
@@ -177,7 +175,7 @@ class Full(Method):
         found = _places(model, weights)
         originals: list[tuple[Tensor, Tensor]] = []
         for network, pairs in found.items():
-            strength = text_strength if network.startswith(TEXT) else unet_strength
+            strength = text_strength if network.startswith("text_encoder") else unet_strength
             if strength == 0 or all(torch.equal(new.to(old), old) for old, new in pairs):
                 continue
             for old, new in pairs:
@@ -192,11 +190,11 @@ class Full(Method):
         return undo
 
 
-def _trained(network: str, root: nn.Module | None) -> Iterator[tuple[str, nn.Parameter]]:
+def _trained(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """A network's weights that learn; the vocabulary is left alone, as a word of it would change in every prompt."""
-    assert root is not None
-    for path, parameter in root.named_parameters():
-        if not (network == TEXT and path.startswith("embeddings.")):
+    for name, parameter in network.named_parameters():
+        path = name.removeprefix("text_model.")
+        if not path.startswith("embeddings."):  # which no UNet has
             yield path, parameter
 
 
@@ -207,17 +205,15 @@ def _places(model: BaseModel, weights: Weights) -> dict[str, list[tuple[Tensor, 
     if weights.family != model.family.name:
         raise UserError(f"the checkpoint is for {weights.family}, but {model.name} is {model.family.name}")
     found: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    for network in model.networks:
-        root = applied.network_root(model, network)
-        assert root is not None
-        if applied.in_use(root):
+    for name, network in model.networks.items():
+        if applied.in_use(network):
             raise UserError("a checkpoint cannot take the place of a model that has LoRAs in it; take them out first")
-        for path, tensor in root.state_dict().items():
-            new = weights.tensors.get(f"{network}.{path}")
+        for path, tensor in weights_of(network).items():
+            new = weights.tensors.get(f"{name}.{path}")
             if new is None or new.shape != tensor.shape:
                 raise UserError(
-                    f"the checkpoint does not fit the base {model.name}: its {network}.{path} is missing or of another "
+                    f"the checkpoint does not fit the base {model.name}: its {name}.{path} is missing or of another "
                     "shape; use it as a base of its own"
                 )
-            found.setdefault(network, []).append((tensor, new))
+            found.setdefault(name, []).append((tensor, new))
     return found

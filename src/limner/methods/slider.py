@@ -13,7 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from limner.base.model import BaseModel, Conditioning
+from limner.base.conditioning import Conditioning
+from limner.base.model import BaseModel
 from limner.config import Settings
 from limner.data.batch import Batch
 from limner.device import generator as seeded
@@ -49,7 +50,7 @@ class SliderConfig(Settings):
 class Bank:
     """What the base answered, by rising timestep, float32 on the CPU.
 
-    noisy (n, 4, h, w), timesteps (n,), plain: the answer to the target; change: how far strength 1 moves it.
+    noisy (n, c, h, w), timesteps (n,), plain: the answer to the target; change: how far strength 1 moves it.
     """
 
     noisy: Tensor
@@ -71,7 +72,7 @@ class Slider(Method):
         self.config = config
         self.lora = LoRA(LoRAConfig(rank=config.rank, layers=config.layers))
         self._bank: Bank | None = None
-        self._told: Tensor | None = None
+        self._told: Conditioning | None = None
         self._strength = 1.0  # at which the model computes
 
     def check(self, model: BaseModel) -> None:
@@ -101,7 +102,7 @@ class Slider(Method):
         predicted = model.predict(
             bank.noisy[chosen].to(model.device, model.dtype, memory_format=torch.channels_last),
             bank.timesteps[chosen].to(model.device),
-            Conditioning(self._told.expand(count, -1, -1)),
+            self._told.expand(count),
         )
         wanted = bank.plain[chosen] + strength * bank.change[chosen]
         return (predicted.float() - wanted.to(model.device)).square().mean()
@@ -129,25 +130,25 @@ class Slider(Method):
 
 
 @torch.no_grad()
-def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Tensor, Bank]:
-    """The target's states (1, tokens, dim), and the base's answers along the making of some pictures of it."""
+def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Conditioning, Bank]:
+    """The target's conditioning (batch of 1), and the base's answers along the making of some pictures of it."""
     prompts = [config.target, config.positive, config.negative, ""]
-    states = model.encode_prompts(prompts, config.clip_skip).hidden_states
+    told = model.encode_prompts(prompts, config.clip_skip).rows()
     random = seeded(seed)
     side = model.resolution // model.factor
     found: list[tuple[Tensor, ...]] = []
     for start in range(0, config.pictures, AT_ONCE):
         count = min(AT_ONCE, config.pictures - start)
-        latents = torch.randn(count, 4, side, side, generator=random)
+        latents = torch.randn(count, model.channels, side, side, generator=random)
         shift = float(torch.rand((), generator=random))  # so that all timesteps occur, not twenty of them
         for step in reversed(range(STEPS)):
             now, then = _timestep(model, step + shift), _timestep(model, step + shift - 1)
-            target, positive, negative, empty = _answers(model, latents, now, states)
+            target, positive, negative, empty = _answers(model, latents, now, told)
             change = config.push * (positive - negative)
             found += [(one, torch.tensor(now), *two) for one, *two in zip(latents, target, change, strict=True)]
             latents = _ddim(model, latents, empty + GUIDANCE * (target - empty), now, then)
     found.sort(key=lambda example: int(example[1]))
-    return states[:1], Bank(*(torch.stack(column) for column in zip(*found, strict=True)))
+    return told[0], Bank(*(torch.stack(column) for column in zip(*found, strict=True)))
 
 
 def _timestep(model: BaseModel, place: float) -> int:
@@ -155,20 +156,20 @@ def _timestep(model: BaseModel, place: float) -> int:
     return int(place / STEPS * len(model.alphas_cumprod)) if place >= 0 else -1
 
 
-def _answers(model: BaseModel, latents: Tensor, timestep: int, states: Tensor) -> tuple[Tensor, ...]:
-    """What the base predicts for the same latents under each of the states: float32 on the CPU."""
+def _answers(model: BaseModel, latents: Tensor, timestep: int, told: list[Conditioning]) -> tuple[Tensor, ...]:
+    """What the base predicts for the same latents told each of these: float32 on the CPU."""
     noisy = latents.to(model.device, model.dtype, memory_format=torch.channels_last)
     timesteps = torch.full((len(latents),), timestep, device=model.device)
-    return tuple(
-        model.predict(noisy, timesteps, Conditioning(state.expand(len(latents), -1, -1))).float().cpu()
-        for state in states.split(1)
-    )
+    return tuple(model.predict(noisy, timesteps, each.expand(len(latents))).float().cpu() for each in told)
 
 
 def _ddim(model: BaseModel, latents: Tensor, output: Tensor, now: int, then: int) -> Tensor:
     """One deterministic step of DDIM (Song et al. 2021, arXiv 2010.02502) from timestep `now` to `then`."""
     a, b = (float(model.alphas_cumprod[t]) if t >= 0 else 1.0 for t in (now, then))
-    if model.prediction_type == "v_prediction":
+    if model.prediction_type == "flow":
+        root, other = a**0.5, (1 - a) ** 0.5
+        clean, noise = ((latents - other * output) / (root + other), (latents + root * output) / (root + other))
+    elif model.prediction_type == "v_prediction":
         clean = a**0.5 * latents - (1 - a) ** 0.5 * output
         noise = a**0.5 * output + (1 - a) ** 0.5 * latents
     else:

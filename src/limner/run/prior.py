@@ -12,6 +12,7 @@ from limner.data.batch import Example, Known
 from limner.data.cache import ask, encode_caption, encode_view
 from limner.data.caption import caption_for
 from limner.data.crop import centre_crop
+from limner.data.crop import sizes as sizes_of
 from limner.data.folder import Picture, load_folder
 from limner.device import generator
 from limner.diffusion import Objective, add_noise, draw_noise, signal_levels, stratified_timesteps
@@ -146,7 +147,9 @@ def _encoded(
     for picture, size in pictures:
         caption = picture.caption or class_prompt(settings)
         told = None if live_text else encode_caption(model, caption, cache, settings.clip_skip)
-        found.append(Example(encode_view(model, picture, centre_crop(picture, *size), cache), caption, told))
+        view = centre_crop(picture, *size)
+        latents = encode_view(model, picture, view, cache)
+        found.append(Example(latents, caption, told, sizes=sizes_of(picture, view)))
         yield Prepared(len(found), len(pictures), ENCODING)
     return found
 
@@ -166,10 +169,11 @@ def _answers(
     for index, (timestep, size) in enumerate(zip(timesteps.tolist(), sizes, strict=True)):
         shape = (size[1] // model.factor, size[0] // model.factor)
         fitting = [example for example in subject if tuple(example.latents.shape[1:]) == shape]
-        latents = fitting[index % len(fitting)].latents[None]
-        noise = draw_noise(latents, random, objective.noise_offset)
-        noisy = add_noise(latents, noise, levels[timestep])[0]
-        answer = ask(model, noisy, timestep, told, cache)
-        found.append(Example(noisy, prompt, None if live_text else told, known=Known(timestep, answer)))
+        own = fitting[index % len(fitting)]
+        noise = draw_noise(own.latents[None], random, objective.noise_offset)
+        noisy = add_noise(own.latents[None], noise, levels[timestep])[0]
+        answer = ask(model, noisy, timestep, told.with_sizes(own.sizes), cache)
+        known = Known(timestep, answer)
+        found.append(Example(noisy, prompt, None if live_text else told, known=known, sizes=own.sizes))
         yield Prepared(len(found), count, ASKING)
     return found

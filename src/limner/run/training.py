@@ -69,7 +69,7 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
         raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
     device = choose_device(settings.device)
     data = load_data(settings, find_data(settings))
-    model = open_base(settings.base, device, DTYPES[settings.precision])
+    model = open_base(settings.base, device, DTYPES[settings.precision], settings.prediction_type, settings.vae)
     job = assemble(settings, methods, model, data, [])
     yield from _compare(job, folder, before)
     for out in job.outputs:

@@ -1,0 +1,127 @@
+"""A whole model as a folder in diffusers' layout."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from diffusers.utils import logging as diffusers_logging
+from torch import nn
+from transformers import CLIPTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from limner.base import single
+from limner.base.families import FAMILIES
+from limner.base.identify import Identity, identify_configs
+from limner.base.model import Family
+from limner.errors import UserError
+from limner.files import sha256_file
+
+INDEX = "model_index.json"
+
+
+def identify_folder(folder: Path) -> Identity:
+    """What a folder is, by its configurations. Raises UserError if they cannot be read."""
+    index = _json(folder / INDEX)
+    unet = read_config(folder, "unet") if (folder / "unet").is_dir() else {}
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    return identify_configs(index, unet, _json(scheduler) if scheduler.is_file() else {})
+
+
+def check_family(folder: Path) -> Family:
+    """The family of a folder that holds a whole model. Raises UserError if it is of none that Limner knows."""
+    found = identify_folder(folder)
+    if found.refusal:
+        raise UserError(f"the base {folder} is {found.title}: {found.refusal}")
+    family = FAMILIES[found.family]
+    missing = [part for part in parts_of(family) if not (folder / part).is_dir()]
+    if missing:
+        raise UserError(f"the base {folder} lacks {', '.join(missing)}; copy the whole diffusers folder")
+    unet = read_config(folder, "unet")
+    widths = [read_config(folder, encoder.name).get("hidden_size") for encoder in family.encoders]
+    width = unet.get("cross_attention_dim")
+    if width != sum(each or 0 for each in widths):
+        raise UserError(
+            f"the base {folder} is not {family.title}: its UNet reads texts {width} wide, and its text encoders' are "
+            f"{widths} wide; use a folder whose parts belong together"
+        )
+    return family
+
+
+def parts_of(family: Family) -> tuple[str, ...]:
+    """The folders of a model in diffusers' layout."""
+    return (*family.networks, *(encoder.tokenizer for encoder in family.encoders), "scheduler")
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the names and contents of a model folder's weights, configurations and vocabulary."""
+    digest = hashlib.sha256()
+    for path in sorted(p for part in parts_of(check_family(folder)) for p in (folder / part).rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def load_network(folder: Path, part: str, dtype: torch.dtype) -> nn.Module:
+    """A network on the CPU. Raises UserError if it cannot be read."""
+    names = {path.name for path in (folder / part).iterdir()}
+    variant = "fp16" if any(".fp16." in name for name in names) and not _has_plain(names) else None
+    key = "dtype" if part.startswith("text_encoder") else "torch_dtype"
+    network_class: Any = single.NETWORKS[part]
+    try:
+        with quiet():
+            return network_class.from_pretrained(
+                folder / part, variant=variant, local_files_only=True, use_safetensors=True, **{key: dtype}
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot read the weights in {folder / part} ({error}); copy the folder again") from error
+
+
+def load_tokenizer(folder: Path, name: str, pad: str | None = None) -> CLIPTokenizerFast:
+    """A tokenizer, padding as it says or with another token."""
+    chosen = {} if pad is None else {"pad_token": pad}
+    with quiet():
+        return CLIPTokenizerFast.from_pretrained(folder / name, local_files_only=True, **chosen)
+
+
+def read_config(folder: Path, part: str) -> dict[str, Any]:
+    """A network's configuration. Raises UserError."""
+    return _json(folder / part / "config.json")
+
+
+def load_scheduler(folder: Path) -> DDIMScheduler:
+    with quiet():
+        return DDIMScheduler.from_config(_json(folder / "scheduler" / "scheduler_config.json"))
+
+
+def _has_plain(names: set[str]) -> bool:
+    return bool(names & {"model.safetensors", "diffusion_pytorch_model.safetensors"})
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"the base {path.parent} has no readable {path.name}; copy the whole folder again") from error
+    if not isinstance(told, dict):
+        raise UserError(f"the base {path.parent} has no readable {path.name}; copy the whole folder again")
+    return told
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars or advice from the libraries while weights load."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    transformers_logging.disable_progress_bar()
+    verbosity = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(verbosity[0])
+        transformers_logging.set_verbosity(verbosity[1])

@@ -1,0 +1,63 @@
+"""The settings of the commands that change finished files: `limner resize`, `merge`, `extract` and `convert`."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from limner.config.settings import FilePath, Settings
+
+FilePrecision = Literal["fp16", "bf16", "fp32"]
+
+
+class Edited(Settings):
+    """What to write."""
+
+    title: ClassVar[str] = "What to write"
+
+    out: FilePath = Field(description="The file to write, .safetensors.")
+    overwrite: bool = Field(False, description="Replace the file if it is there already.")
+    file_precision: FilePrecision | None = Field(None, description="Number format of the file; by default as it was.")
+
+
+class Directions(Settings):
+    """How many directions a layer's change keeps."""
+
+    title: ClassVar[str] = "How much to keep"
+
+    rank: int | None = Field(None, ge=1, le=4096, description="Most directions of a layer.")
+    energy: float | None = Field(
+        None, gt=0, le=1, description="Share of each layer's change to keep, in squared length, as in 0.95."
+    )
+    ratio: float | None = Field(
+        None, gt=0, lt=1, description="Leave out directions shorter than this times the layer's longest, as in 0.1."
+    )
+
+    @property
+    def is_given(self) -> bool:
+        return any(value is not None for value in (self.rank, self.energy, self.ratio))
+
+
+class ResizeSettings(Directions, Edited):
+    """Settings of `limner resize`."""
+
+    title: ClassVar[str] = "What to change"
+
+    lora: FilePath = Field(description="The LoRA's file.")
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Self:
+        if not self.is_given:
+            raise ValueError("nothing says how small the LoRA is to be; give --rank, --energy or --ratio")
+        return self
+
+
+class MergeSettings(Directions, Edited):
+    """Settings of `limner merge`."""
+
+    title: ClassVar[str] = "What to change"
+
+    base: str = Field(description="The first LoRA, with strengths as the others.")
+    lora: tuple[str, ...] = Field(
+        description="FILE, FILE:strength, or FILE:text strength:UNet strength, as in a prompt's tag; may be repeated."
+    )
+    into: Literal["lora"] = Field("lora", description="What comes of it.")

@@ -1,0 +1,27 @@
+"""How far a long edit is: edits are generators of this, and return what they made."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` layers, or tensors, are through."""
+
+    done: int
+    total: int
+
+
+Edit = Generator[Progress, None, T]
+
+
+def finish(edit: Edit[T]) -> T:
+    """What an edit makes, waited for."""
+    while True:
+        try:
+            next(edit)
+        except StopIteration as end:
+            return end.value

@@ -1,0 +1,128 @@
+"""Edited files: where they may go, what they say of their making, and that they hold what was meant."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limner.container.header import SUFFIX
+from limner.edit.factored import factored
+from limner.errors import UserError
+from limner.files import require_writable, sha256_file
+from limner.formats import Saved, load_weights, save_weights
+from limner.methods.form import form_of
+from limner.weights import Weights
+
+EDITS = "limner.edits"  # the metadata's entry with what was done to a file since its training
+# Entries that describe the file itself, so that they are made anew for the next.
+_OF_THE_FILE = (
+    "ss_output_name", "ss_network_module", "ss_network_dim", "ss_network_alpha", "ss_network_args", "sshs_model_hash",
+    "sshs_legacy_hash", "modelspec.hash_sha256", "modelspec.architecture", "modelspec.implementation",
+    "modelspec.title", "format", "lora_adapter_metadata",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that went into another: its name without folders, and with which strengths, if it has any."""
+
+    name: str
+    sha256: str
+    weight: float | None = None
+    text_weight: float | None = None
+
+    @classmethod
+    def of(cls, path: Path, weight: float | None = None, text_weight: float | None = None) -> "Source":
+        return cls(path.name, sha256_file(path), weight, text_weight)
+
+
+def check_out(out: Path, overwrite: bool, sources: Sequence[Path] = (), suffix: str = SUFFIX) -> None:
+    """Raise UserError unless an edit may write here, before time is spent on it."""
+    if suffix and out.suffix != suffix:
+        raise UserError(f"{out} does not end in {suffix}, by which other programs find it; correct its name")
+    if any(out.exists() and source.exists() and out.samefile(source) for source in sources):
+        raise UserError(f"{out} is what is to be read; give the result another name")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} is there already; give another name, or say --overwrite")
+    require_writable(out)
+
+
+def carried(
+    metadata: Sequence[dict[str, str]], command: str, sources: Sequence[Source], **facts: object
+) -> dict[str, str]:
+    """What files say of their making, as far as they all say the same, and what is now done with them."""
+    first, *others = metadata
+    kept = {
+        name: text
+        for name, text in first.items()
+        if name not in _OF_THE_FILE and all(other.get(name) == text for other in others)
+    }
+    words = dict.fromkeys(each.get("modelspec.trigger_phrase", "") for each in metadata)
+    if any(words):
+        kept["modelspec.trigger_phrase"] = ", ".join(word for word in words if word)
+    told = [{name: value for name, value in asdict(each).items() if value is not None} for each in sources]
+    entry = {"command": command, "files": told} | {name: value for name, value in facts.items() if value is not None}
+    return kept | {EDITS: json.dumps([*_earlier(first if not others else {}), entry], sort_keys=True)}
+
+
+def _earlier(metadata: dict[str, str]) -> list[object]:
+    try:
+        said = json.loads(metadata.get(EDITS, "[]"))
+    except (ValueError, RecursionError):
+        return []
+    return said if isinstance(said, list) else []
+
+
+def dtype_of(tensors: dict[str, Tensor]) -> torch.dtype:
+    """The number format of a file's tensors: that of the most numbers, half precision if it is one no file has."""
+    sizes: dict[torch.dtype, int] = {}
+    for tensor in tensors.values():
+        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.numel()
+    found = max(sizes, key=lambda dtype: sizes[dtype])
+    return found if found in (torch.float16, torch.bfloat16, torch.float32) else torch.float16
+
+
+def save_lora(weights: Weights, out: Path, dtype: torch.dtype, format: str = "kohya") -> Saved:
+    """Write an adapter's file, and read it back before it takes its name. Raises UserError if it holds other changes
+    than were meant, by more than the rounding of its numbers."""
+    return save_weights(weights, out, format, dtype, check=lambda path: _check(path, weights, dtype, out))
+
+
+def _check(path: Path, weights: Weights, dtype: torch.dtype, out: Path) -> None:
+    read, meant = load_weights(path).modules(), weights.modules()
+    if read.keys() != meant.keys():
+        layer = min(read.keys() ^ meant.keys())
+        raise UserError(f"{out} would not hold the layer {layer} as it should; report this, with what it was made of")
+    for layer, leaves in meant.items():
+        form = form_of(leaves)
+        if form is not None and form.name == "lora":
+            one, other = factored(leaves, layer, str(out)), factored(read[layer], layer, str(out))
+            error, size = _distance(one.up, one.down, other.up, other.down), _terms(one.up, one.down)
+        else:
+            error = max(_off(tensor, read[layer].get(leaf)) for leaf, tensor in leaves.items())
+            size = 1.0
+        if not error <= 2 * torch.finfo(dtype).eps * size + torch.finfo(dtype).tiny:
+            raise UserError(f"{out} would not change {layer} as it should; report this, with what it was made of")
+
+
+def _distance(up: Tensor, down: Tensor, other_up: Tensor, other_down: Tensor) -> float:
+    """The norm of the difference of two products, without forming them: of the triangle of their joint factors."""
+    left = torch.linalg.qr(torch.cat([up, -other_up], dim=1).double()).R
+    right = torch.linalg.qr(torch.cat([down, other_down]).double().t()).R
+    return float(torch.linalg.matrix_norm(left @ right.t()))
+
+
+def _terms(up: Tensor, down: Tensor) -> float:
+    """What is summed up to a product, in size: its terms may be larger than their sum."""
+    return float(torch.linalg.vector_norm(up, dim=0).double() @ torch.linalg.vector_norm(down, dim=1).double())
+
+
+def _off(tensor: Tensor, read: Tensor | None) -> float:
+    """The largest difference, relative to the largest number."""
+    if read is None or read.shape != tensor.shape:
+        return float("inf")
+    largest = float(tensor.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
+    return float((tensor.float().cpu() - read.float()).abs().max()) / largest
