@@ -1,4 +1,4 @@
-"""Traps that break files elsewhere, of which docs/formats.md lists all with their tests: those without others."""
+"""Traps that break files elsewhere: docs/formats.md lists all with their tests, here are those without others."""
 
 import re
 from collections.abc import Callable

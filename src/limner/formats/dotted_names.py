@@ -12,6 +12,7 @@ from limner.formats.names import neutral_path
 
 ROOTS = {  # of files -> network
     "unet.": "unet",
+    "transformer.": "transformer",
     "text_encoder.": "text_encoder",
     "text_encoder_2.": "text_encoder_2",
     "diffusion_model.": "unet",
@@ -77,6 +78,8 @@ def _module(name: str) -> str:
     network, path = ROOTS.get(root, ""), name.removeprefix(root)
     if not network:  # only of one network, and so without its name
         network = "text_encoder" if path.startswith(("text_model.", "encoder.layers.")) else "unet"
+    if network == "transformer":
+        return f"{network}.{path}"
     if network == "unet":
         path = f"{path}.0" if path.endswith(".to_out") else path
     else:
@@ -91,7 +94,7 @@ def dotted_name(module: str, known: Family) -> str:
     """ "text_encoder.encoder.layers.0.mlp.fc1" -> "text_encoder.text_model.encoder.layers.0.mlp.fc1", as diffusers has
     it. Raises UserError for a network that the family has not."""
     network, _, path = module.partition(".")
-    if network == "unet":
+    if network == known.denoiser:
         return module
     if network not in {encoder.name for encoder in known.encoders}:
         raise UserError(f"{known.title} has no {network}, so that no file of it can hold {module}")

@@ -82,7 +82,9 @@ def naming(header: Header) -> str:
     layers = [name for name in header.shapes if not name.startswith(BUNDLE)]
     if layers and all(_KOHYA.match(name) for name in layers):
         return "kohya"
-    if layers and all(name.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for name in layers):
+    if layers and all(
+        name.startswith(("unet.", "transformer.", "text_encoder.", "text_encoder_2.")) for name in layers
+    ):
         return "diffusers"
     if any(name.startswith("model.diffusion_model.") for name in layers):
         return "original"
