@@ -9,7 +9,7 @@ from diffusers import DiffusionPipeline
 from loras import check_in_diffusers, lora_for
 from safetensors.torch import load_file, save_file
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.formats import inspect, load_weights, save_weights, verify
@@ -48,7 +48,7 @@ VERSIONS = {  # interop 1.9, of an epsilon and a v-predicting base
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_every_program_reads_what_was_trained(tmp_path: Path, open_tiny: OpenTiny, family: str) -> None:
     model = open_tiny(family)
     weights = lora_for(model, "all")
@@ -72,7 +72,7 @@ def test_every_program_reads_what_was_trained(tmp_path: Path, open_tiny: OpenTin
     assert (summary.kind, summary.naming, summary.family) == ("lora", "kohya", family)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_weights_come_back(tmp_path: Path, open_tiny: OpenTiny, family: str) -> None:
     weights = lora_for(open_tiny(family), "all")
     save_weights(weights, tmp_path / "fox.safetensors", dtype=torch.float32)
@@ -82,7 +82,7 @@ def test_weights_come_back(tmp_path: Path, open_tiny: OpenTiny, family: str) -> 
     assert all(torch.equal(read.tensors[name], tensor) for name, tensor in weights.tensors.items())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 @pytest.mark.parametrize("is_v", [False, True])
 def test_the_metadata_say_which_base(tmp_path: Path, open_tiny: OpenTiny, family: str, is_v: bool) -> None:
     weights = lora_for(open_tiny(family), rank=1)
@@ -98,7 +98,7 @@ def test_the_metadata_say_which_base(tmp_path: Path, open_tiny: OpenTiny, family
     assert inspect(tmp_path / "fox.safetensors").family == family
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_diffusers_itself_applies_the_same_change(
     tmp_path: Path, tiny_folders: Callable[[str], Path], open_tiny: OpenTiny, family: str
 ) -> None:
@@ -109,14 +109,14 @@ def test_diffusers_itself_applies_the_same_change(
     check_in_diffusers(tiny_folders(family), path, model, weights)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_both_namings_of_blocks_are_read(open_tiny: OpenTiny, family: str) -> None:
     """A layer is found under diffusers' name, the original release's and the one that Limner writes, of any family."""
     for layer in layout(open_tiny(family)).layers:
         if layer.network == "unet":
             for path in (layer.diffusers, layer.original):
                 assert neutral_name("lora_unet_" + path.replace(".", "_"), Path("x")) == layer.name
-        assert neutral_name(file_name(layer.name, FAMILIES[family]), Path("x")) == layer.name
+        assert neutral_name(file_name(layer.name, UNETS[family]), Path("x")) == layer.name
 
 
 def test_a_layer_under_two_names_is_refused(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def bundling(model: BaseModel, words: int = 1) -> Weights:
     return weights
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_embeddings_inside(tmp_path: Path, open_tiny: OpenTiny, family: str) -> None:
     model = open_tiny(family)
     weights = bundling(model)

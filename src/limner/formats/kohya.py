@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import Family
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
@@ -35,11 +35,9 @@ class Kohya:
 
         Raises UserError if the weights are not a LoRA of a known family or do not fit the dtype.
         """
-        if weights.kind != "lora" or weights.family not in FAMILIES:
-            raise UserError(
-                f"kohya's format holds LoRAs of {', '.join(FAMILIES)}, not a {weights.family} {weights.kind}"
-            )
-        known = FAMILIES[weights.family]
+        if weights.kind != "lora" or weights.family not in UNETS:
+            raise UserError(f"kohya's format holds LoRAs of {', '.join(UNETS)}, not a {weights.family} {weights.kind}")
+        known = UNETS[weights.family]
         tensors = {}
         for module, factors in weights.modules().items():
             form = check_factors(factors, module, f"the LoRA to be saved as {name}")
@@ -69,8 +67,8 @@ class Kohya:
         Raises UserError if it is another kind of adapter, of another family, damaged, or names an unknown layer.
         """
         header = read_header(path)
-        if family(header) not in FAMILIES:
-            known = " or ".join(FAMILIES)
+        if family(header) not in UNETS:
+            known = " or ".join(UNETS)
             raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use one for {known}")
         modules: dict[str, dict[str, Tensor]] = {}
         words: dict[str, dict[str, Tensor]] = {}

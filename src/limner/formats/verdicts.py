@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.folder import quiet
 from limner.base.identify import Identity
 from limner.base.published import published
@@ -105,9 +105,9 @@ def _of_reading(reader: str, tensors: Tensors, layout: Layout, metadata: Mapping
 @functools.cache
 def layout_for(family: str) -> Layout | None:
     """The layers of a family's published model, without weights; None of a family whose files Limner does not know."""
-    if family not in FAMILIES:
+    if family not in UNETS:
         return None
-    known, configs = FAMILIES[family], published(family)
+    known, configs = UNETS[family], published(family)
     with torch.device("meta"):
         networks: dict[str, Any] = {"unet": UNet2DConditionModel.from_config(configs["unet"])}
         for encoder in known.encoders:

@@ -16,7 +16,7 @@ from limner.formats.effects import effect
 from limner.formats.factors import change
 from limner.formats.layers import layout
 from limner.formats.programs import REFUSES, Fault, faults_of
-from limner.formats.readers import READERS
+from limner.formats.readers import readers_of
 from limner.formats.reading import Patch, Tensors
 from limner.methods.applied import find_module, weight_of
 from limner.methods.form import scale
@@ -55,7 +55,8 @@ def verify(
     name: str | None = None,
     known_faults: Mapping[str, Fault] | None = None,
 ) -> list[ReaderReport]:
-    """Read `path` as every program in READERS would, and compare what it would add to each layer with the weights.
+    """Read `path` as every program that knows such files would, and compare what it would add to each layer with the
+    weights.
 
     `name` is what messages call the file. Differences up to the rounding of the file's dtype pass. Raises UserError if
     any program would leave a tensor out, or change a layer otherwise than was trained, unless it is known that it does
@@ -71,7 +72,7 @@ def verify(
     known_faults = faults_of(weights) if known_faults is None else known_faults
     errors: dict[tuple[str, Patch], Error] = {}  # the programs mostly agree, so that each change is computed once
     reports = []
-    for reader, read in READERS.items():
+    for reader, read in readers_of(model.family).items():
         if bundled and reader in REFUSE_BUNDLES:
             reports.append(ReaderReport(reader, 0, (*targets, *bundled), 0.0, REFUSES))
             continue
