@@ -70,7 +70,9 @@ def read_png(path: Path) -> Infotext | None:
             with Image.open(path, formats=("PNG",)) as image:  # some of the others would start programs
                 image.load()
                 text = image.info.get(KEY)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (
+        OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+    ) as error:  # fmt: skip
         raise UserError(f"cannot read the picture {path} ({error}); give a PNG file") from error
     return parse_infotext(text) if isinstance(text, str) else None
 
