@@ -181,7 +181,8 @@ def test_commands_in_documents_exist() -> None:
     for path in documents():
         text = path.read_text(encoding="utf-8").replace('\\"', '"')
         for verb, rest in re.findall(
-            r"limner (demo|check|train|resume|generate|evaluate|inspect|dreambooth|merge|resize)\b([^`\n]*)", text
+            r"limner (demo|check|train|resume|generate|evaluate|inspect|dreambooth|extract|merge|resize)\b([^`\n]*)",
+            text,
         ):
             known = {name.replace("_", "-") for name in names(verbs.SETTINGS[verb])} | {"json", "quiet", "help"}
             known |= {"config", "set", "dry-run", "rank"} if verb in ("train", "dreambooth") else set()

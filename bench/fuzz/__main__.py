@@ -1,8 +1,8 @@
 """`python -m bench.fuzz`: 110,000 spoiled files and texts, read under limits of time and memory; finds are kept.
 
-A process for each kind. A find is an exception other than UserError, a sentence that is none, a case that takes over 10 s
-or 150 MB, and any act that no reader of files has a reason for: a program started, a module imported, a file written
-elsewhere than in the folder of the run, Python's own unpickler. With `atheris` (`pip install atheris`) cases are led to
+A process for each kind. A find is an exception but UserError, a sentence that is none, a case that takes over 10 s
+or 150 MB, and any act that no reader of files has a reason for: a program started, a module imported, a connection, a
+file removed, Python's own unpickler. With `atheris` installed cases are led to
 lines that none has reached; without it they are random. The small run in tests/test_fuzz.py takes seconds.
 """
 
@@ -47,6 +47,13 @@ def fuzz(kind: str, engine: str, cases: int, seed: int, folder: Path) -> dict[st
     return told
 
 
+def _keep(folder: Path, out: Path) -> None:
+    """Copy the cases that were finds, what was said of them, and the last case."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in (*folder.glob("find-*"), folder / "current", folder / "log.txt"):
+        (out / path.name).write_bytes(path.read_bytes())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=__doc__)
     parser.add_argument("--kinds", nargs="+", default=list(CASES), choices=list(CASES))
@@ -64,11 +71,8 @@ def main() -> int:
             began = time.monotonic()
             told = fuzz(kind, settings.engine, int(CASES[kind] * settings.scale), settings.seed, Path(folder))
             told["seconds"] = round(time.monotonic() - began, 1)
-            for path in (Path(folder).glob("find-*"), Path(folder).glob("current"))[: 2 if told["finds"] else 0]:
-                for each in path:
-                    target = settings.out / kind / each.name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(each.read_bytes())
+            if told["finds"]:
+                _keep(Path(folder), settings.out / kind)
         total.append(told)
         print(f"{kind:12} {told['cases']:7,} cases {told['seconds']:7.1f} s  {len(told['finds'])} finds", flush=True)
         for what, where in told["finds"].items():

@@ -7,21 +7,21 @@ from typing import Any
 from limner import run
 from limner.base.model import BaseModel
 from limner.base.open import open_base
-from limner.config import Drawing, MergeSettings, Precision, Prediction, ResizeSettings, read_training
+from limner.config import Drawing, ExtractSettings, MergeSettings, Precision, Prediction, ResizeSettings, read_training
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
-from limner.edit import Resized, finish, merging, resizing
+from limner.edit import Extracted, Merged, Resized, extracting, finish, merging, resizing
 from limner.evaluate.judge import evaluate_file
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol
 from limner.evaluate.report import Report
 from limner.events import Event
-from limner.formats import inspect
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
+from limner.inspection import Facts, examine
 from limner.run.outputs import prompt_files
 
-__all__ = ["evaluate", "generate", "inspect", "load", "merge", "resize", "train"]
+__all__ = ["evaluate", "extract", "generate", "inspect", "load", "merge", "resize", "train"]
 
 ORIGIN = "the arguments"
 
@@ -66,6 +66,11 @@ def generate(
     return _generate(model, request, prompt_files(Path(models), map(Path, lora), map(Path, embedding)))
 
 
+def inspect(path: str | Path) -> Facts:
+    """What a file of weights, a picture, or the folder of a run or of a model is. Raises UserError."""
+    return examine(Path(path))
+
+
 def evaluate(
     model: BaseModel,
     file: str | Path,
@@ -85,8 +90,20 @@ def evaluate(
     return evaluate_file(model, learned, evidence, protocol)
 
 
-def merge(base: str | Path, out: str | Path, lora: tuple[str, ...], **settings: Any) -> Resized:
-    """LoRAs added up into one file; settings: those of `limner merge` by the same names. Raises UserError."""
+def extract(tuned: str | Path, base: str | Path, out: str | Path, **settings: Any) -> Extracted:
+    """A LoRA of what a checkpoint does otherwise than its base; settings: those of `limner extract` by the same names.
+
+    Raises UserError.
+    """
+    told = {"tuned": str(tuned), "base": str(base), "out": out} | settings
+    return finish(extracting(ExtractSettings.read(told, ORIGIN)))
+
+
+def merge(base: str | Path, out: str | Path, lora: tuple[str, ...], **settings: Any) -> Merged | Resized:
+    """LoRAs added to a checkpoint, or with into="lora" to another; settings: those of `limner merge` by the same names.
+
+    Raises UserError.
+    """
     told = {"base": str(base), "out": out, "lora": lora} | settings
     return finish(merging(MergeSettings.read(told, ORIGIN)))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from training import run, same, snapshot
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.config import Settings
@@ -20,7 +20,7 @@ from limner.train import Plan
 pytestmark = pytest.mark.parametrize("name", sorted(methods()))
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=UNETS)
 def family_folder(request: pytest.FixtureRequest, tiny_folders: Callable[[str], Path]) -> Path:
     """The folder of a tiny base, of one family after another."""
     return tiny_folders(request.param)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from limner.cli.app import verb
 from limner.cli.output import Output, duration, megabytes
-from limner.config import MergeSettings, ResizeSettings
+from limner.config import ExtractSettings, MergeSettings, ResizeSettings
 
 if TYPE_CHECKING:  # help loads no torch
     from limner.edit import Edit, Resized
@@ -13,13 +13,35 @@ if TYPE_CHECKING:  # help loads no torch
 T = TypeVar("T")
 
 
-@verb(MergeSettings, "base", "out")
-def merge(settings: MergeSettings, output: Output) -> dict:
-    """Add several LoRAs up into one."""
-    from limner.edit import merging
+@verb(ExtractSettings, "tuned", "base", "out")
+def extract(settings: ExtractSettings, output: Output) -> dict:
+    """Take a LoRA out of a fine-tuned checkpoint: what it does otherwise than the base that it was tuned from."""
+    from limner.edit import extracting
 
     began = time.monotonic()
-    return _tell_lora(follow(merging(settings), output, "layer"), output, began)
+    made = follow(extracting(settings), output, "weight")
+    _tell_energy(made.energy, made.ranks, output)
+    for what, share in made.left_out.items():
+        output.say(f"left out: {what}, {share:.2%} of everything that differs")
+    output.result(f"{made.path}: {megabytes(made.size_bytes)}, holds {made.energy['all']:.2%} of its layers' change")
+    facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out}
+    return {"file": str(made.path), "size_bytes": made.size_bytes} | facts | _cost(output, began)
+
+
+@verb(MergeSettings, "base", "out")
+def merge(settings: MergeSettings, output: Output) -> dict:
+    """Add LoRAs, or any of their kin, to a checkpoint; or, with --into lora, several LoRAs up into one."""
+    from limner.edit import Merged, merging
+
+    began = time.monotonic()
+    made = follow(merging(settings), output, "layer" if settings.into == "lora" else "tensor")
+    if not isinstance(made, Merged):
+        return _tell_lora(made, output, began)
+    for word in made.left_out:
+        output.warn(f"the embedding {word!r} that came with a LoRA is not in the checkpoint, which has no place for it")
+    output.result(f"{made.path}: {megabytes(made.size_bytes)}, {made.layers} layers changed")
+    facts = {"size_bytes": made.size_bytes, "layers": made.layers, "left_out": list(made.left_out)}
+    return {"file": str(made.path)} | facts | _cost(output, began)
 
 
 @verb(ResizeSettings, "lora", "out")
@@ -44,17 +66,15 @@ def follow(edit: "Edit[T]", output: Output, what: str) -> T:
 
 
 def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
-    output.table(("block", "of the change kept"), [(block, f"{share:.2%}") for block, share in made.energy.items()])
-    ranks = ", ".join(f"{rank} ({count})" for rank, count in made.ranks.items())
-    output.say(f"rank (layers): {ranks}")
+    _tell_energy(made.energy, made.ranks, output)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
-    return {
-        "file": str(made.path),
-        "size_before": made.size_before,
-        "size_bytes": made.size_bytes,
-        "ranks": made.ranks,
-        "energy": made.energy,
-    } | _cost(output, began)
+    facts = {"size_bytes": made.size_bytes, "ranks": made.ranks, "energy": made.energy}
+    return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
+
+
+def _tell_energy(energy: dict[str, float], ranks: dict[int, int], output: Output) -> None:
+    output.table(("block", "of the change kept"), [(block, f"{share:.2%}") for block, share in energy.items()])
+    output.say("rank (layers): " + ", ".join(f"{rank} ({count})" for rank, count in ranks.items()))
 
 
 def _cost(output: Output, began: float) -> dict[str, Any]:

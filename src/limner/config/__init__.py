@@ -9,7 +9,14 @@ from limner.config.commands import (
     InspectSettings,
 )
 from limner.config.common import Base, Machine, Models, Precision, Prediction, Seed
-from limner.config.editing import Directions, Edited, FilePrecision, MergeSettings, ResizeSettings
+from limner.config.editing import (
+    Directions,
+    Edited,
+    ExtractSettings,
+    FilePrecision,
+    MergeSettings,
+    ResizeSettings,
+)
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
@@ -34,6 +41,7 @@ __all__ = [
     "Drawing",
     "Edited",
     "EvaluateSettings",
+    "ExtractSettings",
     "FilePath",
     "FilePrecision",
     "GenerateSettings",

@@ -56,8 +56,32 @@ class MergeSettings(Directions, Edited):
 
     title: ClassVar[str] = "What to change"
 
-    base: str = Field(description="The first LoRA, with strengths as the others.")
+    base: str = Field(description="The checkpoint or folder; with --into lora the first LoRA, told as the others.")
     lora: tuple[str, ...] = Field(
         description="FILE, FILE:strength, or FILE:text strength:UNet strength, as in a prompt's tag; may be repeated."
     )
-    into: Literal["lora"] = Field("lora", description="What comes of it.")
+    into: Literal["checkpoint", "lora"] = Field("checkpoint", description="What comes of it.")
+
+    @model_validator(mode="after")
+    def _shortens_loras_only(self) -> Self:
+        if self.into == "checkpoint" and self.is_given:
+            raise ValueError("--rank, --energy and --ratio are for several LoRAs in one; add --into lora")
+        return self
+
+
+class ExtractSettings(Directions, Edited):
+    """Settings of `limner extract`."""
+
+    title: ClassVar[str] = "What to change"
+
+    tuned: str = Field(description="The fine-tuned checkpoint, a file or a folder in diffusers' layout.")
+    base: str = Field(description="The checkpoint that it was tuned from.")
+    conv: bool = Field(False, description="Take the UNet's convolutions too, for a LoCon.")
+    text_encoder: bool = Field(False, description="Take the text encoder's layers too.")
+    file_precision: FilePrecision = Field("fp16", description="Number format of the file.")
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Self:
+        if not self.is_given:
+            raise ValueError("nothing says how large the LoRA is to be; give --rank or --energy")
+        return self

@@ -51,6 +51,16 @@ def write_tensors(
     """Write a safetensors file a tensor at a time: contiguous ones on the CPU, of one dtype or each of its own, in the
     order of `in_order`. It is what `serialize` would give, without ever being whole in memory."""
     dtypes = dict.fromkeys(shapes, dtype) if isinstance(dtype, torch.dtype) else dtype
+    with path.open("wb") as stream:
+        stream.write(header_bytes(shapes, dtypes, metadata))
+        for _, tensor in tensors:
+            stream.write(raw_bytes(tensor))
+
+
+def header_bytes(
+    shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, torch.dtype], metadata: Mapping[str, str]
+) -> bytes:
+    """What stands in a safetensors file before its tensors, which lie in the order of `in_order`."""
     entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     at = 0
     for name in in_order(dtypes):
@@ -59,10 +69,7 @@ def write_tensors(
         at = end
     header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
-    with path.open("wb") as stream:
-        stream.write(len(header).to_bytes(8, "little") + header)
-        for _, tensor in tensors:
-            stream.write(raw_bytes(tensor))
+    return len(header).to_bytes(8, "little") + header
 
 
 def in_order(dtypes: Mapping[str, torch.dtype]) -> list[str]:

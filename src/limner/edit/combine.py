@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -41,18 +42,18 @@ def combine(
         yield Progress(done, len(names))
         whole = joined(_parts(name, own, ingredients))
         if budget is None:
-            layers[name] = whole
+            layers[name] = whole.balanced()
             continue
         layers[name], there, kept = shortened(whole, budget)
         energy.add(name, there, kept)
     yield Progress(len(names), len(names))
-    told = {} if budget is None else {"rank": budget.rank, "energy": budget.energy, "ratio": budget.ratio}
-    sources = [each.source() for each in ingredients]
-    metadata = carried([weights.metadata for weights in loaded], "merge", sources, **told)
-    made = Weights("lora", family, to_tensors(layers), metadata, out.stem, _words(loaded, ingredients))
-    dtypes = {name: tensor for weights in loaded for name, tensor in weights.tensors.items()}
-    saved = save_lora(made, out, dtype or dtype_of(dtypes))
     ranks = dict(sorted(Counter(layer.rank for layer in layers.values()).items()))
+    sources = [each.source() for each in ingredients]
+    told = {} if budget is None else asdict(budget)
+    metadata = carried([weights.metadata for weights in loaded], "merge", sources, **told)
+    dtype = dtype or dtype_of({name: tensor for weights in loaded for name, tensor in weights.tensors.items()})
+    made = Weights("lora", family, to_tensors(layers, dtype), metadata, out.stem, _words(loaded, ingredients))
+    saved = save_lora(made, out, dtype)
     before = sum(each.path.stat().st_size for each in ingredients)
     return Resized(out, before, saved.size_bytes, ranks, energy.shares() if budget else {"all": 1.0})
 

@@ -29,6 +29,13 @@ class Factored:
     def directions(self) -> Directions:
         return product_directions(self.up, self.down)
 
+    def balanced(self) -> "Factored":
+        """The same product with each direction's length shared evenly by the two matrices, so that neither has numbers
+        too small for half precision."""
+        above, below = (self.up.norm(dim=0), self.down.norm(dim=1))
+        ratio = torch.where((above > 0) & (below > 0), below / above, 1.0).sqrt()
+        return Factored(self.up * ratio, self.down / ratio[:, None], self.kernel)
+
     def times(self, strength: float) -> "Factored":
         return Factored(self.up * strength, self.down, self.kernel)
 
@@ -78,21 +85,23 @@ def cut(found: Directions, rank: int, kernel: Kernel) -> Factored:
     return Factored(up.float(), down.float(), kernel)
 
 
-def to_tensors(layers: dict[str, Factored]) -> dict[str, Tensor]:
-    """LoRA tensors under neutral names.
+def to_tensors(layers: dict[str, Factored], dtype: torch.dtype) -> dict[str, Tensor]:
+    """LoRA tensors under neutral names, in a number format; `layers` is emptied on the way, for it may be large.
 
     alpha is the largest rank there is, in all layers alike (one program mixes up those that differ), so that of layers
     of that rank the matrices alone are the change; of others the rest of the scale lies in the matrices. A layer
-    without any direction gets one of length zero: programs expect whole text encoders.
+    without any direction gets one of length zero.
     """
     alpha = float(max((layer.rank for layer in layers.values()), default=1) or 1)
     tensors = {}
-    for name, layer in layers.items():
+    for name in list(layers):
+        layer = layers.pop(name)
         up, down, rank = layer.up, layer.down, layer.rank
         if not rank:
             up, down, rank = torch.zeros(len(up), 1), torch.zeros(1, down.shape[1]), 1
         root = (rank / alpha) ** 0.5
-        tensors[f"{name}.lora_down"] = (down * root).reshape(rank, -1, *layer.kernel).contiguous()
-        tensors[f"{name}.lora_up"] = (up * root).reshape(len(up), rank, *[1] * len(layer.kernel)).contiguous()
+        ones = [1] * len(layer.kernel)
+        tensors[f"{name}.lora_down"] = (down * root).to(dtype).reshape(rank, -1, *layer.kernel).contiguous()
+        tensors[f"{name}.lora_up"] = (up * root).to(dtype).reshape(len(up), rank, *ones).contiguous()
         tensors[f"{name}.alpha"] = torch.tensor(alpha)
     return tensors

@@ -1,7 +1,7 @@
 """A LoRA of fewer directions: `limner resize`."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -49,10 +49,9 @@ def resize(
     yield Progress(len(modules), len(modules))
     if not shorter:
         raise UserError(f"{file} has no layer of more directions than that, so it would stay as it is; ask for fewer")
-    metadata = carried(
-        [weights.metadata], "resize", [Source.of(file)], rank=budget.rank, energy=budget.energy, ratio=budget.ratio
-    )
-    made = Weights("lora", weights.family, to_tensors(layers), metadata, out.stem, weights.words)
-    saved = save_lora(made, out, dtype or dtype_of(weights.tensors))
     ranks = dict(sorted(Counter(layer.rank for layer in layers.values()).items()))
+    metadata = carried([weights.metadata], "resize", [Source.of(file)], **asdict(budget))
+    dtype = dtype or dtype_of(weights.tensors)
+    made = Weights("lora", weights.family, to_tensors(layers, dtype), metadata, out.stem, weights.words)
+    saved = save_lora(made, out, dtype)
     return Resized(out, file.stat().st_size, saved.size_bytes, ranks, energy.shares())

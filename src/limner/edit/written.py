@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from limner.base.folder import INDEX
 from limner.container.header import SUFFIX
 from limner.edit.factored import factored
 from limner.errors import UserError
@@ -20,8 +21,8 @@ EDITS = "limner.edits"  # the metadata's entry with what was done to a file sinc
 # Entries that describe the file itself, so that they are made anew for the next.
 _OF_THE_FILE = (
     "ss_output_name", "ss_network_module", "ss_network_dim", "ss_network_alpha", "ss_network_args", "sshs_model_hash",
-    "sshs_legacy_hash", "modelspec.hash_sha256", "modelspec.architecture", "modelspec.implementation",
-    "modelspec.title", "format", "lora_adapter_metadata",
+    "sshs_legacy_hash", "modelspec.hash_sha256", "modelspec.implementation", "modelspec.title", "format",
+    "lora_adapter_metadata",
 )  # fmt: skip
 
 
@@ -39,15 +40,17 @@ class Source:
         return cls(path.name, sha256_file(path), weight, text_weight)
 
 
-def check_out(out: Path, overwrite: bool, sources: Sequence[Path] = (), suffix: str = SUFFIX) -> None:
-    """Raise UserError unless an edit may write here, before time is spent on it."""
-    if suffix and out.suffix != suffix:
-        raise UserError(f"{out} does not end in {suffix}, by which other programs find it; correct its name")
+def check_out(out: Path, overwrite: bool, sources: Sequence[Path] = (), is_folder: bool = False) -> None:
+    """Raise UserError unless an edit may write a file here, or a folder in diffusers' layout, before time is spent."""
+    if not is_folder and out.suffix != SUFFIX:
+        raise UserError(f"{out} does not end in {SUFFIX}, by which other programs find it; correct its name")
     if any(out.exists() and source.exists() and out.samefile(source) for source in sources):
         raise UserError(f"{out} is what is to be read; give the result another name")
+    if out.exists() and is_folder and not (out / INDEX).is_file():
+        raise UserError(f"{out} is there already and no model in diffusers' layout; give another name")
     if out.exists() and not overwrite:
         raise UserError(f"{out} is there already; give another name, or say --overwrite")
-    require_writable(out)
+    require_writable(out / INDEX if is_folder else out)
 
 
 def carried(

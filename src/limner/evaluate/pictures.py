@@ -17,7 +17,7 @@ from limner.diffusion import add_noise
 from limner.formats import load_weights
 from limner.formats.metadata import run_card
 from limner.generate import Generated, Request, generate_each, to_image
-from limner.infotext import read_png, save_png
+from limner.infotext import read_picture, save_png
 from limner.methods.method import apply_weights
 from limner.weights import Weights
 
@@ -127,7 +127,7 @@ def _kept(folder: Path, number: int, model: BaseModel, request: Request) -> list
     images = []
     for seed in range(request.seed, request.seed + request.count):
         path = _path(folder, number, seed)
-        said = read_png(path) if path.exists() else None
+        said = read_picture(path) if path.exists() else None
         wanted = own | {"Seed": str(seed)}
         if said is None or said.prompt != request.prompt or said.settings | wanted != said.settings:
             return None

@@ -1,0 +1,93 @@
+"""Adapters added to a checkpoint's weights: `limner merge`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limner.base.open import find_base
+from limner.edit.ingredient import Ingredient
+from limner.edit.progress import Edit
+from limner.edit.rewrite import rewrite
+from limner.edit.stored import AVERAGES, Stored, StoredFile, open_stored
+from limner.edit.written import carried, check_out
+from limner.errors import UserError
+from limner.methods.applied import write_sum
+from limner.methods.form import Part, form_of
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A checkpoint's file or folder. layers: that it has otherwise than its base. left_out: embeddings that the files
+    bring along, which a checkpoint cannot."""
+
+    path: Path
+    size_bytes: int
+    layers: int
+    left_out: tuple[str, ...]
+
+
+def merge(
+    base: str | Path,
+    ingredients: Sequence[Ingredient],
+    out: Path,
+    dtype: torch.dtype | None = None,
+    overwrite: bool = False,
+) -> Edit[Merged]:
+    """Write a checkpoint that is what its base is with these files applied, LoRAs or any of their kin.
+
+    Each file's change is that of the base's own weight, and all are added up before rounding, as prompts' tags have it.
+    dtype: of the weights, by default what each was. Only one tensor is in memory at a time, beside the files. Averages
+    of the weights (EMA), which nothing was added to, are left out. Raises UserError if a file is not for this base.
+    """
+    check_out(out, overwrite, [Path(base), *(each.path for each in ingredients)], is_folder=find_base(base).is_dir())
+    with open_stored(base) as stored:
+        parts, words = _parts(stored, ingredients)
+
+        def compute(file: StoredFile, key: str, dtype: torch.dtype) -> Tensor:
+            whole, own = file.file.get(key), file.own.get(key, ())
+            if not any(name in parts for name, _ in own):
+                return whole.to(dtype)
+            return own[0][1].give([_added(place.take(whole), parts.get(name, []), dtype) for name, place in own])
+
+        sources = [stored.source(), *(each.source() for each in ingredients)]
+        metadata = carried([stored.metadata], "merge", sources)
+        size = yield from rewrite(stored, out, compute, dtype, metadata, lambda key: not key.startswith(AVERAGES))
+    return Merged(out, size, len(parts), tuple(words))
+
+
+def _added(original: Tensor, parts: list[Part], dtype: torch.dtype) -> Tensor:
+    """A weight with changes in it, rounded as a model's is that they are applied to."""
+    made = torch.empty(original.shape, dtype=dtype)
+    write_sum(made, original.contiguous(), parts)
+    return made
+
+
+def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str, list[Part]], list[str]]:
+    """{name of a weight: what is added to it}, and the names of embeddings on the way. Raises UserError."""
+    parts: dict[str, list[Part]] = {}
+    words: list[str] = []
+    for ingredient in ingredients:
+        weights = ingredient.load()
+        if weights.family != stored.family.name:
+            title = stored.family.title
+            raise UserError(
+                f"{ingredient.path} is for {weights.family}, but {stored.path} is {title}; use another base"
+            )
+        modules = weights.modules()
+        wrong = []
+        for layer, leaves in modules.items():
+            name, form = f"{layer}.weight", form_of(leaves)
+            if form is None or name not in stored.names or not form.fits(leaves, stored.shape(name)):
+                wrong.append(layer)
+            elif strength := ingredient.strength(layer):
+                parts.setdefault(name, []).append(Part(form, leaves, strength))
+        if wrong:
+            raise UserError(
+                f"{ingredient.path} does not fit {stored.path}: {len(wrong)} of its {len(modules)} layers are not "
+                f"there or have another shape, {wrong[0]} for one; use the base it was made for"
+            )
+        words += weights.words
+    return parts, words
