@@ -92,11 +92,13 @@ def of_safetensors(random: Random, data: bytes) -> bytes:
 
 
 def _laid_out(random: Random, header: dict[str, Any]) -> bytes:
-    """A sound file of which one tensor has another name, dtype or shape: for what reads them, not for the header."""
+    """A sound file of tensors of which one has another name, dtype or shape: for what is behind the header."""
     found = {name: entry for name, entry in header.items() if isinstance(entry, dict)}
-    tensors: list[list[Any]] = [[name, str(entry.get("dtype")), entry.get("shape")] for name, entry in found.items()]
-    tensors = [[name, dtype if dtype in places.DTYPES else "F32", _shape(shape)] for name, dtype, shape in tensors]
-    changed: list[Any] = random.choice(tensors) if tensors else ["a", "F32", [1]]
+    tensors: list[list[Any]] = [
+        [name, dtype if (dtype := str(entry.get("dtype"))) in places.DTYPES else "F32", _shape(entry.get("shape"))]
+        for name, entry in found.items()
+    ]
+    changed = random.choice(tensors) if tensors else ["a", "F32", [1]]
     match random.randrange(4):
         case 0:
             changed[0] = random.choice(NAMES)

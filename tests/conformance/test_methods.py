@@ -7,7 +7,7 @@ import pytest
 import torch
 from training import run, same, snapshot
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.config import Settings
@@ -20,7 +20,7 @@ from limner.train import Plan
 pytestmark = pytest.mark.parametrize("name", sorted(methods()))
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=UNETS)
 def family_base(request: pytest.FixtureRequest, tiny_folders: Callable[[str], Path]) -> BaseModel:
     """A tiny base of one family after another."""
     return open_base(tiny_folders(request.param), torch.device("cpu"), torch.float32)
@@ -106,9 +106,7 @@ def _attached_state(method: Method, model: BaseModel) -> dict[str, torch.Tensor]
     return method.state()
 
 
-@pytest.mark.parametrize(
-    ("family", "dtype"), [("sd1", torch.bfloat16), *((family, torch.float32) for family in FAMILIES)]
-)
+@pytest.mark.parametrize(("family", "dtype"), [("sd1", torch.bfloat16), *((family, torch.float32) for family in UNETS)])
 def test_exported_and_imported_it_gives_the_same_answer(
     name: str, tiny_folders: Callable[[str], Path], tmp_path: Path, family: str, dtype: torch.dtype
 ) -> None:

@@ -102,14 +102,14 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
 def load_network(path: Path, part: str, configs: Configs, dtype: torch.dtype) -> nn.Module:
     """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
     with _describing(path):
-        network = _skeleton(part, configs)
+        network = skeleton(part, configs)
         return _filled(network, _read_state(path, part, network, configs, dtype))
 
 
 def load_state(path: Path, part: str, configs: Configs) -> dict[str, Tensor]:
     """The weights of one of the NETWORKS in the file's own dtypes, by limner.weights' paths. Raises UserError."""
     with _describing(path):
-        return _read_state(path, part, _skeleton(part, configs), configs, None)
+        return _read_state(path, part, skeleton(part, configs), configs, None)
 
 
 def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
@@ -131,7 +131,7 @@ def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
                     return key, its
             raise UserError(f"the VAE {path} has no {its.key.removeprefix(VAE)}; give another file with --vae")
 
-        network = _skeleton("vae", configs)
+        network = skeleton("vae", configs)
         return _filled(network, _taken(file, "vae", network, configs, dtype, find))
 
 
@@ -152,7 +152,7 @@ def networks_of(configs: Configs) -> list[str]:
 
 def build(part: str, configs: Configs, state: Mapping[str, Tensor]) -> nn.Module:
     """A network of its configuration with these weights, by limner.weights' paths."""
-    return _filled(_skeleton(part, configs), state)
+    return _filled(skeleton(part, configs), state)
 
 
 def _filled(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
@@ -215,7 +215,7 @@ def _lacking(file: TensorFile, part: str, key: str) -> UserError:
     return UserError(f"the base {file.path} lacks {key}; its copy is not whole, so copy or download it again")
 
 
-def _skeleton(part: str, configs: Configs) -> Any:
+def skeleton(part: str, configs: Configs) -> Any:
     """A network without its weights."""
     with torch.device("meta"):
         if part.startswith("text"):
@@ -231,7 +231,7 @@ def _skeleton(part: str, configs: Configs) -> Any:
 
 def names_of(part: str, configs: Configs) -> Iterable[str]:
     """Our own names of a network's tensors."""
-    return (f"{part}.{own_name(name)}" for name in _skeleton(part, configs).state_dict())
+    return (f"{part}.{own_name(name)}" for name in skeleton(part, configs).state_dict())
 
 
 def _read(said: str, path: Path) -> Configs:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.original import BUFFERS
 from limner.container import open_tensors
 from limner.container.header import all_finite, header_bytes, in_order, raw_bytes
@@ -126,7 +126,7 @@ def chosen_dtype(key: str, own: torch.dtype, wanted: torch.dtype | None) -> torc
 def _whole(stored: Stored, metadata: Mapping[str, str], out: Path) -> dict[str, str]:
     """The metadata of a single file, with what every one must say."""
     family = stored.family
-    said = complete(Weights("checkpoint", family.name, {}, dict(metadata)), FAMILIES[family.name], out.stem)
+    said = complete(Weights("checkpoint", family.name, {}, dict(metadata)), UNETS[family.name], out.stem)
     return said | {"sshs_model_hash": UNKNOWN, "modelspec.hash_sha256": f"0x{UNKNOWN}"}
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limner.base import single
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.identify import UNET, identify_base
 from limner.base.model import BaseModel
 from limner.base.original import MARKS, Configs, completion, places
@@ -54,7 +54,7 @@ class Checkpoint:
                     "train again with a lower learning rate, or use --file-precision fp32"
                 )
             digest.update(raw_bytes(tensor))
-        metadata = complete(weights, FAMILIES[weights.family], name)
+        metadata = complete(weights, UNETS[weights.family], name)
         is_v = configs["scheduler"].get("prediction_type") == "v_prediction"
         metadata["modelspec.prediction_type"] = "v" if is_v else "epsilon"
         metadata["sshs_model_hash"] = digest.hexdigest()
@@ -128,9 +128,9 @@ class _Layout:
 
 def _configs(weights: Weights) -> Configs:
     """How a checkpoint's networks are made. Raises UserError for other weights."""
-    if weights.kind != "checkpoint" or weights.family not in FAMILIES or single.ARCHITECTURE not in weights.metadata:
+    if weights.kind != "checkpoint" or weights.family not in UNETS or single.ARCHITECTURE not in weights.metadata:
         raise UserError(
-            f"a checkpoint's file holds models of {', '.join(FAMILIES)}, not a {weights.family} {weights.kind}"
+            f"a checkpoint's file holds models of {', '.join(UNETS)}, not a {weights.family} {weights.kind}"
         )
     return json.loads(weights.metadata[single.ARCHITECTURE])
 

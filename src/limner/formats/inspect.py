@@ -37,6 +37,7 @@ _PARTS = {
 }
 _SETTINGS = "lora_adapter_metadata"  # PEFT's configuration, a JSON text, keys prefixed by the network
 _MOST_TAGS = 10
+_MOST_ALPHA = 1e9  # of what is taken for one
 _SMALL = 16  # numbers in a tensor that is read to tell what a file is
 
 
@@ -171,7 +172,7 @@ def _alphas(header: Header, small: Mapping[str, Tensor]) -> dict[str, float]:
     settings = _json(header.metadata.get(_SETTINGS, ""))
     for layer in layers_of(header) if settings else ():
         alpha = settings.get(f"{network_of(layer)}.lora_alpha")
-        if isinstance(alpha, int | float) and not isinstance(alpha, bool):
+        if isinstance(alpha, int | float) and not isinstance(alpha, bool) and abs(alpha) < _MOST_ALPHA:
             found.setdefault(layer, float(alpha))
     return found
 
@@ -209,7 +210,7 @@ def _keyword(header: Header, sort: str, card: Mapping[str, Any] | None) -> str |
     told = header.metadata.get("modelspec.trigger_phrase")
     if told is None and isinstance(settings, dict):
         told = settings.get("keyword")
-    return told or (header.path.stem if sort == "embedding" else None)
+    return (told if isinstance(told, str) else None) or (header.path.stem if sort == "embedding" else None)
 
 
 def _tags(metadata: Mapping[str, str]) -> tuple[str, ...]:
