@@ -65,7 +65,7 @@ def test_published_files_have_these_names_shapes_and_sizes(family: str) -> None:
     configs = published(family)
     found: dict[str, tuple[int, ...]] = {}
     for part in single.networks_of(configs):
-        own = weights_of(single._skeleton(part, configs))
+        own = weights_of(single.skeleton(part, configs))
         for key, ((name, its), *_) in places((f"{part}.{path}" for path in own), configs).items():
             found[key] = its.shape(tuple(own[name.partition(".")[2]].shape))
     wanted = originals.model(family, is_full=True)

@@ -51,7 +51,7 @@ def test_the_original_s_names_and_sizes() -> None:
     configs = published("sd1")
     sizes, keys = {}, {}
     for part in single.networks_of(configs):
-        state = weights_of(single._skeleton(part, configs))
+        state = weights_of(single.skeleton(part, configs))
         sizes[part] = sum(tensor.numel() for tensor in state.values())
         for name, tensor in state.items():
             its = place(f"{part}.{name}", configs)

@@ -31,11 +31,13 @@ __all__ = [
     "NETWORKS",
     "build",
     "describe",
+    "essential",
     "identify_file",
     "load_network",
     "names_of",
     "read_configs",
     "scheduler",
+    "skeleton",
 ]
 
 NETWORKS = {
@@ -59,7 +61,7 @@ def configs_of(model: BaseModel) -> Configs:
     told: dict[str, dict[str, Any]] = {"scheduler": model.scheduler_config}
     for part, network in model.networks.items():
         told[part] = network.config.to_dict() if part.startswith("text") else dict(network.config)
-    return {part: _essential(part, config) for part, config in told.items()}
+    return {part: essential(part, config) for part, config in told.items()}
 
 
 def identify_file(path: Path) -> Identity:
@@ -102,14 +104,14 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
 def load_network(path: Path, part: str, configs: Configs, dtype: torch.dtype) -> nn.Module:
     """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
     with _describing(path):
-        network = _skeleton(part, configs)
+        network = skeleton(part, configs)
         return _filled(network, _read_state(path, part, network, configs, dtype))
 
 
 def load_state(path: Path, part: str, configs: Configs) -> dict[str, Tensor]:
     """The weights of one of the NETWORKS in the file's own dtypes, by limner.weights' paths. Raises UserError."""
     with _describing(path):
-        return _read_state(path, part, _skeleton(part, configs), configs, None)
+        return _read_state(path, part, skeleton(part, configs), configs, None)
 
 
 def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
@@ -131,7 +133,7 @@ def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
                     return key, its
             raise UserError(f"the VAE {path} has no {its.key.removeprefix(VAE)}; give another file with --vae")
 
-        network = _skeleton("vae", configs)
+        network = skeleton("vae", configs)
         return _filled(network, _taken(file, "vae", network, configs, dtype, find))
 
 
@@ -152,7 +154,7 @@ def networks_of(configs: Configs) -> list[str]:
 
 def build(part: str, configs: Configs, state: Mapping[str, Tensor]) -> nn.Module:
     """A network of its configuration with these weights, by limner.weights' paths."""
-    return _filled(_skeleton(part, configs), state)
+    return _filled(skeleton(part, configs), state)
 
 
 def _filled(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
@@ -215,7 +217,7 @@ def _lacking(file: TensorFile, part: str, key: str) -> UserError:
     return UserError(f"the base {file.path} lacks {key}; its copy is not whole, so copy or download it again")
 
 
-def _skeleton(part: str, configs: Configs) -> Any:
+def skeleton(part: str, configs: Configs) -> Any:
     """A network without its weights."""
     with torch.device("meta"):
         if part.startswith("text"):
@@ -231,7 +233,7 @@ def _skeleton(part: str, configs: Configs) -> Any:
 
 def names_of(part: str, configs: Configs) -> Iterable[str]:
     """Our own names of a network's tensors."""
-    return (f"{part}.{own_name(name)}" for name in _skeleton(part, configs).state_dict())
+    return (f"{part}.{own_name(name)}" for name in skeleton(part, configs).state_dict())
 
 
 def _read(said: str, path: Path) -> Configs:
@@ -239,7 +241,7 @@ def _read(said: str, path: Path) -> Configs:
         told = json.loads(said)
         _check_sizes(told)
         parts = [part for part in NETWORKS if part != "text_encoder_2" or "text_encoder_2" in told]
-        return {part: _essential(part, told[part]) for part in (*parts, "scheduler")}
+        return {part: essential(part, told[part]) for part in (*parts, "scheduler")}
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise _cannot_be(path) from error
 
@@ -273,7 +275,7 @@ def _check_sizes(told: Any, name: str = "") -> None:
             raise ValueError(f"{name} is too large")
 
 
-def _essential(part: str, config: Any) -> dict[str, Any]:
+def essential(part: str, config: Any) -> dict[str, Any]:
     """What a network's class takes, for a stranger's file may say more, and our own caches hold folders."""
     if part.startswith("text"):
         told = {"architectures", "transformers_version", "dtype", "torch_dtype", "model_type"}

@@ -15,7 +15,7 @@ from limner.files import atomic_path, write_text
 from limner.formats import picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
-from limner.formats.embedding import Embedding
+from limner.formats.embedding import Embedding, Token
 from limner.formats.identify import kind
 from limner.formats.inspect import Summary, inspect
 from limner.formats.kohya import Kohya
@@ -52,7 +52,7 @@ def formats() -> dict[str, Any]:
     in memory, and may have a `verify` of its own, as that for LoRAs.
     """
     found = {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
-    return found | {each.name: each for each in (Kohya, Dotted, Embedding, Checkpoint)}
+    return found | {each.name: each for each in (Kohya, Dotted, Embedding, Token, Checkpoint)}
 
 
 def save_weights(
