@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP = $(VENV)/bin/python -m pip
 
-.PHONY: demo test check install dev clean
+.PHONY: demo test check install dev readers clean
 
 demo: install
 	$(VENV)/bin/limner demo
@@ -33,6 +33,11 @@ $(VENV)/.limner-installed: pyproject.toml constraints.txt
 $(VENV)/.limner-dev: $(VENV)/.limner-installed
 	$(PIP) install --quiet --constraint constraints.txt --group dev
 	@touch $@
+
+# Programs that read our files in slow tests and are built from source: some minutes on one core.
+readers: $(VENV)/.limner-installed
+	CMAKE_ARGS="-DSD_WEBP=OFF -DSD_WEBM=OFF" CMAKE_BUILD_PARALLEL_LEVEL=$${CMAKE_BUILD_PARALLEL_LEVEL:-1} \
+		$(PIP) install --quiet --constraint constraints.txt --no-deps --upgrade --target build/readers --group readers
 
 clean:
 	rm -rf $(VENV) limner-demo

@@ -12,7 +12,7 @@ from limner.config import GridSettings
 from limner.errors import UserError
 from limner.formats import save_weights
 from limner.grid import Axis, plan_cells, read_axes, read_axis
-from limner.infotext import read_png
+from limner.infotext import read_picture
 from limner.methods.lora import LoRA, LoRAConfig
 from limner.sheet import Block, draw_grid
 
@@ -75,7 +75,7 @@ def test_every_cell_is_what_generate_gives(tiny_folder: Path, lora: Path, capsys
         (picture,) = run(capsys, *one, *common)["pictures"]
         assert picture["parameters"] == cell["parameters"]
         assert holds(page, Image.open("one.png").convert("RGB")) == 1
-    text = read_png(Path("grid.png"))
+    text = read_picture(Path("grid.png"))
     assert text is not None
     assert text.prompt == prompt
     assert text.settings["Steps"] == "2"
@@ -86,7 +86,7 @@ def test_every_cell_is_what_generate_gives(tiny_folder: Path, lora: Path, capsys
 
 def test_a_seed_left_open_is_the_same_in_all_cells(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = run(capsys, "grid", "a cat", "--x", "cfg=1,2", "--base", str(tiny_folder), "--steps", "1")
-    text = read_png(Path("grid.png"))
+    text = read_picture(Path("grid.png"))
     assert text is not None
     assert text.settings["Seed"].isdigit()
     assert len(made["cells"]) == 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from limner.errors import UserError
-from limner.infotext import Infotext, format_infotext, parse_infotext, read_png, save_png
+from limner.infotext import Infotext, format_infotext, parse_infotext, read_picture, save_png
 
 SETTINGS = {"Steps": 20, "Sampler": "DPM++ 2M", "CFG scale": "7", "Seed": 5, "Size": "64x64"}
 STRINGS = {name: str(value) for name, value in SETTINGS.items()}
@@ -69,13 +69,13 @@ def test_a_png_carries_the_text(tmp_path: Path, prompt: str) -> None:
     with Image.open(path) as image:
         assert image.info["parameters"] == text
         assert image.getpixel((0, 0)) == (255, 0, 0)
-    assert read_png(path) == Infotext(prompt, "", STRINGS)
+    assert read_picture(path) == Infotext(prompt, "", STRINGS)
     assert [each.name for each in path.parent.iterdir()] == ["picture.png"]
 
 
 def test_pictures_without_text_and_files_that_are_none(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
-    assert read_png(tmp_path / "bare.png") is None
+    assert read_picture(tmp_path / "bare.png") is None
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(UserError, match=r"text\.png"):
-        read_png(tmp_path / "text.png")
+        read_picture(tmp_path / "text.png")

@@ -13,6 +13,7 @@ from limner.config import (
     ExtractSettings,
     MergeSettings,
     Precision,
+    Prediction,
     ResizeSettings,
     read_training,
 )
@@ -34,9 +35,9 @@ from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol
 from limner.evaluate.report import Report
 from limner.events import Event
-from limner.formats import inspect
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
+from limner.inspection import Facts, examine
 from limner.run.outputs import prompt_files
 
 __all__ = ["convert", "evaluate", "extract", "generate", "inspect", "load", "merge", "resize", "train"]
@@ -44,10 +45,19 @@ __all__ = ["convert", "evaluate", "extract", "generate", "inspect", "load", "mer
 ORIGIN = "the arguments"
 
 
-def load(base: str | Path = "pocket", device: str = "auto", precision: Precision = "auto") -> BaseModel:
-    """A base model: "pocket", a checkpoint file, a diffusers folder, or a hub id in the cache. Raises UserError."""
+def load(
+    base: str | Path = "pocket",
+    device: str = "auto",
+    precision: Precision = "auto",
+    prediction_type: Prediction = "auto",
+    vae: str | Path | None = None,
+) -> BaseModel:
+    """A base model: "pocket", a checkpoint file, a diffusers folder, or a hub id in the cache. Raises UserError.
+
+    What there is to be said of it stands in its attribute `warnings`.
+    """
     chosen = choose_device(device)
-    return open_base(base, chosen, choose_dtype(precision, chosen))
+    return open_base(base, chosen, choose_dtype(precision, chosen), prediction_type, None if vae is None else Path(vae))
 
 
 def train(images: str | Path | None, keyword: str = "", **settings: Any) -> Generator[Event, None, None]:
@@ -73,6 +83,11 @@ def generate(
     drawing = Drawing.read({"prompt": prompt} | settings, ORIGIN)
     request = Request(**drawing.model_dump())
     return _generate(model, request, prompt_files(Path(models), map(Path, lora), map(Path, embedding)))
+
+
+def inspect(path: str | Path) -> Facts:
+    """What a file of weights, a picture, or the folder of a run or of a model is. Raises UserError."""
+    return examine(Path(path))
 
 
 def evaluate(

@@ -55,6 +55,7 @@ class DrawnCell:
     cell: Cell
     image: Image.Image
     infotext: str
+    warnings: tuple[str, ...] = ()  # about its base, with the first that it drew
 
 
 ONE = Axis("", ("",))  # along a direction that is not used
@@ -129,10 +130,13 @@ def draw_cells(cells: Sequence[Cell], files: PromptFiles, settings: GridSettings
     for cell in cells:
         if model is None or cell.base != base:
             model, base = None, cell.base  # the old one goes before the new one comes
-            model = open_base(base, device, choose_dtype(settings.precision, device))
+            model = open_base(
+                base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
+            )
             _check_possible(cells, base, model, files)
         (picture,) = generate(model, cell.request, files)
-        yield DrawnCell(cell, picture.image, picture.infotext)
+        yield DrawnCell(cell, picture.image, picture.infotext, model.warnings)
+        model.warnings = ()
 
 
 def _check_possible(cells: Sequence[Cell], base: str, model: BaseModel, files: PromptFiles) -> None:

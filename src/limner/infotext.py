@@ -2,17 +2,23 @@
 
 import json
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from limner.errors import UserError
 from limner.files import atomic_path
 
+# Civitai's table, which stands there as bare JSON: its commas and colons are no settings'
+HASHES = re.compile(r",?\s*\bHashes:\s*(\{[^{}]{0,100000}\})")
 KEY = "parameters"
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 NEGATIVE = "Negative prompt:"
 FEWEST = 3  # a last line of fewer settings is part of the prompt
 # the name's length is bounded, or a long line without a colon would be searched anew from each of its characters
@@ -38,7 +44,11 @@ def format_infotext(prompt: str, negative_prompt: str, settings: Mapping[str, ob
 def parse_infotext(text: str) -> Infotext:
     """Any `parameters` text; what has no settings in its last line is all prompt."""
     lines = text.strip().split("\n")
-    settings = SETTING.findall(lines[-1])
+    table = HASHES.search(lines[-1])
+    last = HASHES.sub("", lines[-1], count=1) if table else lines[-1]
+    settings = SETTING.findall(last)
+    if table:
+        settings.append(("Hashes", table[1]))
     if len(settings) < FEWEST:
         settings = []
     else:
@@ -61,15 +71,56 @@ def save_png(image: Image.Image, infotext: str, path: Path) -> None:
         image.save(temporary, format="PNG", pnginfo=chunks)
 
 
-def read_png(path: Path) -> Infotext | None:
-    """What a PNG says about its making, or None. Raises UserError if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            text = image.info.get(KEY)
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read the picture {path} ({error}); give a PNG file") from error
-    return parse_infotext(text) if isinstance(text, str) else None
+def read_picture(path: Path) -> Infotext | None:
+    """What a picture says about its making, or None. Raises UserError if it cannot be read.
+
+    The webuis write it into a PNG's `parameters`, into the Exif UserComment of JPEG and WebP, and into a GIF's comment.
+    Pixels are decoded only of a PNG whose text is not in front of them.
+    """
+    with open_picture(path) as image:
+        try:
+            text = _text(image)
+            if text is None and image.format == "PNG":
+                image.load()  # a text chunk may stand behind the pixels
+                text = _text(image)
+        except _UNREADABLE as error:
+            raise UserError(f"cannot read the picture {path} ({error}); copy or download it again") from error
+    return parse_infotext(text) if text is not None else None
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """A picture whose pixels are not yet decoded, of the formats in which there are texts. Raises UserError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(path, formats=FORMATS)
+        except (*_UNREADABLE, UnidentifiedImageError) as error:
+            raise UserError(f"cannot read the picture {path} ({error}); give a PNG, JPEG or WebP file") from error
+        with image:
+            yield image
+
+
+def _text(image: Image.Image) -> str | None:
+    said = image.info.get(KEY)
+    if said is None and image.format in ("PNG", "JPEG", "WEBP", "AVIF"):
+        said = _comment(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment))
+    if said is None and image.format == "GIF":
+        said = image.info.get("comment")
+    if isinstance(said, bytes):
+        said = said.decode("utf-8", errors="replace")
+    return said if isinstance(said, str) and said else None
+
+
+def _comment(data: object) -> str | None:
+    """The text of an Exif UserComment: eight bytes say its encoding, but not in which order UTF-16 is."""
+    if not isinstance(data, bytes):
+        return data if isinstance(data, str) else None
+    mark, text = data[:8], data[8:]
+    if mark == b"UNICODE\0":
+        ways = [text.decode(f"utf-16-{order}", errors="replace") for order in ("be", "le")]
+        return max(ways, key=lambda way: sum(character < "\u0100" for character in way)).strip("\0")
+    return (text if mark in (b"ASCII\0\0\0", bytes(8)) else data).decode("utf-8", errors="replace").strip("\0")
 
 
 def _quoted(value: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from training import run, same, snapshot
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.config import Settings
@@ -20,7 +20,7 @@ from limner.train import Plan
 pytestmark = pytest.mark.parametrize("name", sorted(methods()))
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=UNETS)
 def family_folder(request: pytest.FixtureRequest, tiny_folders: Callable[[str], Path]) -> Path:
     """The folder of a tiny base, of one family after another."""
     return tiny_folders(request.param)
@@ -32,15 +32,23 @@ def family_base(family_folder: Path) -> BaseModel:
     return open_base(family_folder, torch.device("cpu"), torch.float32)
 
 
+WITHOUT_FILES = {("sdxl", "embedding")}  # no format of ours holds them yet
 SMALL = {"pictures": 1}  # settings of methods
 KEYWORD = "zqvx"  # in every caption, and the stem of the files: what a method teaches may be this word alone
 
 
 def predict(model: BaseModel, prompt: str = "a drawing of a cat") -> torch.Tensor:
-    """The model's answer to fixed noise and a prompt."""
+    """The model's answer to fixed noise and a prompt, without gradients: torch adds up a linear layer in another order
+    where its weight asks for them."""
     latents = torch.randn(2, 4, 8, 8, generator=generator(1)).to(model.dtype)
+    asking = [p for network in model.networks.values() for p in network.parameters() if p.requires_grad]
+    for parameter in asking:
+        parameter.requires_grad_(False)
     with torch.no_grad():
-        return model.predict(latents, torch.tensor([100, 800]), model.encode_prompts([prompt] * 2))
+        answer = model.predict(latents, torch.tensor([100, 800]), model.encode_prompts([prompt] * 2))
+    for parameter in asking:
+        parameter.requires_grad_(True)
+    return answer
 
 
 def make(name: str) -> Method:
@@ -118,8 +126,11 @@ def test_exported_and_imported_it_gives_the_same_answer(
     restored.load_state(method.state())
     while_training = predict(model, prompt)
     restored.detach()
-    save_weights(method.weights(), tmp_path / f"{KEYWORD}.safetensors", dtype=torch.float32)
-    undo = find_method(name).apply(model, load_weights(tmp_path / f"{KEYWORD}.safetensors"))
+    learned = method.weights()
+    if (model.family.name, learned.kind) not in WITHOUT_FILES:
+        save_weights(learned, tmp_path / f"{KEYWORD}.safetensors", dtype=torch.float32)
+        learned = load_weights(tmp_path / f"{KEYWORD}.safetensors")
+    undo = find_method(name).apply(model, learned)
     assert torch.equal(predict(model, prompt), while_training)
     assert not torch.equal(while_training, plain)
     undo()

@@ -1,6 +1,7 @@
 """BaseModel: what every family of base models offers to training and to sampling alike."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from transformers import CLIPTokenizerFast
 
 from limner.base.conditioning import TOKENS, Conditioning
 from limner.base.words import Words
+from limner.files import sha256_file
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Family:
     ss_base_model_version: str  # sd-scripts' name of it
     pipeline: str  # diffusers' class
     denoiser: str = "unet"
+    lora_format: str = "kohya"  # of limner.formats, in which programs expect its LoRAs
     is_silent_without_text: bool = False  # whether no text is told as zeros, not as an empty prompt's states
 
     @property
@@ -53,17 +56,16 @@ class BaseModel:
     same vocabulary and differ in the token with which they pad.
     alphas_cumprod: float32 (num_train_timesteps,), on the CPU. prediction_type: "epsilon", "v_prediction"
     or "flow".
-    scheduler_config: diffusers' scheduler configuration. fingerprint: SHA-256 of the weights and configuration,
-    computed when it is first asked for. words: what prompts can say beyond the vocabulary, for as long as a method or a
-    request lends it. source: the folder or file that it was opened from, None if it was not; vae_source: that of its
-    VAE if it is another one. warnings: what its opener should tell the person.
+    scheduler_config: diffusers' scheduler configuration. words: what prompts can say beyond the vocabulary, for as long
+    as a method or a request lends it. source: the folder or file that it was opened from, None if it was not;
+    vae_source: the file of its VAE if that is another one. warnings: what its opener should tell the person.
     """
 
     def __init__(
         self,
         family: Family,
         name: str,
-        fingerprint: Callable[[], str],
+        sha256: Callable[[], str],
         networks: dict[str, nn.Module],
         tokenizers: dict[str, CLIPTokenizerFast],
         scheduler_config: dict,
@@ -75,7 +77,7 @@ class BaseModel:
         self.source, self.vae_source, self.warnings = source, vae_source, warnings
         self.family = family
         self.name = name
-        self._fingerprint = fingerprint
+        self._sha256 = sha256
         self.networks: dict[str, Any] = networks  # modules, each with the methods of its own class
         self.tokenizers = tokenizers
         self.tokenizer = tokenizers[family.encoders[0].name]
@@ -89,8 +91,21 @@ class BaseModel:
         )
 
     @functools.cached_property
+    def sha256(self) -> str:
+        """Of the base's file, or of its folder's weights and configurations; computed when it is first asked for."""
+        return self._sha256()
+
+    @functools.cached_property
+    def vae_sha256(self) -> str | None:
+        """Of the file of another VAE than the base's own, if there is one."""
+        return None if self.vae_source is None else sha256_file(self.vae_source)
+
+    @property
     def fingerprint(self) -> str:
-        return self._fingerprint()
+        """SHA-256 by which all that was computed with this base is filed: of it and of another VAE."""
+        if self.vae_sha256 is None:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256} {self.vae_sha256}".encode()).hexdigest()
 
     @property
     def denoiser(self) -> Any:

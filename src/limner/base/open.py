@@ -1,9 +1,8 @@
 """Open a base model by name: the pocket base, a diffusers folder, a single file, or a hub id in the cache."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
@@ -11,19 +10,18 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor, nn
 
-from limner.base import folder, pocket, single
+from limner.base import folder, pocket, sd3, single
 from limner.base.attention import AttentionByShape
-from limner.base.families import FAMILIES
+from limner.base.families import FAMILIES, MODELS
 from limner.base.identify import Identity
-from limner.base.model import BaseModel, weights_of
+from limner.base.model import BaseModel, Family, weights_of
 from limner.base.norm import use_by_shape
 from limner.base.original import Configs
 from limner.base.probe import NAMES, probe
 from limner.base.published import PADS, published
+from limner.config import Prediction
 from limner.errors import UserError
 from limner.files import sha256_file
-
-Prediction = Literal["auto", "epsilon", "v_prediction"]
 
 
 def open_base(
@@ -51,21 +49,21 @@ def open_base(
     for encoder in family.encoders:
         of = (pocket.FOLDER, "tokenizer") if source.is_file() else (source, encoder.tokenizer)
         tokenizers[encoder.name] = folder.load_tokenizer(*of, pads.get(encoder.name))
-    scheduler = folder.load_scheduler(source) if configs is None else single.scheduler(configs)
+    scheduler_config, alphas_cumprod = _noise(source, configs, family)
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
-    for part in ("unet", "vae"):
+    for part in (family.denoiser, "vae"):
         networks[part].to(memory_format=memory_format)
-    if device.type == "cpu":
+    if device.type == "cpu" and "unet" in networks:
         networks["unet"].set_attn_processor(AttentionByShape())
         use_by_shape(networks["unet"])
-    model = BaseModel(
+    model = MODELS.get(family.name, BaseModel)(
         family=family,
         name=str(name),
-        fingerprint=lambda: _fingerprint(source, vae_source),
+        sha256=lambda: sha256_file(source) if source.is_file() else folder.fingerprint(source),
         networks={part: network.to(device) for part, network in networks.items()},
         tokenizers=tokenizers,
-        scheduler_config=dict(scheduler.config),
-        alphas_cumprod=scheduler.alphas_cumprod.float(),
+        scheduler_config=scheduler_config,
+        alphas_cumprod=alphas_cumprod,
         source=source,
         vae_source=vae_source,
         warnings=_warnings(identity, vae_source),
@@ -145,11 +143,13 @@ def _network(
     return single.load_network(source, part, configs, dtype)
 
 
-def _fingerprint(source: Path, vae_source: Path | None) -> str:
-    own = sha256_file(source) if source.is_file() else folder.fingerprint(source)
-    if vae_source is None:
-        return own
-    return hashlib.sha256(f"{own} {sha256_file(vae_source)}".encode()).hexdigest()
+def _noise(source: Path, configs: Configs | None, family: Family) -> tuple[dict[str, Any], Tensor]:
+    """The scheduler's configuration, and a of each timestep."""
+    if family.denoiser == "transformer":
+        config = folder.read_scheduler(source)
+        return config, sd3.alphas_cumprod(int(config.get("num_train_timesteps", 1000)))
+    scheduler = folder.load_scheduler(source) if configs is None else single.scheduler(configs)
+    return dict(scheduler.config), scheduler.alphas_cumprod.float()
 
 
 def _warnings(identity: Identity, vae_source: Path | None) -> tuple[str, ...]:
@@ -159,6 +159,10 @@ def _warnings(identity: Identity, vae_source: Path | None) -> tuple[str, ...]:
 
 def _settle(model: BaseModel, identity: Identity, prediction_type: Prediction) -> None:
     """Decide what the network predicts: as the person says, as its marks say, or as a probe finds."""
+    if model.prediction_type == "flow":
+        if prediction_type != "auto":
+            raise UserError(f"{model.name} predicts flows and nothing else; leave --prediction-type out")
+        return
     told = identity.known_by in ("mark", "metadata", "config")
     if prediction_type == "auto" and told:
         return
@@ -185,7 +189,8 @@ def _read_as(model: BaseModel, prediction_type: str, is_published: bool) -> None
     if prediction_type == model.prediction_type:
         return
     zero = bool(model.scheduler_config.get("rescale_betas_zero_snr")) and prediction_type == "v_prediction"
-    config = model.scheduler_config | {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero}
+    config = single.essential("scheduler", model.scheduler_config)  # without diffusers' note of what was left open
+    config |= {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero}
     scheduler = single.scheduler({"scheduler": config})
     model.scheduler_config, model.alphas_cumprod = dict(scheduler.config), scheduler.alphas_cumprod.float()
     if is_published:

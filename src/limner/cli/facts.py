@@ -1,82 +1,162 @@
-"""`limner inspect`: what a file is, and how two differ."""
+"""`limner inspect` on the command line: what a file or folder is."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from limner.cli.output import Output, megabytes
-from limner.formats import Summary, inspect
+from limner.formats import Summary
+from limner.formats.metadata import RUN_CARD
+from limner.formats.verdicts import Verdict
+from limner.inspection import examine
+from limner.inspection.difference import flat
+from limner.inspection.folder import Folder
+from limner.inspection.picture import Picture, Used
+from limner.inspection.run import Run
 
 SHOWN = 200  # characters of a value
+MOST_ROWS = 100  # of a table of a stranger's metadata
+Rows = list[tuple[str, str]]
 
 
 def show(path: Path, output: Output) -> dict:
-    """One file's facts, its training record below them."""
-    summary = inspect(path)
-    rows = [
-        ("file", f"{summary.path} ({megabytes(summary.size_bytes)})"),
-        ("kind", f"{summary.kind}, for {summary.family}, {summary.naming} names"),
-        ("keyword", summary.keyword or "not said"),
-        ("tensors" if summary.kind == "checkpoint" else "layers", _counts(summary.modules)),
-        *([("rank", _counts(summary.ranks)), ("alpha", _counts(summary.alphas))] if summary.ranks else []),
-        ("number format", _counts(summary.dtypes)),
-        *(("not as trained in", f"{program}, which {fault}") for program, fault in summary.faults.items()),
-        ("SHA-256", summary.sha256),
-        ("AutoV2, AutoV3", f"{summary.autov2}, {summary.autov3}"),
-        ("webui's hash", summary.webui_hash + _doubt(summary)),
-    ]
-    output.table(("", ""), rows)
-    card = _flat(summary.run_card or {})
-    output.table(("run card", ""), [(name, _short(value)) for name, value in card.items()])
-    others = {name: text for name, text in summary.metadata.items() if name != "limner.run_card"}
-    output.table(("metadata", ""), [(name, _short(text)) for name, text in others.items()])
-    return summary.as_dict()
-
-
-def difference(one: Path, other: Path, output: Output) -> dict:
-    """Where two files differ, fact by fact."""
-    facts = [_facts(inspect(path)) for path in (one, other)]
-    names = sorted(facts[0].keys() | facts[1].keys())
-    differences = {
-        name: [each.get(name) for each in facts] for name in names if facts[0].get(name) != facts[1].get(name)
-    }
-    if differences:
-        output.table(("", str(one), str(other)), [(n, _short(a), _short(b)) for n, (a, b) in differences.items()])
+    """Whatever lies at a path, its training record or generation text below."""
+    facts = examine(path)
+    if isinstance(facts, Picture):
+        _show(output, _picture(facts), {"says": facts.settings})
+    elif isinstance(facts, Run):
+        _show(output, _run(facts), {"settings": flat(facts.settings), "versions": facts.versions})
+    elif isinstance(facts, Folder):
+        _show(output, _folder(facts), {})
     else:
-        output.result(f"{one} and {other} do not differ")
-    return {"files": [str(one), str(other)], "differences": differences}
+        others = {name: text for name, text in facts.metadata.items() if name != RUN_CARD}
+        tables = {"run card": flat(facts.run_card or {}), "metadata": others, "beside its tensors": facts.extras}
+        _show(output, _file(facts), tables)
+    return facts.as_dict()
 
 
-def _facts(summary: Summary) -> dict[str, Any]:
-    facts = summary.as_dict()
-    card = facts.pop("run_card") or {}
-    metadata = {name: text for name, text in facts.pop("metadata").items() if name != "limner.run_card"}
-    del facts["path"]
-    return _flat(facts) | _flat(card) | metadata
+def _show(output: Output, rows: Rows, tables: Mapping[str, Mapping[str, Any]]) -> None:
+    output.table(("", ""), [row for row in rows if row[1]])
+    for title, values in tables.items():
+        shown = [(str(name), short(value)) for name, value in list(values.items())[:MOST_ROWS]]
+        if len(values) > MOST_ROWS:
+            shown.append(("...", f"and {len(values) - MOST_ROWS} more, with --json"))
+        if shown:
+            output.table((title, ""), shown)
 
 
-def _flat(values: dict[Any, Any], prefix: str = "", depth: int = 3) -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; deeper levels stay as they are, for a stranger's file may nest without end."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        path = f"{prefix}{name}"
-        flat |= _flat(value, f"{path}.", depth - 1) if isinstance(value, dict) and depth else {path: value}
-    return flat
+def _file(facts: Summary) -> Rows:
+    is_pickle = facts.container == "pickle"
+    return [
+        ("file", f"{facts.path} ({megabytes(facts.size_bytes)}{', a pickle' if is_pickle else ''})"),
+        ("kind", f"{facts.kind}, for {facts.family}, {facts.naming} names"),
+        ("known by", "; ".join(facts.reasons)),
+        ("predicts", facts.prediction_type or ""),
+        ("not opened", facts.refusal),
+        *(("beware", warning) for warning in facts.warnings),
+        ("method", facts.method or ""),
+        ("keyword", facts.keyword or ("not said" if facts.blocks else "")),
+        ("commonest tags", ", ".join(facts.tags) if facts.keyword is None else ""),
+        ("vectors", _counts(facts.vectors)),
+        ("brings along", ", ".join(facts.words)),
+        ("layers" if facts.blocks else "tensors", _counts(facts.modules)),
+        *((f"  {name}", _block(block)) for name, block in facts.blocks.items()),
+        ("number format", _counts(facts.dtypes)),
+        *_verdicts(facts.programs),
+        ("SHA-256", facts.sha256),
+        ("AutoV1, V2, V3", ", ".join(filter(None, (facts.autov1, facts.autov2, facts.autov3)))),
+        ("webui's hash", facts.webui_hash + _doubt(facts.hash_matches)),
+        ("modelspec's hash", (facts.modelspec_hash or "")[:14] + _doubt(facts.modelspec_matches)),
+    ]
 
 
-def _counts(counts: dict[Any, int]) -> str:
-    """{16: 192} -> "16 (192)"."""
+def _block(block: Any) -> str:
+    parts = [f"{block.modules} layers"]
+    if block.ranks:
+        parts.append(f"rank {_counts(block.ranks)}")
+    if block.alphas:
+        parts.append(f"alpha {_counts(block.alphas)}")
+    return ", ".join(parts)
+
+
+def _verdicts(programs: Mapping[str, Verdict]) -> Rows:
+    rows = [("loads in", ", ".join(name for name, verdict in programs.items() if verdict.loads and not verdict.says))]
+    for name, verdict in programs.items():
+        if verdict.says:
+            rows.append(("loads, but" if verdict.loads else "does not load", f"{name} {verdict.says}"))
+    return rows
+
+
+def _picture(facts: Picture) -> Rows:
+    return [
+        ("picture", f"{facts.path} ({facts.format}, {facts.width}x{facts.height}, {megabytes(facts.size_bytes)})"),
+        ("generation text", "" if facts.says else "none in the webui's words"),
+        ("holds", f"an embedding, {_counts(facts.holds)}" if facts.holds else ""),
+        ("prompt", facts.prompt),
+        ("negative prompt", facts.negative_prompt),
+        ("model", _used(facts.model) if facts.model else ""),
+        *(("LoRA", _used(each)) for each in facts.loras),
+        *(("embedding", _used(each)) for each in facts.embeddings),
+        ("SHA-256", facts.sha256),
+    ]
+
+
+def _used(used: Used) -> str:
+    parts = [used.name or "not named"]
+    if used.text_strength is not None and used.unet_strength is not None:
+        one, other = used.text_strength, used.unet_strength
+        parts.append(f"at {one:g}" if one == other else f"at {one:g} on the text, {other:g} on the UNet")
+    return ", ".join([*parts, f"hash {used.hash}" if used.hash else "no hash said"])
+
+
+def _run(facts: Run) -> Rows:
+    learned = f"{len(facts.pictures)} pictures"
+    if facts.held_out:
+        learned += f", judged by {len(facts.held_out)} others"
+    if facts.class_pictures:
+        learned += f", {len(facts.class_pictures)} of the class"
+    return [
+        ("run", facts.path),
+        ("learned from", learned),
+        ("base", facts.base),
+        (
+            "steps",
+            f"{facts.steps} in {facts.seconds:.0f} s" + ("" if facts.loss is None else f", loss {facts.loss:.4f}"),
+        ),
+        ("measured last", ", ".join(f"{name} {value:.3f}" for name, value in facts.measured.items())),
+        ("states kept", ", ".join(map(str, facts.kept))),
+    ]
+
+
+def _folder(facts: Folder) -> Rows:
+    return [
+        ("folder", f"{facts.path} ({megabytes(facts.size_bytes)})"),
+        ("kind", f"{facts.kind}, of {facts.family}"),
+        ("known by", "; ".join(facts.reasons)),
+        ("predicts", facts.prediction_type),
+        ("not opened", facts.refusal),
+        *(("beware", warning) for warning in facts.warnings),
+        ("tensors", _counts(facts.parts)),
+        ("number format", _counts(facts.dtypes)),
+        *_verdicts(facts.programs),
+        ("SHA-256", facts.sha256 or ""),
+    ]
+
+
+def _counts(counts: Mapping[Any, int]) -> str:
+    """{16: 192} -> "16"; {"unet": 3, "vae": 2} -> "unet (3), vae (2)"."""
     if len(counts) == 1 and not isinstance(next(iter(counts)), str):
         return f"{next(iter(counts)):g}"
-    return ", ".join(f"{value} ({count})" for value, count in counts.items()) or "none"
+    return ", ".join(f"{value} ({count})" for value, count in counts.items())
 
 
-def _doubt(summary: Summary) -> str:
-    return ", as the file says, but its contents have another" if summary.hash_matches is False else ""
+def _doubt(matches: bool | None) -> str:
+    return ", as the file says, but its contents have another" if matches is False else ""
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, list):
+def short(value: Any) -> str:
+    if isinstance(value, list | tuple):
         first = ", ".join(str(each)[:12] for each in value[:3])
         return f"{len(value)} entries: {first}{', ...' if len(value) > 3 else ''}"
     text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)

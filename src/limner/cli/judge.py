@@ -36,7 +36,11 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
     )
     clip = None if settings.clip is None else Clip(settings.clip)
     device = choose_device(settings.device)
-    model = open_base(settings.base, device, choose_dtype(settings.precision, device))
+    model = open_base(
+        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
+    )
+    for warning in model.warnings:
+        output.warn(warning)
     report = None
     with output.progress("picture", 0) as bar:
         for each in iterate_evaluation(model, learned, evidence, protocol, clip):

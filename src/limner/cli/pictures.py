@@ -33,7 +33,11 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     for tag in parse_prompt(settings.prompt).loras:  # what can be wrong is found before the base is loaded
         files.find_lora(tag.name)
     device = choose_device(settings.device)
-    model = open_base(settings.base, device, choose_dtype(settings.precision, device))
+    model = open_base(
+        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
+    )
+    for warning in model.warnings:
+        output.warn(warning)
     request = Request(**{name: getattr(settings, name) for name in Drawing.model_fields})
     began = time.monotonic()
     pictures: list[dict[str, str | int]] = []
@@ -69,6 +73,8 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
     drawn = []
     with output.progress("picture", len(cells)) as bar:
         for each in draw_cells(cells, files, settings):
+            for warning in each.warnings:
+                output.warn(warning)
             drawn.append(each)
             bar.at(len(drawn))
     infotext = common_infotext(settings, drawn, axes)

@@ -173,10 +173,14 @@ def compare(settings: CompareSettings, output: Output) -> dict:
 
 @verb(InspectSettings, "file", "other", rename="inspect")
 def inspect_(settings: InspectSettings, output: Output) -> dict:
-    """Say what a file is: kind, family, rank, keyword, training record, hashes; or how two files differ."""
-    from limner.cli.facts import difference, show
+    """Say what a file, picture or folder is, what made it, and which programs load it; or how two of them differ."""
+    if settings.other is not None:
+        from limner.cli.difference import show_difference
 
-    return show(settings.file, output) if settings.other is None else difference(settings.file, settings.other, output)
+        return show_difference(settings.file, settings.other, output)
+    from limner.cli.facts import show
+
+    return show(settings.file, output)
 
 
 from limner.cli import edit  # noqa: E402, F401 (behind these, in the order of the work)

@@ -127,7 +127,9 @@ def _judge(
         evidence, settings.keyword, settings.class_word, request, settings.prompt, subject, settings.floor
     )
     device = choose_device(settings.device)
-    model = open_base(settings.base, device, choose_dtype(settings.precision, device))
+    model = open_base(
+        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
+    )
     judge = Judge(model, evidence, protocol, out / "pictures", clip)
     for progress in judge.prepare():
         yield Judging("base", progress)
@@ -193,7 +195,7 @@ def _file_stem(keyword: str) -> str:
 
 def _require_same(out: Path, settings: CompareSettings) -> None:
     """Note what decides all trainings, or raise UserError if they were begun with something else."""
-    decides = ("keyword", "class_word", "base", "seed", "minutes", "precision")
+    decides = ("keyword", "class_word", "base", "prediction_type", "vae", "seed", "minutes", "precision")
     now = settings.model_dump(mode="json", include=set(decides))
     path = out / BEGUN
     if not path.exists():

@@ -52,6 +52,8 @@ def training_arguments(method: str, images: Path, settings: CompareSettings) -> 
     """The command line of `limner train`, but for where it writes."""
     parts = METHOD_NAMES.get(method, method).split("+")
     arguments = [str(images), "--keyword", settings.keyword, "--method", method, "--base", settings.base]
+    arguments += ["--prediction-type", settings.prediction_type]
+    arguments += [] if settings.vae is None else ["--vae", str(settings.vae)]
     arguments += ["--seed", str(settings.seed), "--device", settings.device, "--precision", settings.precision]
     arguments += ["--class", settings.class_word] if settings.class_word else []
     arguments += ["--minutes", str(settings.minutes)] if settings.minutes is not None else []

@@ -8,7 +8,7 @@ from limner.config.commands import (
     GridSettings,
     InspectSettings,
 )
-from limner.config.common import Base, Machine, Models, Precision, Seed
+from limner.config.common import Base, Machine, Models, Precision, Prediction, Seed
 from limner.config.editing import (
     ConvertSettings,
     Directions,
@@ -57,6 +57,7 @@ __all__ = [
     "Output",
     "Pictures",
     "Precision",
+    "Prediction",
     "Prior",
     "ResizeSettings",
     "ResumeSettings",

@@ -81,8 +81,8 @@ class InspectSettings(Seed, Machine):
 
     title: ClassVar[str] = "Files"
 
-    file: FilePath = Field(description="A .safetensors file.")
-    other: FilePath | None = Field(None, description="A second file, to say how the two differ.")
+    file: FilePath = Field(description="A file of weights, a picture, or the folder of a run or of a model.")
+    other: FilePath | None = Field(None, description="Another of the same kind, to say how the two differ.")
 
 
 class DemoSettings(Seed, Machine):

@@ -9,6 +9,7 @@ from pydantic import Field
 from limner.config.settings import FilePath, Settings
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
+Prediction = Literal["auto", "epsilon", "v_prediction"]
 
 
 class Machine(Settings):
@@ -35,6 +36,10 @@ class Base(Settings):
         "pocket",
         description="Base model: pocket, a checkpoint file, a folder in diffusers' layout, or a hub id in the cache.",
     )
+    prediction_type: Prediction = Field(
+        "auto", description="What the base predicts; auto goes by its marks, or finds out where it has none."
+    )
+    vae: FilePath | None = Field(None, description="Another VAE than the base's own: a file, or a diffusers folder.")
 
 
 class Models(Base):

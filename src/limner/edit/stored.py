@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limner.base import folder, single
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import Family
 from limner.base.open import find_base, identify
 from limner.base.original import Configs, Place, places, with_wrapper
@@ -96,7 +96,12 @@ class Stored:
 def open_stored(name: str | Path) -> Iterator[Stored]:
     """Open a base by name as `open_base` does, but nothing of it. Raises UserError if it is none that Limner knows."""
     path = find_base(name)
-    family = FAMILIES[identify(path).family]
+    found = identify(path)
+    if found.family not in UNETS:
+        raise UserError(
+            f"{path} is {found.title}, which this command does not know; use Stable Diffusion 1.x, 2.x or XL"
+        )
+    family = UNETS[found.family]
     with ExitStack() as opened:
         if path.is_file():
             yield Stored(path, family, [_of_file(opened.enter_context(open_tensors(path)))])

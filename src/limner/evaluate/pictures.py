@@ -17,7 +17,7 @@ from limner.diffusion import add_noise
 from limner.formats import load_weights
 from limner.formats.metadata import run_card
 from limner.generate import Generated, Request, generate_each, to_image
-from limner.infotext import read_png, save_png
+from limner.infotext import read_picture, save_png
 from limner.methods.method import apply_weights
 from limner.weights import Weights
 
@@ -123,11 +123,11 @@ def _path(folder: Path, number: int, seed: int) -> Path:
 
 def _kept(folder: Path, number: int, model: BaseModel, request: Request) -> list[Image.Image] | None:
     """The pictures of a prompt, if all are there and say that they are of this request and base."""
-    own = {"Steps": str(request.steps), "CFG scale": f"{request.cfg_scale:g}", "Model hash": model.fingerprint[:10]}
+    own = {"Steps": str(request.steps), "CFG scale": f"{request.cfg_scale:g}", "Model hash": model.sha256[:10]}
     images = []
     for seed in range(request.seed, request.seed + request.count):
         path = _path(folder, number, seed)
-        said = read_png(path) if path.exists() else None
+        said = read_picture(path) if path.exists() else None
         wanted = own | {"Seed": str(seed)}
         if said is None or said.prompt != request.prompt or said.settings | wanted != said.settings:
             return None

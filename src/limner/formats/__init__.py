@@ -1,5 +1,6 @@
 """Files that other programs open, written, verified and read back."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 
+from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
@@ -51,8 +53,12 @@ def formats() -> dict[str, Any]:
     `serialize(weights, name, dtype) -> bytes`, or `write(weights, path, name, dtype)` for files too large to be whole
     in memory, and may have a `verify` of its own, as that for LoRAs.
     """
-    found = {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
-    return found | {each.name: each for each in (Kohya, Dotted, Embedding, Token, Checkpoint)}
+    return _registered() | {each.name: each for each in (Kohya, Dotted, Embedding, Token, Checkpoint)}
+
+
+@functools.cache
+def _registered() -> dict[str, Any]:
+    return {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
 
 
 def save_weights(
@@ -72,7 +78,9 @@ def save_weights(
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
     """
     writers = {name: each for name, each in formats().items() if hasattr(each, "serialize") or hasattr(each, "write")}
-    format = format or DEFAULT_FORMATS[weights.kind]
+    if format is None:
+        is_lora = weights.kind == "lora" and weights.family in FAMILIES
+        format = FAMILIES[weights.family].lora_format if is_lora else DEFAULT_FORMATS[weights.kind]
     if format not in writers:
         raise UserError(f"no format {format!r} to write {path} in; use {' or '.join(writers)}")
     if path.suffix != SUFFIX:

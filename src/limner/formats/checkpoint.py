@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from limner.base import single
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.identify import UNET, identify_base
 from limner.base.model import BaseModel
 from limner.base.original import MARKS, Configs, completion, places
@@ -122,7 +122,7 @@ class Layout:
 def metadata_of(weights: Weights, configs: Configs, name: str) -> dict[str, str]:
     """The metadata of a checkpoint's file, with UNKNOWN for the hash of its tensors; the weights need have none."""
     is_v = configs["scheduler"].get("prediction_type") == "v_prediction"
-    return complete(weights, FAMILIES[weights.family], name) | {
+    return complete(weights, UNETS[weights.family], name) | {
         "modelspec.prediction_type": "v" if is_v else "epsilon",
         "sshs_model_hash": UNKNOWN,
         "modelspec.hash_sha256": f"0x{UNKNOWN}",
@@ -131,9 +131,9 @@ def metadata_of(weights: Weights, configs: Configs, name: str) -> dict[str, str]
 
 def _configs(weights: Weights) -> Configs:
     """How a checkpoint's networks are made. Raises UserError for other weights."""
-    if weights.kind != "checkpoint" or weights.family not in FAMILIES or single.ARCHITECTURE not in weights.metadata:
+    if weights.kind != "checkpoint" or weights.family not in UNETS or single.ARCHITECTURE not in weights.metadata:
         raise UserError(
-            f"a checkpoint's file holds models of {', '.join(FAMILIES)}, not a {weights.family} {weights.kind}"
+            f"a checkpoint's file holds models of {', '.join(UNETS)}, not a {weights.family} {weights.kind}"
         )
     return json.loads(weights.metadata[single.ARCHITECTURE])
 

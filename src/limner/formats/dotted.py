@@ -25,7 +25,7 @@ from limner.weights import Weights
 SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network
 BESIDE = "adapter_config.json"  # PEFT's own place for it
 MAX_SETTINGS = 2**20  # bytes
-NETWORKS = ("unet", "text_encoder", "text_encoder_2")
+NETWORKS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 WRITTEN = {"lora_down": "lora_A.weight", "lora_up": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 
 
@@ -104,7 +104,7 @@ def _peft_settings(weights: Weights, known: Family) -> dict[str, Any]:
     """PEFT's configuration of each network, from which diffusers takes ranks and alphas."""
     settings: dict[str, Any] = {}
     modules = weights.modules()
-    for network in ("unet", *(encoder.name for encoder in known.encoders)):
+    for network in (known.denoiser, *(encoder.name for encoder in known.encoders)):
         own = {name.partition(".")[2]: leaves for name, leaves in modules.items() if name.startswith(f"{network}.")}
         if not own:
             continue
@@ -124,7 +124,7 @@ def _peft_settings(weights: Weights, known: Family) -> dict[str, Any]:
 
 def _root(network: str) -> str:
     """What may stand before a text encoder's paths, in patterns: it depends on transformers' version."""
-    return "" if network == "unet" else r"(text_model\.)?"
+    return r"(text_model\.)?" if network.startswith("text_encoder") else ""
 
 
 def _most(values: list[Any]) -> Any:

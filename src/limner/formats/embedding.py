@@ -13,7 +13,7 @@ from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
-from limner.formats.embedding_readers import READERS, REFUSED
+from limner.formats.embedding_readers import HALF, READERS, REFUSED, SINGLE_ONLY
 from limner.formats.identify import family, kind
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport
@@ -91,7 +91,9 @@ class Embedding:
                     "recurs"
                 )
             length = len(next(iter(trained.values())))
-            reports.append(ReaderReport(reader, length, (), max(error for error in errors if error is not None)))
+            fault = HALF if reader in SINGLE_ONLY and info.dtype != "float32" else ""
+            largest = max(error for error in errors if error is not None)
+            reports.append(ReaderReport(reader, 0 if fault else length, (), largest, fault))
         return reports
 
 

@@ -1,58 +1,97 @@
-"""What a file is: kind, family, size, keyword, training record and hashes, without loading its weights."""
+"""What a file of tensors is: kind, family, rank by block, keyword, training record, hashes, and which programs load it.
 
-from collections import Counter
-from collections.abc import Iterable
+Nothing in a file is run, and of its tensors only single numbers are read, but for the hashes, which read its bytes.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.container.header import Header, read_header, read_tensors
+import torch
+from torch import Tensor
+
+from limner.base.identify import Identity
+from limner.base.single import identify_file
+from limner.container import open_tensors
+from limner.container.header import Header
 from limner.container.places import DTYPE_NAMES
+from limner.formats import verdicts
+from limner.formats.blocks import Block, blocks_of, counted, layers_of, network_of
 from limner.formats.factors import spellings
 from limner.formats.hashes import hash_file
-from limner.formats.identify import BUNDLE, family, kind, naming
+from limner.formats.identify import ADAPTERS, BUNDLE, family_with_reasons, kind, naming
 from limner.formats.metadata import run_card
-from limner.formats.programs import FAULTS, faults
+from limner.formats.verdicts import Verdict
 from limner.methods.form import form_of, forms
 
 _PARTS = {
     "model.diffusion_model.": "unet",
+    "model_ema.": "running average of the unet",
     "first_stage_model.": "vae",
     "cond_stage_model.": "text_encoder",
-    "conditioner.": "text_encoder",
+    "conditioner.embedders.0.": "text_encoder",
+    "conditioner.embedders.1.": "text_encoder_2",
 }
-_DOWN = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight")
-_RANKED = dict.fromkeys((*_DOWN, "hada_w1_b", "lokr_w2_b"), 0) | {"oft_blocks": 1}  # the axis that is the rank
+_SETTINGS = "lora_adapter_metadata"  # PEFT's configuration, a JSON text, keys prefixed by the network
+_MOST_TAGS = 10
+_MOST_ALPHA = 1e9  # of what is taken for one
+_SMALL = 16  # numbers in a tensor that is read to tell what a file is
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A file's facts. ranks, alphas: {value: number of modules}; an OFT's rank is the size of its blocks. modules:
-    {network: number of modules, or of a checkpoint's tensors}. faults: {program: what it does instead of what was
-    trained} of a LoRA or its kin.
+    """A file's facts.
+
+    container: "safetensors" or "pickle". reasons: how the family is known. method: what made it, as the file says.
+    ranks, alphas: {value: number of layers}; an OFT's rank is the size of its blocks. blocks: the same by part of the
+    network. modules: {network: number of layers, or of a checkpoint's tensors}. vectors: of an embedding, {tensor: how
+    many vectors}. words: names of the embeddings that a LoRA's file brings along. prediction_type: None of anything but
+    a checkpoint. refusal: why Limner does not open a checkpoint, "" if it does. tags: the commonest of its captions.
 
     webui_hash: what A1111 shows, which of a LoRA believes the file's own `sshs_model_hash`; hash_matches: whether that
-    is true, None if the file claims none.
+    is true, and modelspec_matches whether its modelspec.hash_sha256 is; None if the file claims none.
     """
 
     path: str
     size_bytes: int
+    container: str
     kind: str
     naming: str
     family: str
+    reasons: tuple[str, ...]
+    method: str | None
     keyword: str | None
     ranks: dict[int, int]
     alphas: dict[float, int]
+    blocks: dict[str, Block]
     modules: dict[str, int]
+    vectors: dict[str, int]
+    words: tuple[str, ...]
     dtypes: dict[str, int]
+    prediction_type: str | None
+    refusal: str
+    warnings: tuple[str, ...]
+    tags: tuple[str, ...]
     metadata: dict[str, str]
+    extras: dict[str, Any]
     run_card: dict[str, Any] | None
     sha256: str
+    autov1: str
     autov2: str
     autov3: str
     webui_hash: str
     hash_matches: bool | None
-    faults: dict[str, str]
+    modelspec_hash: str | None
+    modelspec_matches: bool | None
+    programs: dict[str, Verdict]
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """{program: what it leaves out or gets wrong}, of those that do."""
+        return {program: verdict.says for program, verdict in self.programs.items() if verdict.says}
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,59 +99,56 @@ class Summary:
 
 def inspect(path: Path) -> Summary:
     """Facts about any file of tensors; UserError if it is not one or is damaged."""
-    header = read_header(path)
-    sort = _kind(header)
-    ranks = [shape[axis] for name, shape in header.shapes.items() if (axis := _axis(name)) is not None and shape[axis:]]
-    alphas = read_tensors(path, ending=".alpha")
+    with open_tensors(path) as file:
+        small = {name: file.get(name) for name, shape in file.shapes.items() if _is_small(name, shape)}
+        header: Header = file
+    sort, (family, reasons) = _kind(header), family_with_reasons(header)
+    identity = identify_file(path) if sort == "checkpoint" else None
+    is_adapter = sort in ADAPTERS or sort in forms()
+    alphas = _alphas(header, small) if is_adapter else {}
+    blocks = blocks_of(header, alphas) if is_adapter else {}
     hashes = hash_file(path, header.data_start)
     claimed = header.metadata.get("sshs_model_hash")
+    spec = header.metadata.get("modelspec.hash_sha256")
+    card = run_card(header.metadata)
     return Summary(
         path=str(path),
         size_bytes=path.stat().st_size,
+        container="safetensors" if header.data_start else "pickle",
         kind=sort,
         naming=naming(header),
-        family=family(header),
-        keyword=header.metadata.get("modelspec.trigger_phrase"),
-        ranks=dict(Counter(ranks)),
-        alphas=dict(Counter(round(float(alpha), 6) for alpha in alphas.values() if alpha.numel() == 1)),
-        modules=dict(Counter(_network(module) for module in _modules(header)) or _parts(header.shapes)),
-        dtypes=dict(Counter(DTYPE_NAMES[dtype] for dtype in header.dtypes.values())),
+        family=family if identity is None else identity.family,
+        reasons=reasons if identity is None else identity.reasons,
+        method=_method(header.metadata, card),
+        keyword=_keyword(header, sort, card),
+        ranks=_summed(block.ranks for block in blocks.values()),
+        alphas=_summed(block.alphas for block in blocks.values()),
+        blocks=blocks,
+        modules=counted(map(network_of, layers_of(header))) if is_adapter else _parts(header.shapes),
+        vectors=_vectors(header) if sort == "embedding" else {},
+        words=tuple(sorted({name.split(".")[1] for name in header.shapes if name.startswith(BUNDLE)})),
+        dtypes=counted(DTYPE_NAMES[dtype] for dtype in header.dtypes.values()),
+        prediction_type=identity.prediction_type if identity else None,
+        refusal=identity.refusal if identity else "",
+        warnings=identity.warnings if identity else (),
+        tags=_tags(header.metadata),
         metadata=dict(sorted(header.metadata.items())),
-        run_card=run_card(header.metadata),
+        extras=header.extras,
+        run_card=card,
         sha256=hashes.sha256,
+        autov1=hashes.autov1,
         autov2=hashes.autov2,
         autov3=hashes.autov3,
-        webui_hash=hashes.autov2 if kind(header) == "checkpoint" else (claimed or hashes.tensors)[:12],
-        hash_matches=None if claimed is None else claimed == hashes.tensors,
-        faults=faults(sort, _is_by_column(header)) if _is_kin(header, sort) else {},
+        webui_hash=_webui_hash(sort, hashes.sha256, claimed or hashes.tensors),
+        hash_matches=None if claimed is None else claimed.removeprefix("0x") == hashes.tensors,
+        modelspec_hash=spec,
+        modelspec_matches=None if spec is None else spec.lower().removeprefix("0x") == hashes.tensors,
+        programs=_programs(header, sort, family, identity, small),
     )
 
 
-def _parts(names: Iterable[str]) -> Counter[str]:
-    """How many of a checkpoint's tensors each network has."""
-    found = (part for name in names for prefix, part in _PARTS.items() if name.startswith(prefix))
-    return Counter(found)
-
-
-def _is_kin(header: Header, sort: str) -> bool:
-    """Whether a file is of the LoRA family, in the names that the webuis read."""
-    return naming(header) == "kohya" and (sort in FAULTS or sort in forms())
-
-
-def _is_by_column(header: Header) -> bool:
-    lengths = [shape for name, shape in header.shapes.items() if name.endswith("dora_scale")]
-    return any(shape[:1] == (1,) for shape in lengths)
-
-
-def _axis(name: str) -> int | None:
-    return next((axis for leaf, axis in _RANKED.items() if name.endswith(leaf)), None)
-
-
-def _modules(header: Header) -> list[str]:
-    """The layers that a LoRA or its kin is for."""
-    if naming(header) == "kohya":
-        return sorted({name.partition(".")[0] for name in header.shapes if not name.startswith(BUNDLE)})
-    return [name for name in header.shapes if name.endswith(_DOWN)]
+def _is_small(name: str, shape: tuple[int, ...]) -> bool:
+    return name.endswith((".alpha", ".scale", "on_input")) and math.prod(shape) <= _SMALL
 
 
 def _kind(header: Header) -> str:
@@ -120,13 +156,96 @@ def _kind(header: Header) -> str:
     known = kind(header)
     if known != "unknown" or naming(header) != "kohya":
         return known
-    spelled, first = spellings(), _modules(header)[0]
-    leaves = [spelled.get(name.partition(".")[2], "") for name in header.shapes if name.startswith(f"{first}.")]
-    form = form_of(leaves)
+    spelled = spellings()
+    first = next(iter(layers_of(header).values()), [])
+    form = form_of([spelled.get(name.partition(".")[2], "") for name in first])
     return known if form is None else form.name
 
 
-def _network(name: str) -> str:
-    prefixes = {"lora_te2_": "text_encoder_2", "text_encoder_2.": "text_encoder_2", "lora_te": "text_encoder"}
-    prefixes |= {"text_encoder.": "text_encoder", "lora_unet_": "unet", "unet.": "unet"}
-    return next((network for prefix, network in prefixes.items() if name.startswith(prefix)), "other")
+def _alphas(header: Header, small: Mapping[str, Tensor]) -> dict[str, float]:
+    """{layer: alpha}: tensors of that name, or what PEFT's configuration says of a network."""
+    found = {
+        name.removesuffix(".alpha"): round(float(tensor), 6)
+        for name, tensor in small.items()
+        if name.endswith(".alpha") and tensor.numel() == 1 and math.isfinite(float(tensor))
+    }
+    settings = _json(header.metadata.get(_SETTINGS, ""))
+    for layer in layers_of(header) if settings else ():
+        alpha = settings.get(f"{network_of(layer)}.lora_alpha")
+        if isinstance(alpha, int | float) and not isinstance(alpha, bool) and abs(alpha) < _MOST_ALPHA:
+            found.setdefault(layer, float(alpha))
+    return found
+
+
+def _summed(counts: Iterable[Mapping[Any, int]]) -> dict[Any, int]:
+    total: dict[Any, int] = {}
+    for each in counts:
+        for value, count in each.items():
+            total[value] = total.get(value, 0) + count
+    return dict(sorted(total.items(), key=lambda item: -item[1]))
+
+
+def _parts(names: Iterable[str]) -> dict[str, int]:
+    """How many of a checkpoint's tensors each network has."""
+    return counted(part for name in names for prefix, part in _PARTS.items() if name.startswith(prefix))
+
+
+def _vectors(header: Header) -> dict[str, int]:
+    return {name: shape[0] if len(shape) > 1 else 1 for name, shape in header.shapes.items() if shape}
+
+
+def _method(metadata: Mapping[str, str], card: Mapping[str, Any] | None) -> str | None:
+    """What the run card says, or sd-scripts' words for it."""
+    settings = (card or {}).get("settings")
+    if isinstance(settings, dict) and isinstance(settings.get("method"), str):
+        return settings["method"]
+    module = metadata.get("ss_network_module")
+    algorithm = _json(metadata.get("ss_network_args", "")).get("algo")
+    return f"{module}, {algorithm}" if module and algorithm else module
+
+
+def _keyword(header: Header, sort: str, card: Mapping[str, Any] | None) -> str | None:
+    """By what a prompt calls it, as far as the file says it: an embedding goes by its file's name."""
+    settings = (card or {}).get("settings")
+    told = header.metadata.get("modelspec.trigger_phrase")
+    if told is None and isinstance(settings, dict):
+        told = settings.get("keyword")
+    return (told if isinstance(told, str) else None) or (header.path.stem if sort == "embedding" else None)
+
+
+def _tags(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """The commonest words of its captions, which sd-scripts counts by folder."""
+    counts: dict[str, int] = {}
+    for folder in _json(metadata.get("ss_tag_frequency", "")).values():
+        for tag, count in folder.items() if isinstance(folder, dict) else ():
+            counts[tag] = counts.get(tag, 0) + (count if isinstance(count, int) else 0)
+    return tuple(sorted(counts, key=lambda tag: -counts[tag])[:_MOST_TAGS])
+
+
+def _json(text: str) -> dict[str, Any]:
+    """A stranger's JSON as a table; an empty one for whatever is none."""
+    try:
+        held = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return held if isinstance(held, dict) else {}
+
+
+def _webui_hash(sort: str, whole: str, tensors: str) -> str:
+    if sort in ("checkpoint", "vae"):
+        return whole[:10]
+    return (whole if sort == "embedding" else tensors or whole)[:12]
+
+
+def _programs(
+    header: Header, sort: str, family: str, identity: Identity | None, small: Mapping[str, Tensor]
+) -> dict[str, Verdict]:
+    is_pickle = not header.data_start
+    if identity is not None:
+        return verdicts.of_checkpoint(header, identity, is_pickle)
+    if sort == "embedding":
+        return verdicts.of_embedding(header, is_pickle)
+    if sort not in ADAPTERS and sort not in forms():
+        return {}
+    empty = {name: small.get(name, torch.empty(shape, device="meta")) for name, shape in header.shapes.items()}
+    return verdicts.of_adapter(sort, header, empty, verdicts.layout_for(family))

@@ -200,7 +200,10 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     data = load_data(settings, dataset)
     yield from remarks(data, settings)
     settings, counted = count_class(settings, data)
-    model = open_base(settings.base, device, choose_dtype(settings.precision, device))
+    model = open_base(
+        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
+    )
+    yield from map(Warned, model.warnings)
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
@@ -256,7 +259,7 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     assert settings.out is not None
     paths = {
         name: getattr(settings, name)
-        for name in ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache")
+        for name in ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")
     }
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}

@@ -9,11 +9,13 @@ from typing import Any
 
 from limner.base.open import open_base
 from limner.config import ResumeSettings, TrainSettings, read_toml, read_training
+from limner.container.header import read_header
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
 from limner.events import Done, Event, Exported, Kept, Measured, Preview, Saved, Started, Step, Warned
-from limner.formats import inspect, save_weights
+from limner.formats import save_weights
 from limner.formats.diffusers import save_folder, size_of
+from limner.formats.metadata import run_card
 from limner.generate import generate
 from limner.infotext import save_png
 from limner.run.board import require_tensorboard
@@ -69,7 +71,7 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
         raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
     device = choose_device(settings.device)
     data = load_data(settings, find_data(settings))
-    model = open_base(settings.base, device, DTYPES[settings.precision])
+    model = open_base(settings.base, device, DTYPES[settings.precision], settings.prediction_type, settings.vae)
     job = assemble(settings, methods, model, data, [])
     yield from _compare(job, folder, before)
     for out in job.outputs:
@@ -110,7 +112,8 @@ def export(
     """Write and verify a file at `path`, and speak of it as `shown`: of the programs that read all of it as trained,
     and before them of those that are known not to."""
     weights.metadata |= describe(job, loss, outcome).metadata(job.model.family)
-    saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
+    precision = "fp32" if weights.kind == "embedding" else job.settings.file_precision
+    saved = save_weights(weights, path, dtype=DTYPES[precision], model=job.model)
     faults = [f"{each.reader} {each.fault}" for each in saved.reports if each.fault]
     if faults:
         yield Warned(f"not every program uses {shown.name} as it was trained: {'; '.join(faults)}")
@@ -198,6 +201,6 @@ def _changed(before: list[Source], now: list[Source], folder: Path | None) -> li
 def _is_own(out: Path, job: Job) -> bool:
     """Whether the file that is there already came from this run, stopped after it was written."""
     try:
-        return made_from(inspect(out).run_card, job)
+        return made_from(run_card(read_header(out).metadata), job)
     except UserError:
         return False

@@ -1,0 +1,1 @@
+"""Files and texts that nobody meant: mutated by the hundred thousand, and what Limner makes of them."""
