@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,8 @@ def make_file(family: str) -> Path:
     from limner.base.model import weights_of
     from limner.base.original import completion, places
     from limner.base.published import published
-    from limner.container.header import in_order, write_tensors
+    from limner.container.header import in_order
+    from limner.container.writer import writing
 
     path = ROOT / f"{family}.safetensors"
     if path.exists():
@@ -40,12 +40,10 @@ def make_file(family: str) -> Path:
         own = {f"{part}.{name}": tuple(t.shape) for name, t in weights_of(single.skeleton(part, configs)).items()}
         shapes |= {key: its.shape(own[name]) for key, ((name, its), *_) in places(own, configs).items()}
     random = torch.Generator().manual_seed(0)
-
-    def tensors() -> Iterator[tuple[str, torch.Tensor]]:
-        for key in in_order(dict.fromkeys(shapes, torch.float16)):
-            yield key, torch.randn(shapes[key], generator=random).div_(30).half()
-
-    write_tensors(path, tensors(), shapes, torch.float16, {"format": "pt"})
+    dtypes = dict.fromkeys(shapes, torch.float16)
+    with writing(path, shapes, dtypes, {"format": "pt"}) as writer:
+        for key in in_order(dtypes):
+            writer.add(torch.randn(shapes[key], generator=random).div_(30).half())
     return path
 
 
