@@ -81,5 +81,5 @@ def test_its_network_has_the_unets_strength(model: BaseModel) -> None:
 
 
 def test_kohyas_names_are_refused(tmp_path: Path, model: BaseModel) -> None:
-    with pytest.raises(UserError, match="kohya.s format holds LoRAs of sd1, sd2, sdxl"):
+    with pytest.raises(UserError, match=r"kohya.s format holds LoRAs of sd1, sd2, sdxl"):
         save_weights(lora(model), tmp_path / "fox.safetensors", "kohya")
