@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save
 
@@ -95,6 +95,11 @@ def _tensors() -> list[dict[str, torch.Tensor]]:
         {f"{layer}.hada_{part}": torch.ones(2, 8) if part[-1] == "b" else torch.ones(8, 2) for part in PARTS},
         {f"{layer}.lokr_w1": torch.ones(2, 2), f"{layer}.lokr_w2_a": up, f"{layer}.lokr_w2_b": down},
         {f"{layer}.oft_blocks": torch.zeros(2, 4, 4), f"{layer}.alpha": one},
+        {f"{layer}.oft_blocks": torch.zeros(1, 2, 4, 4), f"{layer}.alpha": one, f"{layer}.rescale": torch.ones(8, 1)},
+        {f"{layer}.{name}.weight": torch.ones(2, 2) for name in ("a1", "a2", "b1", "b2")},
+        {f"{layer}.diff": torch.ones(8, 8), f"{layer}.diff_b": torch.ones(8)},
+        {f"{layer}.w_norm": torch.ones(8), f"{layer}.b_norm": torch.ones(8)},
+        {f"{layer}.lokr_w1_a": up, f"{layer}.lokr_w1_b": down, f"{layer}.lokr_w2": torch.ones(1, 1)},
         {f"{layer}.weight": torch.ones(8), f"{layer}.on_input": torch.tensor(1)},
         {f"{path}.lora_A.weight": down, f"{path}.lora_B.weight": up},
         {"emb_params": torch.ones(2, 8, dtype=torch.float8_e4m3fn)},
@@ -169,6 +174,13 @@ def _pngs() -> list[bytes]:
                 buffer = io.BytesIO()
                 Image.new("RGB", (8, 8), "red").save(buffer, format="PNG", pnginfo=chunks)
                 found.append(buffer.getvalue())
+        exif = Image.Exif()
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\0" + text.encode("utf-16-be")
+        for form in ("JPEG", "WEBP", "GIF"):
+            buffer = io.BytesIO()
+            comment: Any = {"comment": text.encode()} if form == "GIF" else {"exif": exif}
+            Image.new("RGB", (8, 8), "red").save(buffer, format=form, **comment)
+            found.append(buffer.getvalue())
     return found
 
 
