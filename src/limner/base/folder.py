@@ -19,6 +19,7 @@ from limner.base import single
 from limner.base.families import FAMILIES
 from limner.base.identify import Identity, identify_configs
 from limner.base.model import Family
+from limner.base.original import Configs
 from limner.errors import UserError
 from limner.files import sha256_file
 
@@ -95,6 +96,12 @@ def load_tokenizer(folder: Path, name: str, pad: str | None = None) -> CLIPToken
 def read_config(folder: Path, part: str) -> dict[str, Any]:
     """A network's configuration. Raises UserError."""
     return _json(folder / part / "config.json")
+
+
+def read_configs(folder: Path, family: Family) -> Configs:
+    """How a model's networks and its noise schedule are made. Raises UserError."""
+    configs = {part: single.essential(part, read_config(folder, part)) for part in family.networks}
+    return configs | {"scheduler": single.essential("scheduler", dict(load_scheduler(folder).config))}
 
 
 def load_scheduler(folder: Path) -> DDIMScheduler:

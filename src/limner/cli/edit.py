@@ -5,12 +5,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from limner.cli.app import verb
 from limner.cli.output import Output, duration, megabytes
-from limner.config import ExtractSettings, MergeSettings, ResizeSettings
+from limner.config import ConvertSettings, ExtractSettings, MergeSettings, ResizeSettings
 
 if TYPE_CHECKING:  # help loads no torch
     from limner.edit import Edit, Resized
 
 T = TypeVar("T")
+
+
+@verb(ConvertSettings, "file", "out")
+def convert(settings: ConvertSettings, output: Output) -> dict:
+    """Write a LoRA, embedding or checkpoint in another format or number format."""
+    from limner.edit import converting
+
+    began = time.monotonic()
+    made = follow(converting(settings), output, "tensor")
+    for program, fault in made.faults.items():
+        output.warn(f"{program} {fault}")
+    output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
+    sizes = {"size_before": made.size_before, "size_bytes": made.size_bytes}
+    return {"file": str(made.path), "kind": made.kind} | sizes | {"faults": made.faults} | _cost(output, began)
 
 
 @verb(ExtractSettings, "tuned", "base", "out")

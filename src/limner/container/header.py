@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -39,22 +39,6 @@ def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byt
     header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the first tensor starts at a multiple of 8
     return len(header).to_bytes(8, "little") + header + plain[8 + length :]
-
-
-def write_tensors(
-    path: Path,
-    tensors: Iterable[tuple[str, Tensor]],
-    shapes: Mapping[str, tuple[int, ...]],
-    dtype: torch.dtype | Mapping[str, torch.dtype],
-    metadata: Mapping[str, str],
-) -> None:
-    """Write a safetensors file a tensor at a time: contiguous ones on the CPU, of one dtype or each of its own, in the
-    order of `in_order`. It is what `serialize` would give, without ever being whole in memory."""
-    dtypes = dict.fromkeys(shapes, dtype) if isinstance(dtype, torch.dtype) else dtype
-    with path.open("wb") as stream:
-        stream.write(header_bytes(shapes, dtypes, metadata))
-        for _, tensor in tensors:
-            stream.write(raw_bytes(tensor))
 
 
 def header_bytes(

@@ -14,7 +14,7 @@ from limner.edit.factored import Factored, cut, to_tensors
 from limner.edit.progress import Edit, Progress
 from limner.edit.ranks import Budget, Energy
 from limner.edit.stored import Stored, open_stored
-from limner.edit.written import carried, check_out, save_lora
+from limner.edit.written import carried, check_out, save_adapter
 from limner.errors import UserError
 from limner.methods.family import is_chosen
 from limner.methods.principal import Directions, main_directions
@@ -80,7 +80,7 @@ def extract(
         family = new.family.name
     ranks = dict(sorted(Counter(layer.rank for layer in layers.values() if layer.rank).items()))
     weights = Weights("lora", family, to_tensors(layers, dtype), metadata, out.stem)
-    saved = save_lora(weights, out, dtype)
+    saved = save_adapter(weights, out, dtype)
     total = energy.there["all"] + sum(rest.values())
     left_out = {kind: rest[kind] / total for kind in sorted(rest, key=lambda kind: -rest[kind]) if rest[kind]}
     return Extracted(out, saved.size_bytes, ranks, energy.shares(), left_out)

@@ -88,27 +88,34 @@ def dtype_of(tensors: dict[str, Tensor]) -> torch.dtype:
     return found if found in (torch.float16, torch.bfloat16, torch.float32) else torch.float16
 
 
-def save_lora(weights: Weights, out: Path, dtype: torch.dtype, format: str = "kohya") -> Saved:
+def save_adapter(weights: Weights, out: Path, dtype: torch.dtype, format: str | None = None) -> Saved:
     """Write an adapter's file, and read it back before it takes its name. Raises UserError if it holds other changes
     than were meant, by more than the rounding of its numbers."""
     return save_weights(weights, out, format, dtype, check=lambda path: _check(path, weights, dtype, out))
 
 
 def _check(path: Path, weights: Weights, dtype: torch.dtype, out: Path) -> None:
-    read, meant = load_weights(path).modules(), weights.modules()
-    if read.keys() != meant.keys():
-        layer = min(read.keys() ^ meant.keys())
-        raise UserError(f"{out} would not hold the layer {layer} as it should; report this, with what it was made of")
+    read = load_weights(path)
+    if read.kind == "embedding":
+        found, meant = {"": read.tensors}, {"": weights.tensors}
+    else:
+        found, meant = read.modules() | _words(read), weights.modules() | _words(weights)
+    if found.keys() != meant.keys():
+        layer = min(found.keys() ^ meant.keys())
+        raise UserError(f"{out} would not hold {layer} as it should; report this, with what it was made of")
     for layer, leaves in meant.items():
         form = form_of(leaves)
         if form is not None and form.name == "lora":
-            one, other = factored(leaves, layer, str(out)), factored(read[layer], layer, str(out))
+            one, other = factored(leaves, layer, str(out)), factored(found[layer], layer, str(out))
             error, size = _distance(one.up, one.down, other.up, other.down), _terms(one.up, one.down)
         else:
-            error = max(_off(tensor, read[layer].get(leaf)) for leaf, tensor in leaves.items())
-            size = 1.0
+            error, size = max(_off(tensor, found[layer].get(leaf)) for leaf, tensor in leaves.items()), 1.0
         if not error <= 2 * torch.finfo(dtype).eps * size + torch.finfo(dtype).tiny:
-            raise UserError(f"{out} would not change {layer} as it should; report this, with what it was made of")
+            raise UserError(f"{out} would not hold {layer} as it should; report this, with what it was made of")
+
+
+def _words(weights: Weights) -> dict[str, dict[str, Tensor]]:
+    return {f"the embedding {word}": vectors for word, vectors in weights.words.items()}
 
 
 def _distance(up: Tensor, down: Tensor, other_up: Tensor, other_down: Tensor) -> float:
@@ -125,7 +132,7 @@ def _terms(up: Tensor, down: Tensor) -> float:
 
 def _off(tensor: Tensor, read: Tensor | None) -> float:
     """The largest difference, relative to the largest number."""
-    if read is None or read.shape != tensor.shape:
+    if read is None or read.numel() != tensor.numel():
         return float("inf")
-    largest = float(tensor.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
-    return float((tensor.float().cpu() - read.float()).abs().max()) / largest
+    largest = float(tensor.float().abs().max().clamp(min=torch.finfo(torch.float32).tiny))
+    return float((tensor.float().cpu().flatten() - read.float().flatten()).abs().max()) / largest

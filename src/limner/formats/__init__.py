@@ -17,7 +17,7 @@ from limner.files import atomic_path, write_text
 from limner.formats import picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
-from limner.formats.embedding import Embedding
+from limner.formats.embedding import Embedding, Token
 from limner.formats.identify import kind
 from limner.formats.inspect import Summary, inspect
 from limner.formats.kohya import Kohya
@@ -53,7 +53,7 @@ def formats() -> dict[str, Any]:
     `serialize(weights, name, dtype) -> bytes`, or `write(weights, path, name, dtype)` for files too large to be whole
     in memory, and may have a `verify` of its own, as that for LoRAs.
     """
-    return _registered() | {each.name: each for each in (Kohya, Dotted, Embedding, Checkpoint)}
+    return _registered() | {each.name: each for each in (Kohya, Dotted, Embedding, Token, Checkpoint)}
 
 
 @functools.cache

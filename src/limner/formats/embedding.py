@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load
 from torch import Tensor
 
 from limner.base.families import FAMILIES
@@ -94,6 +95,23 @@ class Embedding:
             largest = max(error for error in errors if error is not None)
             reports.append(ReaderReport(reader, 0 if fault else length, (), largest, fault))
         return reports
+
+
+class Token(Embedding):
+    """diffusers' own layout, whose tensor is called what prompts say: it needs not be told the word."""
+
+    name = "token"
+
+    @staticmethod
+    def serialize(weights: Weights, name: str, dtype: torch.dtype = torch.float16) -> bytes:
+        """As `Embedding.serialize`, of one text encoder's vectors."""
+        whole = load(Embedding.serialize(weights, name, dtype))
+        if len(whole) > 1:
+            raise UserError(
+                f"{name} has vectors for {len(whole)} text encoders, for which diffusers has no file of its own; write "
+                f"it as {Embedding.name}, whose tensors it loads one by one"
+            )
+        return serialize({name: whole[TENSOR]}, complete(weights, FAMILIES[weights.family], name))
 
 
 def _error(trained: Tensor, found: Tensor | None, info: torch.finfo) -> float | None:
