@@ -1,9 +1,14 @@
 """`python -m bench.opening sd1 sdxl`: open full-size single files by Limner and by diffusers' from_single_file.
 
 The files have the published models' tensors with random numbers in half precision; they are made once, in build/. Each
-opening is a fresh process, on the CPU in float16, told where diffusers finds its configurations, and both read the file
-from the system's cache. The libraries' import and what it takes are not counted. Prints one JSON line a family: seconds
-and peak memory of each, in units of the tensors' size too, and Limner's share of diffusers'.
+opening is a fresh process on the CPU, in bfloat16, which Limner computes in on CPUs, or in the file's own float16.
+diffusers is told where it finds its configurations, and both read the file from the system's cache. The libraries'
+import and what it takes are not counted. In the file's own precision diffusers only maps the file, to be read when a
+weight is first used; so after opening, every weight is read once, and both figures are given. Limner's opening includes
+its look at what the model predicts, for these files do not say it; without it is told too.
+
+Prints one JSON line for each family and precision: seconds until opened and until all is read, seconds of the processor
+(other work on the machine hardly changes them), peak memory in GB and in the size of the tensors, and Limner's share.
 """
 
 import argparse
@@ -73,51 +78,66 @@ def make_configs(family: str) -> Path:
     return folder
 
 
-def open_once(how: str, family: str) -> dict[str, float]:
+def open_once(how: str, family: str, precision: str) -> dict[str, float]:
     """Open the file in this process."""
     import torch
 
-    from limner.device import peak_memory_bytes
+    from limner.device import DTYPES, peak_memory_bytes
 
-    path = ROOT / f"{family}.safetensors"
+    path, dtype = ROOT / f"{family}.safetensors", DTYPES[precision]
+    found: dict[str, float] = {}
     if how == "limner":
-        from limner.base.open import open_base
+        from limner.base import open as opening
 
-        before, began = peak_memory_bytes(), time.perf_counter()
-        kept: Any = open_base(path, torch.device("cpu"), torch.float16)
+        def probe(model: Any) -> Any:
+            began = time.perf_counter()
+            verdict = plain(model)
+            found["probe"] = time.perf_counter() - began
+            return verdict
+
+        plain, opening.probe = opening.probe, probe
+        before, began, used = peak_memory_bytes(), time.perf_counter(), time.process_time()
+        networks = list(opening.open_base(path, torch.device("cpu"), dtype).networks.values())
     else:
         import diffusers
 
         kind = getattr(diffusers, KINDS[family])
-        before, began = peak_memory_bytes(), time.perf_counter()
-        kept = kind.from_single_file(
-            str(path), config=str(ROOT / f"{family}-configs"), torch_dtype=torch.float16, local_files_only=True
+        before, began, used = peak_memory_bytes(), time.perf_counter(), time.process_time()
+        opened = kind.from_single_file(
+            str(path), config=str(ROOT / f"{family}-configs"), torch_dtype=dtype, local_files_only=True
         )
-    seconds = time.perf_counter() - began
-    assert kept is not None
-    return {"seconds": seconds, "bytes": peak_memory_bytes() - before}
+        networks = [part for part in opened.components.values() if isinstance(part, torch.nn.Module)]
+    found |= {"opened": time.perf_counter() - began, "opened_gb": (peak_memory_bytes() - before) / 1e9}
+    for network in networks:
+        for parameter in network.parameters():
+            parameter.view(-1)[:: 2048 // dtype.itemsize].sum() if parameter.is_contiguous() else parameter.sum()
+    found |= {"read": time.perf_counter() - began, "processor": time.process_time() - used}
+    return found | {"peak_gb": (peak_memory_bytes() - before) / 1e9}
 
 
-def measure(family: str, rounds: int) -> dict[str, Any]:
+def measure(family: str, precision: str, rounds: int) -> dict[str, Any]:
+    """The medians of some rounds, in which the two take turns, and the ratios."""
     path = make_file(family)
     make_configs(family)
-    size = path.stat().st_size
-    found: dict[str, Any] = {"family": family, "file_gb": round(size / 1e9, 3)}
+    size = path.stat().st_size / 1e9
+    runs: dict[str, list[dict[str, float]]] = {"limner": [], "diffusers": []}
     for _ in range(rounds):
-        for how in ("limner", "diffusers"):
+        for how, own in runs.items():
             with path.open("rb") as stream:  # both find the file in the system's cache, if it fits
                 while stream.read(2**24):
                     pass
-            command = [sys.executable, "-m", "bench.opening", family, "--once", how]
+            command = [sys.executable, "-m", "bench.opening", family, "--once", how, "--precision", precision]
             said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-            found.setdefault(how, []).append(json.loads(said))
-    for how in ("limner", "diffusers"):
-        runs = found.pop(how)
-        seconds, peak = statistics.median(run["seconds"] for run in runs), max(run["bytes"] for run in runs)
-        found |= {f"{how}_seconds": round(seconds, 2), f"{how}_peak_gb": round(peak / 1e9, 2)}
-        found[f"{how}_peak_of_tensors"] = round(peak / size, 2)
-    found["seconds_ratio"] = round(found["limner_seconds"] / found["diffusers_seconds"], 2)
-    found["peak_ratio"] = round(found["limner_peak_gb"] / found["diffusers_peak_gb"], 2)
+            own.append(json.loads(said))
+    found: dict[str, Any] = {"family": family, "precision": precision, "file_gb": round(size, 3)}
+    middle = {how: {name: statistics.median(run[name] for run in own) for name in own[0]} for how, own in runs.items()}
+    for how, figures in middle.items():
+        found[how] = {name: round(value, 2) for name, value in figures.items()}
+        found[how]["peak_of_tensors"] = round(figures["peak_gb"] / size, 2)
+    ours, theirs = middle["limner"], middle["diffusers"]
+    found["ratio"] = {
+        name: round(ours[name] / theirs[name], 2) for name in ("opened", "read", "processor", "peak_gb")
+    } | {"read_without_probe": round((ours["read"] - ours.get("probe", 0)) / theirs["read"], 2)}
     return found
 
 
@@ -125,11 +145,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="+", choices=KINDS)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--precision", choices=("fp16", "bf16"), help="by default one after the other")
     parser.add_argument("--once", choices=("limner", "diffusers"), help="open in this process; what the bench calls")
     arguments = parser.parse_args()
     for family in arguments.families:
-        result = open_once(arguments.once, family) if arguments.once else measure(family, arguments.rounds)
-        print(json.dumps(result), flush=True)
+        for precision in [arguments.precision] if arguments.precision else ["bf16", "fp16"]:
+            if arguments.once:
+                print(json.dumps(open_once(arguments.once, family, precision)))
+            else:
+                print(json.dumps(measure(family, precision, arguments.rounds)), flush=True)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def test_a_lora_trained_by_the_command_line_is_the_same_in_diffusers(
     options = (f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if name != "images")
     assert main(["train", settings["images"], *options, "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert told["readers"] == ["diffusers"]
+    assert told["readers"] == ["ComfyUI", "diffusers"]
 
     pipeline = StableDiffusion3Pipeline.from_pretrained(folder, **ABSENT)
     pipeline.scheduler = make_scheduler(model, "Euler", None)

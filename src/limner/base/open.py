@@ -43,14 +43,16 @@ def open_base(
     family = FAMILIES[identity.family]
     vae_source = None if vae is None else find_vae(vae)
     configs = single.read_configs(source, identity) if source.is_file() else None
-    networks: dict[str, Any] = {part: _network(source, part, dtype, configs, vae_source) for part in family.networks}
+    memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+    networks: dict[str, Any] = {
+        part: _network(source, part, dtype, configs, vae_source, memory_format) for part in family.networks
+    }
     pads: Mapping[str, str] = PADS.get(family.name, {}) if source.is_file() else {}
     tokenizers = {}
     for encoder in family.encoders:
         of = (pocket.FOLDER, "tokenizer") if source.is_file() else (source, encoder.tokenizer)
         tokenizers[encoder.name] = folder.load_tokenizer(*of, pads.get(encoder.name))
     scheduler_config, alphas_cumprod = _noise(source, configs, family)
-    memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
     for part in (family.denoiser, "vae"):
         networks[part].to(memory_format=memory_format)
     if device.type == "cpu" and "unet" in networks:
@@ -132,15 +134,21 @@ def find_vae(path: Path) -> Path:
 
 
 def _network(
-    source: Path, part: str, dtype: torch.dtype, configs: Configs | None, vae_source: Path | None
+    source: Path,
+    part: str,
+    dtype: torch.dtype,
+    configs: Configs | None,
+    vae_source: Path | None,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> nn.Module:
-    """A network on the CPU, of a folder or a single file; configs: of the latter."""
+    """A network on the CPU, of a folder or a single file; configs: of the latter, the only one whose weights are read
+    in a memory format at once."""
     if part == "vae" and vae_source is not None:
         base = configs or {"vae": folder.read_config(source, "vae")}
         return single.load_vae(vae_source, base, dtype)
     if configs is None:
         return folder.load_network(source, part, dtype)
-    return single.load_network(source, part, configs, dtype)
+    return single.load_network(source, part, configs, dtype, memory_format)
 
 
 def _noise(source: Path, configs: Configs | None, family: Family) -> tuple[dict[str, Any], Tensor]:

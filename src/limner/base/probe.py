@@ -11,11 +11,11 @@ from torch import Tensor
 
 from limner.base.model import BaseModel
 
-TIMES = (0.3, 0.5, 0.7, 0.9)  # of the schedule: from mostly picture to mostly noise
-MOST_LATENTS = 16  # along a side: any model tells at this size, and a large one takes no second
+TIMES = (0.3, 0.4, 0.5, 0.6)  # of the schedule: where picture and noise both count, and readings differ most
+LATENTS = 8  # along a side: any model tells at this size, and it costs little more than to read the weights once
 # A reading is believed if the model explains this much of what it would mean, and its error is so many times smaller
-# than that of the other. Of the pocket base the right one explains 0.98, rewritten to predict v 0.87, and the wrong one
-# less than nothing. Of a network that has learned nothing neither is believed.
+# than that of the other. Of the pocket base the right one explains 0.95, rewritten to predict v 0.88, and the wrong one
+# 0.13 at most. Of a network that has learned nothing neither is believed.
 LEAST_EXPLAINED, LEAST_RATIO = 0.2, 2.0
 
 
@@ -44,10 +44,8 @@ NAMES = {"epsilon": "the noise (epsilon)", "v_prediction": "v (v_prediction)"}
 @torch.no_grad()
 def probe(model: BaseModel) -> Verdict:
     """Ask the model for its prediction of noisy simple pictures, and see what it is nearer to."""
-    pixels = _pictures(min(MOST_LATENTS, model.resolution // model.factor) * model.factor)
-    clean = model.encode_images(pixels).float().cpu()
-    latents = clean.repeat_interleave(len(TIMES), 0)
-    times = (torch.tensor(TIMES) * len(model.alphas_cumprod)).long().repeat(len(clean))
+    latents = model.encode_images(_pictures(LATENTS * model.factor)).float().cpu().repeat(len(TIMES) // 2, 1, 1, 1)
+    times = (torch.tensor(TIMES) * len(model.alphas_cumprod)).long()
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     signal = model.alphas_cumprod[times].view(-1, 1, 1, 1)
     noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise

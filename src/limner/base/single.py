@@ -101,11 +101,17 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
     return configs
 
 
-def load_network(path: Path, part: str, configs: Configs, dtype: torch.dtype) -> nn.Module:
+def load_network(
+    path: Path,
+    part: str,
+    configs: Configs,
+    dtype: torch.dtype,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> nn.Module:
     """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
     with _describing(path):
         network = skeleton(part, configs)
-        return _filled(network, _read_state(path, part, network, configs, dtype))
+        return _filled(network, _read_state(path, part, network, configs, dtype, memory_format))
 
 
 def load_state(path: Path, part: str, configs: Configs) -> dict[str, Tensor]:
@@ -172,7 +178,12 @@ def scheduler(configs: Configs) -> DDIMScheduler:
 
 
 def _read_state(
-    path: Path, part: str, network: nn.Module, configs: Configs, dtype: torch.dtype | None
+    path: Path,
+    part: str,
+    network: nn.Module,
+    configs: Configs,
+    dtype: torch.dtype | None,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> dict[str, Tensor]:
     with open_tensors(path) as file:
         keys = {with_wrapper(key): key for key in file.shapes}
@@ -181,7 +192,7 @@ def _read_state(
             its = place(f"{part}.{own}", configs)
             return keys.get(its.key, its.key), its
 
-        return _taken(file, part, network, configs, dtype, find)
+        return _taken(file, part, network, configs, dtype, find, memory_format)
 
 
 def _taken(
@@ -191,10 +202,12 @@ def _taken(
     configs: Configs,
     dtype: torch.dtype | None,
     find: Callable[[str], tuple[str, Place]],
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> dict[str, Tensor]:
     """A network's weights out of a file, in a dtype or the file's. find: our own name -> the file's key, and what lies
     there."""
     state = {}
+    shared: dict[str, tuple[Tensor, int]] = {}  # what further thirds will be taken of, and how many
     for name, empty in network.state_dict().items():
         own = own_name(name)
         key, its = find(own)
@@ -206,8 +219,16 @@ def _taken(
                 f"{file.path} is not {TITLES[family_name(configs)]} as its makers published it: its {key} is "
                 f"{file.shapes[key]} of {file.dtypes[key]}, not {shape}; use another model, or a diffusers folder of it"
             )
-        tensor = its.take(file.get(key))
-        state[own] = tensor.to(dtype or tensor.dtype, copy=its.third is not None).contiguous()
+        if its.third is None:
+            tensor = its.take(file.get_as(key, dtype or file.dtypes[key], memory_format))
+            state[own] = tensor if tensor.is_contiguous(memory_format=memory_format) else tensor.contiguous()
+            continue
+        if key not in shared:
+            shared[key] = file.get_as(key, dtype or file.dtypes[key]), 3
+        whole, left = shared.pop(key)
+        state[own] = its.take(whole).clone()
+        if left > 1:
+            shared[key] = whole, left - 1
     return state
 
 

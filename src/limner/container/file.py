@@ -44,6 +44,7 @@ class TensorFile(Header):
 
     places: Mapping[str, Place] = field(default_factory=dict, repr=False)
     stream: io.RawIOBase | None = field(default=None, repr=False)
+    _scratch: list[Tensor] = field(default_factory=lambda: [torch.empty(0, dtype=torch.uint8)], repr=False)
 
     def get(self, name: str) -> Tensor:
         """The tensor of one of the names in `shapes`, on the CPU in the file's dtype, contiguous, its memory its own.
@@ -56,6 +57,25 @@ class TensorFile(Header):
             if place.extent:
                 self._fill(flat.view(torch.uint8).numpy().data, place)
             return flat.as_strided(place.shape, place.stride).contiguous()
+        except (OSError, RuntimeError, MemoryError) as error:
+            raise UserError(f"cannot read {name} of {self.path} ({error}); copy or download it again") from error
+
+    def get_as(
+        self, name: str, dtype: torch.dtype, memory_format: torch.memory_format = torch.contiguous_format
+    ) -> Tensor:
+        """A tensor as `get` reads it, in another dtype or memory format: made in one pass over the bytes, which go
+        through memory that is used again for the next."""
+        place = self.places[name]
+        is_last = memory_format == torch.channels_last and len(place.shape) == 4
+        if dtype == place.dtype and not is_last:
+            return self.get(name)
+        try:
+            size = place.extent * place.dtype.itemsize
+            if len(self._scratch[0]) < size:
+                self._scratch[0] = torch.empty(size, dtype=torch.uint8)
+            self._fill(self._scratch[0].numpy().data[:size], place)
+            flat = self._scratch[0][:size].view(place.dtype).as_strided(place.shape, place.stride)
+            return flat.to(dtype, copy=True, memory_format=memory_format if is_last else torch.contiguous_format)
         except (OSError, RuntimeError, MemoryError) as error:
             raise UserError(f"cannot read {name} of {self.path} ({error}); copy or download it again") from error
 

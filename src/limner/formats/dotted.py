@@ -2,6 +2,7 @@
 for whoever uses diffusers; the webuis apply a part of them or nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from limner.formats.metadata import complete
 from limner.formats.peft import in_our_form
 from limner.formats.programs import dotted_faults_of
 from limner.formats.verify import ReaderReport, verify
+from limner.methods.form import scale
 from limner.weights import Weights
 
 SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network
@@ -50,6 +52,7 @@ class Dotted:
         if weights.words:
             raise UserError(f"{name} brings along an embedding, for which diffusers' format has no place; leave it out")
         tensors = {}
+        weights = _as_programs_read(weights, known)
         for module, factors in weights.modules().items():
             form = check_factors(factors, module, f"the LoRA to be saved as {name}")
             others = factors.keys() - {"alpha", *WRITTEN}
@@ -92,7 +95,22 @@ class Dotted:
     @staticmethod
     def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
         """As of kohya's files, with what programs are known to make of dotted names."""
+        weights = _as_programs_read(weights, model.family)
         return verify(path, model, weights, name, dotted_faults_of(weights))
+
+
+def _as_programs_read(weights: Weights, known: Family) -> Weights:
+    """Weights that need no alpha, of a family whose files other programs read in these names too: they do not look into
+    PEFT's configuration. The scale is in the factors, and the alpha is the rank."""
+    if known.denoiser == "unet":
+        return weights
+    tensors = dict(weights.tensors)
+    for module, leaves in weights.modules().items():
+        if "lora_up" in leaves and "lora_down" in leaves:
+            rank = leaves["lora_down"].shape[0]
+            tensors[f"{module}.lora_up"] = leaves["lora_up"].float() * scale(leaves, rank)
+            tensors[f"{module}.alpha"] = torch.tensor(float(rank))
+    return replace(weights, tensors=tensors)
 
 
 def _lengths(tensor: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Dotted names of adapters' tensors in files: PEFT's, diffusers' old and new, and ComfyUI's."""
 
 import functools
+import re
 from pathlib import Path
 
 from limner.base.model import Family
@@ -38,6 +39,10 @@ _ENDS = {
     for start in (".lora", "_lora", ".lora_linear_layer")
     for side, leaf in (("down", "lora_down"), ("up", "lora_up"))
 }
+_TRANSFORMER = re.compile(  # paths inside diffusers' transformers
+    r"(transformer_blocks|single_transformer_blocks)\.\d+\.[a-z_0-9.]+|(pos_embed|time_text_embed|norm_out)\.[a-z_0-9.]+"
+    r"|context_embedder|x_embedder|proj_out"
+)
 _AMBIGUOUS = {"weight", "on_input"}  # which a checkpoint's tensors end with too
 
 
@@ -79,7 +84,7 @@ def _module(name: str) -> str:
     if not network:  # only of one network, and so without its name
         network = "text_encoder" if path.startswith(("text_model.", "encoder.layers.")) else "unet"
     if network == "transformer":
-        return f"{network}.{path}"
+        return f"{network}.{path}" if _TRANSFORMER.fullmatch(path) else ""
     if network == "unet":
         path = f"{path}.0" if path.endswith(".to_out") else path
     else:

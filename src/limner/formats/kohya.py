@@ -86,7 +86,7 @@ class Kohya:
                 raise UserError(f"{path} has {leaf} of the layer {name} twice, under two names; use another file")
             modules[name][leaves[leaf]] = tensor
         for module, factors in modules.items():
-            if "alpha" not in factors and "lora_down" in factors:
+            if "alpha" not in factors and "lora_down" in factors and factors["lora_down"].dim():
                 factors["alpha"] = torch.tensor(float(factors["lora_down"].shape[0]))
             check_factors(factors, module, str(path))
             if "alpha" in factors:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from limner.formats.layers import OPEN_CLIP
 from limner.formats.webuis import FORGIVEN
-from limner.methods.form import form_of
+from limner.methods.form import form_of, scale
 from limner.weights import Weights
 
 WRONG_AXIS = "divides by the lengths of the columns, not the rows, so that its pictures are wrong"
@@ -104,7 +104,9 @@ def _kinds(leaves: Collection[str]) -> list[str]:
 
 def dotted_faults_of(weights: Weights) -> dict[str, Fault]:
     """{reader: what it is known to do wrongly with a file of these weights, in diffusers' layout}."""
-    scales = {float(leaves["alpha"]) / len(leaves["lora_down"]) for leaves in weights.modules().values()}
+    if any(name.startswith("transformer.") for name in weights.modules()):
+        return {}
+    scales = {scale(leaves, len(leaves["lora_down"])) for leaves in weights.modules().values()}
     words = {"A1111": APPLIES_NOTHING, "Forge": SOME_NAMES, "ComfyUI": SOME_NAMES, "stable-diffusion.cpp": ONLY_UNET}
     if scales != {1.0}:
         words = {reader: f"{text}{NO_ALPHA if reader != 'A1111' else ''}" for reader, text in words.items()}

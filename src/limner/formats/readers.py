@@ -101,7 +101,7 @@ def _pattern(patterns: dict[str, float], path: str, default: float) -> float:
 
 def readers_of(family: Family) -> dict[str, Reader]:
     """The programs that are known to read a family's LoRAs in its layout."""
-    return READERS if family.denoiser == "unet" else {"diffusers": diffusers}
+    return READERS if family.denoiser == "unet" else {"ComfyUI": comfyui, "diffusers": diffusers}
 
 
 READERS: dict[str, Reader] = {
