@@ -46,9 +46,9 @@ _TEXT_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # of the states that cro
 _WORD_WIDTHS = {768: "sd1", 1024: "sd2", 1280: "sdxl", 2048: "sdxl"}  # of an embedding's vectors
 BUNDLE = "bundle_emb."  # begins the name of an embedding's tensor that lies in a LoRA's file
 _KOHYA = re.compile(r"(lora_unet|lora_te|lora_te1|lora_te2|lora_te3|oft_unet|lycoris)_")
-_LATER = {  # families of which Limner reads no files, by names of their layers in adapters
+_LATER = {  # families without a UNet, by names of their layers in adapters
     "flux": r"(double_blocks|single_blocks|single_transformer_blocks)[._]\d",
-    "sd3": r"(joint_blocks[._]\d|transformer\.transformer_blocks\.\d+\.attn\.add_[qkv]_proj)",
+    "sd3": r"(joint_blocks[._]\d|transformer[._]transformer_blocks[._]\d)",
 }
 _TOLD = {  # how sd-scripts and the model spec begin a family's name
     "sdxl_refiner": "sdxl-refiner", "stable-diffusion-xl-v1-refiner": "sdxl-refiner", "sdxl": "sdxl",

@@ -143,7 +143,7 @@ def inspect(path: Path) -> Summary:
         hash_matches=None if claimed is None else claimed.removeprefix("0x") == hashes.tensors,
         modelspec_hash=spec,
         modelspec_matches=None if spec is None else spec.lower().removeprefix("0x") == hashes.tensors,
-        programs=_programs(header, sort, family, identity, small),
+        programs=_programs(header, sort, family, identity, small, _hides_alpha(header, blocks)),
     )
 
 
@@ -238,7 +238,12 @@ def _webui_hash(sort: str, whole: str, tensors: str) -> str:
 
 
 def _programs(
-    header: Header, sort: str, family: str, identity: Identity | None, small: Mapping[str, Tensor]
+    header: Header,
+    sort: str,
+    family: str,
+    identity: Identity | None,
+    small: Mapping[str, Tensor],
+    hides_alpha: bool,
 ) -> dict[str, Verdict]:
     is_pickle = not header.data_start
     if identity is not None:
@@ -248,4 +253,11 @@ def _programs(
     if sort not in ADAPTERS and sort not in forms():
         return {}
     empty = {name: small.get(name, torch.empty(shape, device="meta")) for name, shape in header.shapes.items()}
-    return verdicts.of_adapter(sort, header, empty, verdicts.layout_for(family))
+    return verdicts.of_adapter(sort, header, empty, verdicts.layout_for(family), hides_alpha)
+
+
+def _hides_alpha(header: Header, blocks: Mapping[str, Block]) -> bool:
+    """Whether only PEFT's configuration says an alpha, and it is not the rank."""
+    if _SETTINGS not in header.metadata or any(name.endswith(".alpha") for name in header.shapes):
+        return False
+    return any(block.alphas and block.alphas.keys() != block.ranks.keys() for block in blocks.values())

@@ -20,7 +20,7 @@ from limner.formats.embedding import TENSOR
 from limner.formats.embedding_readers import HALF, SINGLE_ONLY
 from limner.formats.identify import BUNDLE
 from limner.formats.layers import Layout, layout_of
-from limner.formats.programs import APPLIES_NOTHING, IGNORES, READERS, REFUSES, faults
+from limner.formats.programs import APPLIES_NOTHING, IGNORES, NO_ALPHA, READERS, REFUSES, faults
 from limner.formats.readers import READERS as READ
 from limner.formats.reading import Tensors
 from limner.formats.webuis import FORGIVEN
@@ -67,10 +67,13 @@ class Verdict:
     says: str = ""
 
 
-def of_adapter(kind: str, header: Header, tensors: Tensors, layout: Layout | None) -> dict[str, Verdict]:
+def of_adapter(
+    kind: str, header: Header, tensors: Tensors, layout: Layout | None, hides_alpha: bool = False
+) -> dict[str, Verdict]:
     """Of a LoRA or its kin for a base of the layout; for a base of an unknown family nothing is claimed.
 
-    tensors: the file's; those that no reader looks into may be on torch's meta device.
+    tensors: the file's; those that no reader looks into may be on torch's meta device. hides_alpha: whether alphas that
+    are not the ranks stand in PEFT's configuration alone.
     """
     if layout is None:
         return {}
@@ -80,11 +83,14 @@ def of_adapter(kind: str, header: Header, tensors: Tensors, layout: Layout | Non
     found = {}
     for reader in READERS:
         said = known.get(reader, "")
-        if not said and kind not in OTHERS:
-            said = _of_reading(reader, plain, layout, header.metadata)
+        if said not in _NEVER and kind not in OTHERS:
+            read = _of_reading(reader, plain, layout, header.metadata)
+            said = said if said and read not in _NEVER else read
         if bundled and reader in BUNDLES and said not in _NEVER:
             drops = reader == "Forge" and len(bundled) > FORGIVEN
             said = APPLIES_NOTHING if drops else "; ".join(filter(None, (said, BUNDLES[reader])))
+        if hides_alpha and reader != "diffusers" and said not in _NEVER:
+            said = f"{said}{NO_ALPHA}".removeprefix(", and ")
         found[reader] = _verdict(said)
     return found
 
