@@ -18,7 +18,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,8 @@ def make_file(family: str) -> Path:
     from limner.base.model import weights_of
     from limner.base.original import completion, places
     from limner.base.published import published
-    from limner.container.header import in_order, write_tensors
+    from limner.container.header import in_order
+    from limner.container.writer import writing
     from limner.files import atomic_path
 
     path = ROOT / f"{family}.safetensors"
@@ -47,14 +47,11 @@ def make_file(family: str) -> Path:
         own = {f"{part}.{name}": tuple(t.shape) for name, t in weights_of(single.skeleton(part, configs)).items()}
         shapes |= {key: its.shape(own[name]) for key, ((name, its), *_) in places(own, configs).items()}
     numbers = torch.randn(2**22, generator=torch.Generator().manual_seed(0)).div_(30).half()
-
-    def tensors() -> Iterator[tuple[str, torch.Tensor]]:
-        for key in in_order(dict.fromkeys(shapes, torch.float16)):
+    dtypes = dict.fromkeys(shapes, torch.float16)
+    with atomic_path(path) as temporary, writing(temporary, shapes, dtypes, {"format": "pt"}) as writer:
+        for key in in_order(dtypes):
             count = math.prod(shapes[key])
-            yield key, numbers.repeat(-(-count // len(numbers)))[:count].view(shapes[key])
-
-    with atomic_path(path) as temporary:
-        write_tensors(temporary, tensors(), shapes, torch.float16, {"format": "pt"})
+            writer.add(numbers.repeat(-(-count // len(numbers)))[:count].view(shapes[key]))
     return path
 
 

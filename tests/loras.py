@@ -1,6 +1,7 @@
 """Random LoRAs for tiny bases of every family, and what diffusers makes of a file."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -38,9 +39,9 @@ def lora_for(
     return Weights("lora", model.family.name, tensors)
 
 
-def check_in_diffusers(folder: Path, path: Path, model: BaseModel, weights: Weights) -> None:
+def check_in_diffusers(folder: Path, path: Path, model: BaseModel, weights: Weights, **parts: Any) -> None:
     """diffusers' own loader changes every tensor of its networks as the weights say, and no other."""
-    pipeline = DiffusionPipeline.from_pretrained(folder)
+    pipeline = DiffusionPipeline.from_pretrained(folder, **parts)
     pipeline.load_lora_weights(path, adapter_name="fox")
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()

@@ -345,9 +345,8 @@ def test_evaluate_and_inspect_a_trained_file(values: dict[str, Any], capsys: pyt
     assert "lora, for sd1, kohya names" in shown
     assert "settings.steps" in shown
     assert main(["inspect", file, "other.safetensors", "--json"]) == 0
-    different = json.loads(capsys.readouterr().out)["differences"]
-    assert different["settings.seed"] == [0, 4]
-    assert "settings.steps" not in different
+    different = json.loads(capsys.readouterr().out)["sections"]
+    assert different["settings"] == {"seed": [0, 4]}
     command = ["evaluate", file, "--images", values["images"], "--base", values["base"], "--count", "2"]
     command += ["--drawing-steps", "1"]
     assert main([*command, "--precision", "fp32", "--json"]) == 0

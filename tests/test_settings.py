@@ -28,6 +28,7 @@ from limner.run.outputs import default_out
 from limner.train import Plan
 
 ROOT = Path(__file__).parents[1]
+VERBS = "demo|check|train|resume|generate|evaluate|inspect|dreambooth|convert|extract|merge|resize"
 TEXTS = st.text("abcz é-_.'\"\\#=[]{", min_size=1, max_size=12).filter(lambda text: text.strip() == text)
 
 
@@ -180,10 +181,7 @@ def test_commands_in_documents_exist() -> None:
     checked = 0
     for path in documents():
         text = path.read_text(encoding="utf-8").replace('\\"', '"')
-        for verb, rest in re.findall(
-            r"limner (demo|check|train|resume|generate|evaluate|inspect|dreambooth|extract|merge|resize)\b([^`\n]*)",
-            text,
-        ):
+        for verb, rest in re.findall(rf"limner ({VERBS})\b([^`\n]*)", text):
             known = {name.replace("_", "-") for name in names(verbs.SETTINGS[verb])} | {"json", "quiet", "help"}
             known |= {"config", "set", "dry-run", "rank"} if verb in ("train", "dreambooth") else set()
             options = re.findall(r"(?<!\S)--([a-z-]+)", rest)

@@ -33,7 +33,7 @@ def examples(model: BaseModel, count: int = 6, live_text: bool = False, keyword:
     ][:count]
     with torch.no_grad():
         told = [None if live_text else model.encode_prompts([caption]) for caption in captions]
-    latents = torch.randn(count, 4, 8, 8, generator=generator(7))
+    latents = torch.randn(count, model.channels, 8, 8, generator=generator(7))
     return [Example(one, caption, states) for one, caption, states in zip(latents, captions, told, strict=True)]
 
 

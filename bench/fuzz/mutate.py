@@ -3,6 +3,7 @@
 Every function takes a random generator and something whole, and gives something of the same kind with a few wounds.
 """
 
+import base64
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from typing import Any
 
 from bench.fuzz.pieces import DTYPES, GLOBALS, METADATA, NAMES, NUMBERS, SHAPES, WORDS
 from limner.container import places
+from limner.formats import picture
 
 Mutator = Callable[[Random, bytes], bytes]
 
@@ -92,11 +94,13 @@ def of_safetensors(random: Random, data: bytes) -> bytes:
 
 
 def _laid_out(random: Random, header: dict[str, Any]) -> bytes:
-    """A sound file of which one tensor has another name, dtype or shape: for what reads them, not for the header."""
+    """A sound file of tensors of which one has another name, dtype or shape: for what is behind the header."""
     found = {name: entry for name, entry in header.items() if isinstance(entry, dict)}
-    tensors: list[list[Any]] = [[name, str(entry.get("dtype")), entry.get("shape")] for name, entry in found.items()]
-    tensors = [[name, dtype if dtype in places.DTYPES else "F32", _shape(shape)] for name, dtype, shape in tensors]
-    changed: list[Any] = random.choice(tensors) if tensors else ["a", "F32", [1]]
+    tensors: list[list[Any]] = [
+        [name, dtype if (dtype := str(entry.get("dtype"))) in places.DTYPES else "F32", _shape(entry.get("shape"))]
+        for name, entry in found.items()
+    ]
+    changed = random.choice(tensors) if tensors else ["a", "F32", [1]]
     match random.randrange(4):
         case 0:
             changed[0] = random.choice(NAMES)
@@ -252,6 +256,8 @@ def of_png(random: Random, data: bytes) -> bytes:
     key, _, text = content.partition(b"\0")
     if kind == b"zTXt" and random.random() < 0.7:
         content = key + b"\0\0" + zlib.compress(of_text(random, b"a fox"))
+    elif key == picture.CHUNK.encode() and random.random() < 0.8:
+        content = key + b"\0" + base64.b64encode(_embedding(random, text))
     elif random.random() < 0.8:
         content = key + b"\0" + of_text(random, text)
     else:
@@ -260,6 +266,17 @@ def of_png(random: Random, data: bytes) -> bytes:
     return data[:8] + b"".join(
         struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part)) for name, part in chunks
     )
+
+
+def _embedding(random: Random, text: bytes) -> bytes:
+    """The JSON in a picture's chunk, with a wound."""
+    try:
+        said = base64.b64decode(text)
+        return (
+            json.dumps(of_json(random, json.loads(said))).encode() if random.random() < 0.8 else of_bytes(random, said)
+        )
+    except (ValueError, RecursionError):
+        return of_bytes(random, b"{}")
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:

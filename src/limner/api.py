@@ -7,10 +7,29 @@ from typing import Any
 from limner import run
 from limner.base.model import BaseModel
 from limner.base.open import open_base
-from limner.config import Drawing, ExtractSettings, MergeSettings, Precision, Prediction, ResizeSettings, read_training
+from limner.config import (
+    ConvertSettings,
+    Drawing,
+    ExtractSettings,
+    MergeSettings,
+    Precision,
+    Prediction,
+    ResizeSettings,
+    read_training,
+)
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
-from limner.edit import Extracted, Merged, Resized, extracting, finish, merging, resizing
+from limner.edit import (
+    Converted,
+    Extracted,
+    Merged,
+    Resized,
+    converting,
+    extracting,
+    finish,
+    merging,
+    resizing,
+)
 from limner.evaluate.judge import evaluate_file
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol
@@ -21,7 +40,7 @@ from limner.generate import generate as _generate
 from limner.inspection import Facts, examine
 from limner.run.outputs import prompt_files
 
-__all__ = ["evaluate", "extract", "generate", "inspect", "load", "merge", "resize", "train"]
+__all__ = ["convert", "evaluate", "extract", "generate", "inspect", "load", "merge", "resize", "train"]
 
 ORIGIN = "the arguments"
 
@@ -88,6 +107,11 @@ def evaluate(
     keyword, class_word = keyword or learned.keyword, class_word or learned.class_word
     protocol, evidence = make_protocol(evidence, keyword, class_word, Request("", seed=1, count=3), prompts)
     return evaluate_file(model, learned, evidence, protocol)
+
+
+def convert(file: str | Path, out: str | Path, **settings: Any) -> Converted:
+    """A file in another format; settings: those of `limner convert` by the same names. Raises UserError."""
+    return finish(converting(ConvertSettings.read({"file": str(file), "out": out} | settings, ORIGIN)))
 
 
 def extract(tuned: str | Path, base: str | Path, out: str | Path, **settings: Any) -> Extracted:

@@ -18,7 +18,14 @@ from limner.files import atomic_path
 HASHES = re.compile(r",?\s*\bHashes:\s*(\{[^{}]{0,100000}\})")
 KEY = "parameters"
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    MemoryError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 NEGATIVE = "Negative prompt:"
 FEWEST = 3  # a last line of fewer settings is part of the prompt
 # the name's length is bounded, or a long line without a colon would be searched anew from each of its characters

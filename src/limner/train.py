@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -95,7 +95,7 @@ class _Run:
             groups = [group for method in methods for group in method.attach(model, plan.seed)]
             self.optimizer = optimize.make_optimizer(plan.optimizer, groups, plan.learning_rate)
             if plan.gradient_checkpointing:
-                _unet(model).enable_gradient_checkpointing()
+                model.denoiser.enable_gradient_checkpointing()
         except BaseException:
             self.close()
             raise
@@ -184,7 +184,7 @@ class _Run:
         for method in self.methods:
             method.detach()
         if self.plan.gradient_checkpointing:
-            _unet(self.model).disable_gradient_checkpointing()
+            self.model.denoiser.disable_gradient_checkpointing()
 
     def _not_finite(self) -> str:
         kept = f"the state of step {self.saved_step} is kept" if self.saved_step else "no state was saved yet"
@@ -211,11 +211,6 @@ def _interrupts_held() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if came:
         signal.raise_signal(came[0])
-
-
-def _unet(model: BaseModel) -> Any:
-    """The UNet, with diffusers' methods, which its types do not tell of."""
-    return model.networks["unet"]
 
 
 def _state_path(folder: Path) -> Path:

@@ -7,17 +7,17 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.open import open_base
 
 PROMPTS = ["a red fox, a cat & 2 dogs", "x"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_it_predicts_as_diffusers_does(tiny_folders: Callable[[str], Path], family: str) -> None:
     folder = tiny_folders(family)
     model = open_base(folder, torch.device("cpu"), torch.float32)
-    assert model.family is FAMILIES[family]
+    assert model.family is UNETS[family]
     told = model.encode_prompts(PROMPTS)
     pipeline = DiffusionPipeline.from_pretrained(folder)
     encoded = pipeline.encode_prompt(PROMPTS, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False)

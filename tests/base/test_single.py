@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from limner.base import single
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import BaseModel, weights_of
 from limner.base.open import open_base
 from limner.base.original import places
@@ -59,7 +59,7 @@ def written(tiny_folders: Callable[[str], Path], tmp_path_factory: pytest.TempPa
     return write
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_published_files_have_these_names_shapes_and_sizes(family: str) -> None:
     """Those that the originals' own modules have; computed without any memory for them."""
     configs = published(family)
@@ -76,7 +76,7 @@ def test_published_files_have_these_names_shapes_and_sizes(family: str) -> None:
     assert size == pytest.approx(SIZES[family], rel=0.004)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_diffusers_reads_the_same_tensors(
     written: Callable[[str], Path], tiny_folders: Callable[[str], Path], family: str
 ) -> None:
@@ -91,7 +91,7 @@ def test_diffusers_reads_the_same_tensors(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, None])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_a_file_opened_and_saved_is_the_same(
     tiny_folders: Callable[[str], Path], tmp_path: Path, family: str, dtype: torch.dtype | None
 ) -> None:
@@ -125,13 +125,13 @@ def test_what_a_folder_lacks_of_openclip_is_written(written: Callable[[str], Pat
     assert {name: tuple(t.shape) for name, t in load_file(written(family)).items()} == originals.model(family)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_a_folder_of_a_single_file(written: Callable[[str], Path], tmp_path: Path, family: str) -> None:
     model = opened(written(family))
     save_folder(whole(model), tmp_path / "folder", model, torch.float32)
     assert same(numbers(opened(tmp_path / "folder")), numbers(model))
     index = json.loads((tmp_path / "folder" / "model_index.json").read_text())
-    assert index["_class_name"] == FAMILIES[family].pipeline
+    assert index["_class_name"] == UNETS[family].pipeline
     assert index.get("force_zeros_for_empty_prompt", False) == (family == "sdxl")
     text = load_file(tmp_path / "folder" / "text_encoder" / "model.safetensors")
     assert all(name.startswith("text_model.") for name in text)
@@ -140,7 +140,7 @@ def test_a_folder_of_a_single_file(written: Callable[[str], Path], tmp_path: Pat
     assert pads == [t.pad_token for t in model.tokenizers.values()]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_it_predicts_as_the_folder_does(
     written: Callable[[str], Path], tiny_folders: Callable[[str], Path], family: str
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from loras import check_in_diffusers, lora_for
 from safetensors.torch import load_file, save_file
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import BaseModel, text_core
 from limner.errors import UserError
 from limner.formats import load_weights, save_weights
@@ -23,7 +23,7 @@ from limner.weights import Weights
 OpenTiny = Callable[[str], BaseModel]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_diffusers_applies_what_is_written_for_it(
     tmp_path: Path, tiny_folders: Callable[[str], Path], open_tiny: OpenTiny, family: str
 ) -> None:
@@ -155,7 +155,7 @@ def test_spellings(tmp_path: Path, open_tiny: OpenTiny, spelling: str, family: s
     if suffix == ".bin":
         torch.save(tensors, path)
     else:
-        save_file(tensors, path, {"ss_base_model_version": FAMILIES[family].ss_base_model_version})
+        save_file(tensors, path, {"ss_base_model_version": UNETS[family].ss_base_model_version})
     read = load_weights(path)
     assert read.tensors.keys() == weights.tensors.keys()
     assert all(torch.equal(read.tensors[name], tensor) for name, tensor in weights.tensors.items())
@@ -256,7 +256,7 @@ def test_strange_files_of_peft(tmp_path: Path, tensors: dict, settings: dict, sa
 def test_a_checkpoint_of_one_network_is_no_adapter(tmp_path: Path, open_tiny: OpenTiny) -> None:
     unet = open_tiny("sd1").networks["unet"]
     save_file({name: tensor.contiguous() for name, tensor in unet.state_dict().items()}, tmp_path / "x.safetensors")
-    with pytest.raises(UserError, match="looks like: checkpoint"):
+    with pytest.raises(UserError, match="looks like: unet"):
         load_weights(tmp_path / "x.safetensors")
 
 

@@ -34,7 +34,8 @@ def test_what_is_written_is_read_by_every_program(tiny_base: BaseModel, tmp_path
     path = tmp_path / "zqvx.safetensors"
     saved = save_weights(embedding(), path, dtype=dtype, model=tiny_base)
     assert {r.reader for r in saved.reports} == {"A1111", "Forge", "ComfyUI", "stable-diffusion.cpp", "diffusers"}
-    assert all(report.matched == 3 for report in saved.reports)
+    half = {"stable-diffusion.cpp"} if dtype != torch.float32 else set()  # tests/formats/test_stable_diffusion_cpp.py
+    assert {report.reader for report in saved.reports if report.fault or report.matched != 3} == half
     assert load_file(path)["emb_params"].dtype == dtype
     read = load_weights(path)
     assert (read.kind, read.family, read.name) == ("embedding", "sd1", "zqvx")

@@ -5,17 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from loras import check_in_diffusers, lora_for
 from safetensors.torch import load_file, save_file
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.formats import inspect, load_weights, save_weights, verify
 from limner.formats.layers import layout
 from limner.formats.names import file_name, neutral_name
 from limner.formats.programs import NO_QKV
+from limner.weights import Weights
 
+FOX = torch.ones(2, 3)
 OpenTiny = Callable[[str], BaseModel]
 READERS = ["A1111", "Forge", "ComfyUI", "stable-diffusion.cpp", "diffusers"]
 KEYS = {  # interop 1.1: a few complete keys of each family's files
@@ -45,7 +48,7 @@ VERSIONS = {  # interop 1.9, of an epsilon and a v-predicting base
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_every_program_reads_what_was_trained(tmp_path: Path, open_tiny: OpenTiny, family: str) -> None:
     model = open_tiny(family)
     weights = lora_for(model, "all")
@@ -69,7 +72,7 @@ def test_every_program_reads_what_was_trained(tmp_path: Path, open_tiny: OpenTin
     assert (summary.kind, summary.naming, summary.family) == ("lora", "kohya", family)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_weights_come_back(tmp_path: Path, open_tiny: OpenTiny, family: str) -> None:
     weights = lora_for(open_tiny(family), "all")
     save_weights(weights, tmp_path / "fox.safetensors", dtype=torch.float32)
@@ -79,7 +82,7 @@ def test_weights_come_back(tmp_path: Path, open_tiny: OpenTiny, family: str) -> 
     assert all(torch.equal(read.tensors[name], tensor) for name, tensor in weights.tensors.items())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 @pytest.mark.parametrize("is_v", [False, True])
 def test_the_metadata_say_which_base(tmp_path: Path, open_tiny: OpenTiny, family: str, is_v: bool) -> None:
     weights = lora_for(open_tiny(family), rank=1)
@@ -95,7 +98,7 @@ def test_the_metadata_say_which_base(tmp_path: Path, open_tiny: OpenTiny, family
     assert inspect(tmp_path / "fox.safetensors").family == family
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_diffusers_itself_applies_the_same_change(
     tmp_path: Path, tiny_folders: Callable[[str], Path], open_tiny: OpenTiny, family: str
 ) -> None:
@@ -106,14 +109,14 @@ def test_diffusers_itself_applies_the_same_change(
     check_in_diffusers(tiny_folders(family), path, model, weights)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_both_namings_of_blocks_are_read(open_tiny: OpenTiny, family: str) -> None:
     """A layer is found under diffusers' name, the original release's and the one that Limner writes, of any family."""
     for layer in layout(open_tiny(family)).layers:
         if layer.network == "unet":
             for path in (layer.diffusers, layer.original):
                 assert neutral_name("lora_unet_" + path.replace(".", "_"), Path("x")) == layer.name
-        assert neutral_name(file_name(layer.name, FAMILIES[family]), Path("x")) == layer.name
+        assert neutral_name(file_name(layer.name, UNETS[family]), Path("x")) == layer.name
 
 
 def test_a_layer_under_two_names_is_refused(tmp_path: Path) -> None:
@@ -217,3 +220,58 @@ def test_what_the_embeddings_of_time_and_size_learned_is_not_kept(tmp_path: Path
     }
     with pytest.raises(UserError, match=r"stable-diffusion\.cpp.*add_embedding"):
         save_weights(weights, tmp_path / "fox.safetensors", model=model)
+
+
+def bundling(model: BaseModel, words: int = 1) -> Weights:
+    """A LoRA that brings embeddings along."""
+    weights = lora_for(model, rank=1)
+    widths = {name: vocabulary.shape[1] for name, vocabulary in model.words.vocabularies.items()}
+    weights.words = {
+        f"zq{'vxwyk'[at // 5]}{'aeiou'[at % 5]}": {name: torch.randn(2, width) / 50 for name, width in widths.items()}
+        for at in range(words)
+    }
+    return weights
+
+
+@pytest.mark.parametrize("family", UNETS)
+def test_embeddings_inside(tmp_path: Path, open_tiny: OpenTiny, family: str) -> None:
+    model = open_tiny(family)
+    weights = bundling(model)
+    path = tmp_path / "fox.safetensors"
+    saved = save_weights(weights, path, dtype=torch.float32, model=model)
+    told = {report.reader: report for report in saved.reports}
+    ends = [".clip_g", ".clip_l"] if family == "sdxl" else [".string_to_param.*"]
+    keys = sorted(key for key in load_file(path) if key.startswith("bundle_emb."))
+    assert keys == [f"bundle_emb.zqva{end}" for end in ends]
+    assert told["A1111"].unmatched == ()
+    assert "refuses" in told["diffusers"].fault
+    assert set(told["ComfyUI"].unmatched) == set(told["Forge"].unmatched) == set(keys)
+    assert told["Forge"].fault == ""
+    read = load_weights(path)
+    assert read.words.keys() == {"zqva"}
+    for network, vectors in weights.words["zqva"].items():
+        assert torch.equal(read.words["zqva"][network], vectors)
+    with pytest.raises(ValueError, match=r"bundle_emb|correct|renamed|Invalid"):
+        DiffusionPipeline.from_pretrained(model.source).load_lora_weights(path)
+
+
+def test_forge_drops_a_file_with_many_embeddings(tmp_path: Path, open_tiny: OpenTiny) -> None:
+    """interop 1.6: more than twelve tensors that it finds no place for."""
+    model = open_tiny("sd1")
+    for words, fault in ((12, ""), (13, "applies nothing of the file")):
+        saved = save_weights(bundling(model, words), tmp_path / "fox.safetensors", model=model)
+        (forge,) = (report for report in saved.reports if report.reader == "Forge")
+        assert forge.fault == fault
+
+
+def test_another_embedding_inside_than_was_trained_is_found(tmp_path: Path, open_tiny: OpenTiny) -> None:
+    model = open_tiny("sdxl")
+    weights = bundling(model)
+    path = tmp_path / "fox.safetensors"
+    save_weights(weights, path)
+    tensors = load_file(path)
+    key = "bundle_emb.zqva.clip_g"
+    for wrong, said in ((tensors | {key: 2 * tensors[key]}, "as trained"), ({**tensors, f"{key}2": FOX}, "other")):
+        save_file(wrong, path)
+        with pytest.raises(UserError, match=said):
+            verify(path, model, weights)

@@ -17,7 +17,7 @@ from limner.formats.names import file_name
 from limner.formats.programs import FAULTS
 from limner.generate import Request, generate
 from limner.methods.applied import find_module
-from limner.methods.method import find_method
+from limner.methods.method import apply_weights, find_method
 from limner.named import PromptFiles
 from limner.weights import Weights
 
@@ -202,3 +202,54 @@ def test_prompts_use_them_all(tmp_path: Path, tiny_base: BaseModel, trained: Mak
     assert draw("a cat <lora:zqvx:1>") != plain
     assert draw("a cat <lora:zqvx:0.3:1>") != draw("a cat <lora:zqvx:1>")
     assert draw("a cat") == plain
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_gloras_of_both_orders_are_told_apart(tmp_path: Path, deep: bool) -> None:
+    """interop 1.4: what LyCORIS now calls a1, a2, b1, b2 it called a2, a1, b2, b1 before."""
+    numbers = torch.Generator().manual_seed(2)
+    ones = (1, 1) if deep else ()
+    shapes = {"a1": (16, 3), "a2": (3, 16), "b1": (24, 3), "b2": (3, 16)}
+    now = {leaf: torch.randn((*shape, *ones), generator=numbers) for leaf, shape in shapes.items()}
+    before = {leaf[0] + "21"[int(leaf[1]) - 1]: tensor for leaf, tensor in now.items()}
+    weight = torch.randn((24, 16, *ones), generator=numbers)
+    key = "lora_unet_mid_block_attentions_0_proj_in"
+    for at, leaves in enumerate((now, before)):
+        file = tmp_path / f"fox{at}.safetensors"
+        save_file(
+            {f"{key}.{leaf}.weight": t.clone() for leaf, t in leaves.items()} | {f"{key}.alpha": torch.tensor(1.5)},
+            file,
+        )
+        (read,) = load_weights(file).modules().values()
+        a1, a2, b1, b2 = (now[leaf].flatten(1) for leaf in ("a1", "a2", "b1", "b2"))
+        wanted = 0.5 * (weight.flatten(1) @ a1 @ a2 + b1 @ b2)
+        torch.testing.assert_close(change(read, weight), wanted.view(weight.shape))
+        assert inspect(file).kind == "glora"
+
+
+@pytest.mark.parametrize("leaf", ["diff", "w_norm", "a1.weight", "oft_blocks"])
+def test_what_is_only_read_is_not_written(tmp_path: Path, leaf: str) -> None:
+    leaves = {
+        "diff": {"diff": (4, 4)},
+        "w_norm": {"w_norm": (4,), "b_norm": (4,)},
+        "oft_blocks": {"oft_blocks": (2, 4, 4, 4)},
+    }
+    leaves["a1.weight"] = {
+        f"{name}.weight": (4, 2) if name in ("a1", "b1") else (2, 4) for name in ("a1", "a2", "b1", "b2")
+    }
+    key = "lora_unet_mid_block_resnets_0_norm1"
+    save_file(
+        {f"{key}.{name}": torch.ones(shape) for name, shape in leaves[leaf].items()}, tmp_path / "fox.safetensors"
+    )
+    weights = load_weights(tmp_path / "fox.safetensors")
+    assert weights.modules().keys() == {"unet.mid_block.resnets.0.norm1"}
+    with pytest.raises(UserError, match="reads but does not write"):
+        save_weights(weights, tmp_path / "again.safetensors")
+
+
+def test_a_change_of_a_bias_that_is_not_there_does_not_fit(tmp_path: Path, tiny_base: BaseModel) -> None:
+    key = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    tensors = {f"{key}.diff": torch.ones(64, 64), f"{key}.diff_b": torch.ones(64)}
+    save_file(tensors, tmp_path / "fox.safetensors")
+    with pytest.raises(UserError, match="does not fit the base"):
+        apply_weights(tiny_base, load_weights(tmp_path / "fox.safetensors"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from loras import lora_for
 from safetensors.torch import save_file
 
 from limner.base.model import BaseModel
@@ -172,10 +173,58 @@ def test_names_that_only_some_programs_know(tmp_path: Path) -> None:
     assert said == "leaves out 1 of 3 tensors, such as lora_unet_nowhere.lora_up.weight"
 
 
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("layout", ["kohya", "diffusers"])
+@pytest.mark.parametrize("layers", ["attention", "all"])
+def test_from_names_alone_it_says_what_verification_finds(
+    tmp_path: Path, open_tiny: Callable[[str], BaseModel], family: str, layout: str, layers: str
+) -> None:
+    model = open_tiny(family)
+    saved = save_weights(lora_for(model, layers, alpha=3.0), tmp_path / "x.safetensors", layout, model=model)
+    summary = inspect(saved.path)
+    assert (summary.kind, summary.family) == ("lora", family)
+    assert set(summary.faults) == {report.reader for report in saved.reports if report.fault}
+    idle = {report.reader for report in saved.reports if report.fault and len(report.unmatched) >= len(summary.dtypes)}
+    assert {reader for reader, verdict in summary.programs.items() if not verdict.loads} <= idle
+    assert all(block.alphas == {3.0: block.modules} for block in summary.blocks.values())
+    assert summary.modules.get("text_encoder_2", 0) == (12 if family == "sdxl" else 0)
+
+
 def test_alphas_in_pefts_configuration(tmp_path: Path) -> None:
     names = {f"unet.mid_block.attentions.0.proj_in.lora_{side}.weight": torch.ones(4, 4) for side in "AB"}
     path = written(tmp_path / "x.safetensors", names, lora_adapter_metadata=json.dumps({"unet.lora_alpha": 2}))
     assert inspect(path).blocks["mid"].alphas == {2.0: 1}
+
+
+@pytest.mark.parametrize(
+    ("leaves", "kind"),
+    [
+        (["lora_A.default.weight", "lora_B.default.weight"], "lora"),
+        (["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"], "dora"),
+        (["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"], "loha"),
+        (["oft_R.weight"], "oft"),
+        (["ia3_l"], "ia3"),
+    ],
+)
+def test_pefts_own_names(tmp_path: Path, leaves: list[str], kind: str) -> None:
+    place = "base_model.model.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    path = written(tmp_path / "x.safetensors", {f"{place}.{leaf}": torch.ones(4, 768) for leaf in leaves})
+    summary = inspect(path)
+    assert (summary.kind, list(summary.blocks), summary.modules) == (kind, ["mid"], {"unet": 1})
+    assert not any(summary.programs[reader].loads for reader in ("A1111", "Forge", "ComfyUI"))
+
+
+@pytest.mark.parametrize(
+    ("place", "family"),
+    [("transformer.transformer_blocks.0.attn.to_q", "sd3"), ("transformer.single_transformer_blocks.0.to_q", "flux")],
+)
+def test_adapters_of_transformers_are_told_apart_and_nothing_is_claimed(
+    tmp_path: Path, place: str, family: str
+) -> None:
+    path = written(tmp_path / "x.safetensors", {f"{place}.lora_{side}.weight": torch.ones(4, 4) for side in "AB"})
+    summary = inspect(path)
+    assert (summary.kind, summary.family, list(summary.blocks)) == ("lora", family, ["transformer"])
+    assert summary.programs == {}
 
 
 @pytest.mark.parametrize("metadata", ["[1]", "{", '{"unet.lora_alpha": "much"}', "[" * 100_000])

@@ -268,7 +268,7 @@ FOX = "lora_unet_mid_block_attentions_0_proj_in"
         ({f"{FOX}.a1.weight": DOWN, f"{FOX}.a2.weight": DOWN}, "lacks b1"),
         ({f"{FOX}.diff": DOWN, f"{FOX}.diff_b": torch.ones(3)}, "do not fit"),
         ({f"{FOX}.alpha": torch.tensor(1.0)}, "makes no change"),
-        ({"lora_unet_double_blocks_0.lora_down.weight": DOWN}, "no Stable Diffusion has"),
+        ({"lora_unet_double_blocks_0.lora_down.weight": DOWN}, "for flux"),
         ({"model.diffusion_model.out.2.weight": DOWN}, "checkpoint"),
     ],
 )

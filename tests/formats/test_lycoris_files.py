@@ -32,6 +32,11 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "oft, bounded": {"algo": "diag-oft", "constraint": 1e-3},
     "oft, rescaled": {"algo": "diag-oft", "rescaled": True},
     "ia3": {"algo": "ia3"},
+    "full": {"algo": "full"},
+    "glora": {"algo": "glora"},
+    "boft": {"algo": "boft"},
+    "boft, bounded": {"algo": "boft", "constraint": 1e-3, "rescaled": True},
+    "norms": {"train_norm": True},
 }
 PRESET = """
 unet_target_module = ["Transformer2DModel", "ResnetBlock2D", "Downsample2D", "Upsample2D"]
@@ -98,6 +103,8 @@ def test_limner_reads_what_lycoris_writes(tmp_path: Path, tiny_base: BaseModel, 
     from lycoris.kohya import create_network
 
     torch.manual_seed(1)
+    tiny_base.networks["unet"].to(memory_format=torch.contiguous_format)  # or LyCORIS cannot save its "full"
+    before = {name: tensor.clone() for name, tensor in tiny_base.networks["unet"].state_dict().items()}
     text = Wrapped(tiny_base.networks["text_encoder"])
     plain = outputs(tiny_base)
     (tmp_path / "preset.toml").write_text(IA3_PRESET if sort == "ia3" else PRESET)
@@ -117,6 +124,8 @@ def test_limner_reads_what_lycoris_writes(tmp_path: Path, tiny_base: BaseModel, 
     undo = LoRA.apply(tiny_base, weights)
     ours = outputs(tiny_base)
     undo()
+    after = tiny_base.networks["unet"].state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert len(weights.modules()) == len(network.loras)
     compare(theirs, ours, plain)
 

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from limner.base.identify import ARCHITECTURE
 from limner.base.model import BaseModel, text_core
 from limner.base.open import open_base
 from limner.base.published import published
-from limner.formats import save_weights
+from limner.formats import inspect, save_weights
 from limner.generate import Request, generate
 from limner.methods.method import find_method
 from limner.named import PromptFiles
@@ -42,20 +42,17 @@ pytestmark = [
 ]
 NEGATIVE, STEPS, CFG, SEED, SIDE = "blurry", 4, 3.0, 11, 64
 PROMPT, WORD = "a fox", "zqvx"
-RUNTIME = {"lora_apply_mode": "at_runtime"}  # its way with quantised models; with others it adds to their weights
 PROGRAM = """
 import json, sys
 sys.path.append(sys.argv[1])
 from stable_diffusion_cpp import StableDiffusion, sd_embedding_t
-for picture in json.load(sys.stdin):
-    words = picture["model"].get("embedding_paths", [])
-    # 0.4.7 collects them in a local variable, and looks for them here
-    StableDiffusion._embedding_items = [sd_embedding_t(name=sys.argv[2].encode(), path=each.encode()) for each in words]
-    model = StableDiffusion(rng_type="cpu", sampler_rng_type="cpu", n_threads=1, verbose=False, **picture["model"])
-    model.generate_image(**picture["settings"])[0].save(picture["path"])
-    model.close()
+task = json.load(sys.stdin)
+words = task["model"].get("embedding_paths", [])
+# 0.4.7 collects them in a local variable, and looks for them here
+StableDiffusion._embedding_items = [sd_embedding_t(name=sys.argv[2].encode(), path=each.encode()) for each in words]
+model = StableDiffusion(rng_type="cpu", sampler_rng_type="cpu", n_threads=1, verbose=False, **task["model"])
+model.generate_image(**task["settings"])[0].save(task["path"])
 """
-# Methods of all layers that they take, by their settings. "dora": stable-diffusion.cpp leaves out the lengths.
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {"rank": 4, "text_encoder": True},
     "locon": {"rank": 4, "text_encoder": True},
@@ -65,16 +62,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "oft": {},
     "ia3": {},
 }
-UNREAD = ("oft", "ia3")
-READ = [name for name in METHODS if name not in UNREAD] + ["half", "at runtime", "embedding"]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What each drew, by case: pictures (h, w, 3) in 0..255."""
-
-    ours: dict[str, np.ndarray]
-    theirs: dict[str, np.ndarray]
+SIZES = {"lokr": 0.2, "dora": 0.15}  # of the random numbers, so that each is seen well above a picture's rounding
+DRAWING = {
+    "negative_prompt": NEGATIVE, "sample_steps": STEPS, "sample_method": "euler", "scheduler": "discrete",
+    "cfg_scale": CFG, "width": SIDE, "height": SIDE, "seed": SEED,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -107,76 +99,116 @@ def adapter(model: BaseModel, name: str) -> Weights:
     numbers = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for leaf, tensor in method.state().items():
-            noise = 0.1 * torch.randn(tensor.shape, generator=numbers)
+            noise = SIZES.get(name, 0.1) * torch.randn(tensor.shape, generator=numbers)
             tensor.mul_(1 + noise) if leaf.endswith("dora_scale") else tensor.add_(noise)
     method.detach()
     return method.weights()
 
 
+class Both:
+    """Draws a prompt with Limner and with stable-diffusion.cpp, from the files of one folder, once each."""
+
+    def __init__(self, checkpoint: Path, folder: Path) -> None:
+        self.model = open_base(checkpoint, torch.device("cpu"), torch.float32)
+        self.checkpoint, self.folder = checkpoint, folder
+        self._drawn: dict[str, np.ndarray] = {}
+
+    def lora(self, name: str) -> Path:
+        """The file of a method, which is written when it is first asked for."""
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            save_weights(adapter(self.model, name), path)
+        return path
+
+    def ours(self, prompt: str, *loras: Path, word: Path | None = None) -> np.ndarray:
+        key = f"ours {prompt} {loras} {word}"
+        if key not in self._drawn:
+            request = Request(prompt, NEGATIVE, STEPS, "Euler", cfg_scale=CFG, width=SIDE, height=SIDE, seed=SEED)
+            made = next(generate(self.model, request, PromptFiles(*loras, embeddings=[word] if word else [])))
+            self._drawn[key] = np.asarray(made.image).astype(float)
+        return self._drawn[key]
+
+    def theirs(self, prompt: str, **settings: Any) -> np.ndarray:
+        """stable-diffusion.cpp's picture, drawn by a process of its own, for a fault in it ends its process."""
+        key = f"theirs {prompt} {settings}"
+        if key not in self._drawn:
+            path = self.folder / "picture.png"
+            task = {
+                "model": {"model_path": str(self.checkpoint), "lora_model_dir": str(self.folder)} | settings,
+                "settings": DRAWING | {"prompt": prompt},
+                "path": str(path),
+            }
+            command = [sys.executable, "-c", PROGRAM, str(READERS), WORD]
+            subprocess.run(command, input=json.dumps(task), text=True, check=True)
+            self._drawn[key] = np.asarray(Image.open(path).convert("RGB")).astype(float)
+        return self._drawn[key]
+
+    def agree(self, what: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
+        """Correlation of what a file changes in the two, and the largest difference of that, of 255."""
+        ours, theirs = ours - self.ours(PROMPT), theirs - self.theirs(PROMPT)
+        correlation, largest = np.corrcoef(ours.ravel(), theirs.ravel())[0, 1], np.abs(ours - theirs).max()
+        print(f"\n{what}: up to {np.abs(ours).max():.0f} of 255; correlation {correlation:.4f}, off by {largest:.0f}")
+        assert np.abs(ours).max() > 10
+        return float(correlation), float(largest)
+
+
 @pytest.fixture(scope="module")
-def pictures(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pictures:
-    folder, own = tmp_path_factory.mktemp("Lora"), tmp_path_factory.mktemp("own")
-    model = open_base(checkpoint, torch.device("cpu"), torch.float32)
-    for name in METHODS:
-        weights = adapter(model, name)
-        save_weights(weights, folder / f"{name}.safetensors")
-        known = {leaf: tensor for leaf, tensor in weights.tensors.items() if not leaf.endswith("dora_scale")}
-        save_weights(replace(weights, tensors=known), own / f"{name}.safetensors")
-    vectors = {"text_encoder": 0.02 * torch.randn((2, 768), generator=torch.Generator().manual_seed(1))}
-    word = save_weights(Weights("embedding", "sd1", vectors), folder / f"{WORD}.safetensors").path
-    prompts = {"base": PROMPT} | {name: f"{PROMPT} <lora:{name}:1>" for name in METHODS}
-    prompts |= {"half": f"{PROMPT} <lora:lora:0.5>", "at runtime": prompts["lora"], "embedding": f"{PROMPT} {WORD}"}
-    files = PromptFiles(own, embeddings=[word])
-    ours = {name: draw(model, files, prompt) for name, prompt in prompts.items() if name not in ("at runtime", *UNREAD)}
-    del model
-    return Pictures(ours | {"at runtime": ours["lora"]}, draw_theirs(checkpoint, folder, prompts, word))
+def both(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    return Both(checkpoint, tmp_path_factory.mktemp("Lora"))
 
 
-def draw(model: BaseModel, files: PromptFiles, prompt: str) -> np.ndarray:
-    request = Request(prompt, NEGATIVE, STEPS, "Euler", cfg_scale=CFG, width=SIDE, height=SIDE, seed=SEED)
-    return np.asarray(next(generate(model, request, files)).image).astype(float)
-
-
-def draw_theirs(checkpoint: Path, folder: Path, prompts: dict[str, str], word: Path) -> dict[str, np.ndarray]:
-    """stable-diffusion.cpp's pictures, in a process of its own, for a fault in it ends its process."""
-    settings = {
-        "negative_prompt": NEGATIVE, "sample_steps": STEPS, "sample_method": "euler", "scheduler": "discrete",
-        "cfg_scale": CFG, "width": SIDE, "height": SIDE, "seed": SEED,
-    }  # fmt: skip
-    model = {"model_path": str(checkpoint), "lora_model_dir": str(folder)}
-    ways = {"at runtime": RUNTIME, "embedding": {"embedding_paths": [str(word)]}}
-    task = [
-        {
-            "model": model | ways.get(name, {}),
-            "settings": settings | {"prompt": prompt},
-            "path": str(folder / f"{name}.png"),
-        }
-        for name, prompt in prompts.items()
-    ]
-    subprocess.run([sys.executable, "-c", PROGRAM, str(READERS), WORD], input=json.dumps(task), text=True, check=True)
-    return {name: np.asarray(Image.open(folder / f"{name}.png").convert("RGB")).astype(float) for name in prompts}
-
-
-def test_the_checkpoint_alone_draws_the_same_picture(pictures: Pictures) -> None:
-    difference = np.abs(pictures.ours["base"] - pictures.theirs["base"])
-    print(f"\nbase: largest difference {difference.max():.0f} of 255, mean {difference.mean():.3f}")
-    assert pictures.ours["base"].std() > 10
-    assert difference.max() <= 2
-
-
-@pytest.mark.parametrize("name", READ)
-def test_a_file_makes_the_same_difference(pictures: Pictures, name: str) -> None:
-    ours, theirs = pictures.ours[name] - pictures.ours["base"], pictures.theirs[name] - pictures.theirs["base"]
-    correlation = np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]
-    largest = np.abs(ours - theirs).max()
+def test_the_checkpoint_alone_draws_the_same_picture(both: Both) -> None:
+    ours, theirs = both.ours(PROMPT), both.theirs(PROMPT)
     print(
-        f"\n{name}: changes up to {np.abs(ours).max():.0f} of 255; correlation {correlation:.4f}, off by {largest:.0f}"
+        f"\nbase: largest difference {np.abs(ours - theirs).max():.0f} of 255, mean {np.abs(ours - theirs).mean():.3f}"
     )
-    assert np.abs(ours).max() > 10
+    assert ours.std() > 10
+    assert np.abs(ours - theirs).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"), [("lora", "1"), ("lora", "0.5"), ("locon", "1"), ("loha", "1"), ("lokr", "1")]
+)
+def test_a_file_makes_the_same_difference(both: Both, name: str, strength: str) -> None:
+    path = both.lora(name)
+    prompt = f"{PROMPT} <lora:{name}:{strength}>"
+    correlation, largest = both.agree(f"{name} at {strength}", both.ours(prompt, path), both.theirs(prompt))
     assert correlation > 0.99
     assert largest <= 3
 
 
-@pytest.mark.parametrize("name", UNREAD)
-def test_what_it_is_said_to_leave_out_it_leaves_out(pictures: Pictures, name: str) -> None:
-    assert np.array_equal(pictures.theirs[name], pictures.theirs["base"])
+def test_with_quantised_models_it_applies_a_lora_while_it_draws(both: Both) -> None:
+    path, prompt = both.lora("lora"), f"{PROMPT} <lora:lora:1>"
+    theirs = both.theirs(prompt, lora_apply_mode="at_runtime")
+    correlation, largest = both.agree("lora at run time", both.ours(prompt, path), theirs)
+    assert (correlation > 0.99, largest <= 3) == (True, True)
+
+
+def test_of_a_dora_it_leaves_out_the_lengths(both: Both, tmp_path: Path) -> None:
+    both.lora("dora")
+    weights = adapter(both.model, "dora")
+    known = {leaf: tensor for leaf, tensor in weights.tensors.items() if not leaf.endswith("dora_scale")}
+    without = save_weights(replace(weights, tensors=known), tmp_path / "dora.safetensors").path
+    prompt = f"{PROMPT} <lora:dora:1>"
+    correlation, largest = both.agree("dora", both.ours(prompt, without), both.theirs(prompt))
+    assert (correlation > 0.99, largest <= 3) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["oft", "ia3"])
+def test_what_it_is_said_to_leave_out_it_leaves_out(both: Both, name: str) -> None:
+    both.lora(name)
+    assert np.array_equal(both.theirs(f"{PROMPT} <lora:{name}:1>"), both.theirs(PROMPT))
+
+
+@pytest.mark.parametrize(("dtype", "is_right"), [(torch.float32, True), (torch.float16, False)])
+def test_it_reads_embeddings_of_single_precision(
+    both: Both, tmp_path: Path, dtype: torch.dtype, is_right: bool
+) -> None:
+    """Those of half precision it takes for single, as `limner inspect` says of them."""
+    vectors = {"text_encoder": 0.2 * torch.randn((2, 768), generator=torch.Generator().manual_seed(1))}
+    word = save_weights(Weights("embedding", "sd1", vectors), tmp_path / f"{WORD}.safetensors", dtype=dtype).path
+    prompt = f"{PROMPT} {WORD}"
+    theirs = both.theirs(prompt, embedding_paths=[str(word)])
+    correlation, largest = both.agree(f"embedding, {dtype}", both.ours(prompt, word=word), theirs)
+    assert (correlation > 0.99, largest <= 3) == (is_right, is_right)
+    assert (inspect(word).faults.get("stable-diffusion.cpp") is None) == is_right

@@ -310,7 +310,9 @@ def test_leaves_that_fit_no_form_are_refused(tiny_base: BaseModel) -> None:
         {"lokr_w1": torch.ones(8, 8), "lokr_w2": torch.ones(8, 9)},
         {"weight": torch.ones(63), "on_input": torch.tensor(0)},
         {"dora_scale": torch.ones(64, 1, 1, 1)},
-        {"diff": torch.ones(64, 64, 1, 1)},
+        {"diff": torch.ones(63, 64, 1, 1)},
+        {"w_norm": torch.ones(64), "b_norm": torch.ones(64)},
+        {"learned": torch.ones(64, 64, 1, 1)},
     ):
         with pytest.raises(UserError, match="does not fit"):
             apply(tiny_base, Weights("lora", "sd1", {f"{name}.{leaf}": tensor for leaf, tensor in leaves.items()}))

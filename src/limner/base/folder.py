@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, SD3Transformer2DModel
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
-from transformers import CLIPTokenizerFast
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from limner.base import single
 from limner.base.families import FAMILIES
 from limner.base.identify import Identity, identify_configs
 from limner.base.model import Family
+from limner.base.original import Configs
 from limner.errors import UserError
 from limner.files import sha256_file
 
 INDEX = "model_index.json"
+CLASSES: dict[str, Any] = single.NETWORKS | {"transformer": SD3Transformer2DModel}
 
 
 def identify_folder(folder: Path) -> Identity:
@@ -42,9 +44,10 @@ def check_family(folder: Path) -> Family:
     missing = [part for part in parts_of(family) if not (folder / part).is_dir()]
     if missing:
         raise UserError(f"the base {folder} lacks {', '.join(missing)}; copy the whole diffusers folder")
-    unet = read_config(folder, "unet")
+    if family.denoiser != "unet":  # which fills up what texts are too narrow for it
+        return family
     widths = [read_config(folder, encoder.name).get("hidden_size") for encoder in family.encoders]
-    width = unet.get("cross_attention_dim")
+    width = read_config(folder, "unet").get("cross_attention_dim")
     if width != sum(each or 0 for each in widths):
         raise UserError(
             f"the base {folder} is not {family.title}: its UNet reads texts {width} wide, and its text encoders' are "
@@ -71,7 +74,9 @@ def load_network(folder: Path, part: str, dtype: torch.dtype) -> nn.Module:
     names = {path.name for path in (folder / part).iterdir()}
     variant = "fp16" if any(".fp16." in name for name in names) and not _has_plain(names) else None
     key = "dtype" if part.startswith("text_encoder") else "torch_dtype"
-    network_class: Any = single.NETWORKS[part]
+    network_class = CLASSES[part]
+    if network_class is CLIPTextModel and CLIPTextModelWithProjection.__name__ in _architectures(folder, part):
+        network_class = CLIPTextModelWithProjection
     try:
         with quiet():
             return network_class.from_pretrained(
@@ -93,9 +98,24 @@ def read_config(folder: Path, part: str) -> dict[str, Any]:
     return _json(folder / part / "config.json")
 
 
+def read_configs(folder: Path, family: Family) -> Configs:
+    """How a model's networks and its noise schedule are made. Raises UserError."""
+    configs = {part: single.essential(part, read_config(folder, part)) for part in family.networks}
+    return configs | {"scheduler": single.essential("scheduler", dict(load_scheduler(folder).config))}
+
+
 def load_scheduler(folder: Path) -> DDIMScheduler:
     with quiet():
-        return DDIMScheduler.from_config(_json(folder / "scheduler" / "scheduler_config.json"))
+        return DDIMScheduler.from_config(read_scheduler(folder))
+
+
+def read_scheduler(folder: Path) -> dict[str, Any]:
+    """The scheduler's configuration. Raises UserError."""
+    return _json(folder / "scheduler" / "scheduler_config.json")
+
+
+def _architectures(folder: Path, part: str) -> list[str]:
+    return read_config(folder, part).get("architectures") or []
 
 
 def _has_plain(names: set[str]) -> bool:

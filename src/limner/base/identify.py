@@ -38,7 +38,7 @@ REFUSED = {
     "ssd-1b": "it is a distilled XL with blocks left out, for which no other program makes LoRAs; use the XL base",
     "playground": "it was trained with another noise schedule (EDM) than all others of its shape; use the XL base",
     "unclip": "it draws variations of a picture, not of a text; use the plain 2.1 model",
-    "sd3": "Limner does not read this kind of single file; use Stable Diffusion 1.x, 2.x or XL",
+    "sd3": "Limner does not read this kind of single file; use its folder in diffusers' layout",
     "flux": "Limner does not read this kind of single file; use Stable Diffusion 1.x, 2.x or XL",
     "cascade": "Limner does not read this kind of model; use Stable Diffusion 1.x, 2.x or XL",
     "controlnet": "it steers a base model and is none; use the base that it was made for",
@@ -70,9 +70,10 @@ _LESSON = "a method's weights trained on it draw well only with its own few step
 class Identity:
     """What a base model is and how that is known.
 
-    family: a family's name ("sd1", "sd2", "sdxl"), or what else it is, one of TITLES. prediction_type: "epsilon" or
-    "v_prediction". known_by: how that is known: "mark" (a tensor put there to say so), "metadata", "config" (its own
-    configuration, or a .yaml beside it), "default" (what its family does), or "probe needed" (either is common).
+    family: a family's name ("sd1", "sd2", "sdxl", "sd3"), or what else it is, one of TITLES. prediction_type:
+    "epsilon", "v_prediction" or "flow". known_by: how that is known: "mark" (a tensor put there to say so), "metadata",
+    "config" (its own configuration, or a .yaml beside it), "default" (what its family does), or "probe needed" (either
+    is common).
     zero_terminal_snr: whether its last timestep is pure noise. refusal: why it is not opened, "" if it is.
     """
 
@@ -113,7 +114,9 @@ def identify_configs(index: Mapping[str, Any], unet: Mapping[str, Any], schedule
     if channels in CHANNELS:
         refusal, reasons = CHANNELS[channels], [*reasons, f"its input has {channels} channels"]
     else:
-        refusal = REFUSED.get(family, "")
+        refusal = "" if family == "sd3" else REFUSED.get(family, "")
+    if family == "sd3":
+        return Identity(family, tuple(reasons), prediction_type="flow", known_by="config", refusal=refusal)
     if family == "unknown":
         refusal = f"it is a {pipeline or 'folder'}, of a kind that Limner does not open; use Stable Diffusion 1.x to XL"
     told = scheduler.get("prediction_type")

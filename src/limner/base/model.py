@@ -39,6 +39,7 @@ class Family:
     ss_base_model_version: str  # sd-scripts' name of it
     pipeline: str  # diffusers' class
     denoiser: str = "unet"
+    lora_format: str = "kohya"  # of limner.formats, in which programs expect its LoRAs
     is_silent_without_text: bool = False  # whether no text is told as zeros, not as an empty prompt's states
 
     @property

@@ -10,11 +10,11 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor, nn
 
-from limner.base import folder, pocket, single
+from limner.base import folder, pocket, sd3, single
 from limner.base.attention import AttentionByShape
-from limner.base.families import FAMILIES
+from limner.base.families import FAMILIES, MODELS
 from limner.base.identify import Identity
-from limner.base.model import BaseModel, weights_of
+from limner.base.model import BaseModel, Family, weights_of
 from limner.base.norm import use_by_shape
 from limner.base.original import Configs
 from limner.base.probe import NAMES, probe
@@ -52,20 +52,20 @@ def open_base(
     for encoder in family.encoders:
         of = (pocket.FOLDER, "tokenizer") if source.is_file() else (source, encoder.tokenizer)
         tokenizers[encoder.name] = folder.load_tokenizer(*of, pads.get(encoder.name))
-    scheduler = folder.load_scheduler(source) if configs is None else single.scheduler(configs)
-    for part in ("unet", "vae"):
+    scheduler_config, alphas_cumprod = _noise(source, configs, family)
+    for part in (family.denoiser, "vae"):
         networks[part].to(memory_format=memory_format)
-    if device.type == "cpu":
+    if device.type == "cpu" and "unet" in networks:
         networks["unet"].set_attn_processor(AttentionByShape())
         use_by_shape(networks["unet"])
-    model = BaseModel(
+    model = MODELS.get(family.name, BaseModel)(
         family=family,
         name=str(name),
         sha256=lambda: sha256_file(source) if source.is_file() else folder.fingerprint(source),
         networks={part: network.to(device) for part, network in networks.items()},
         tokenizers=tokenizers,
-        scheduler_config=dict(scheduler.config),
-        alphas_cumprod=scheduler.alphas_cumprod.float(),
+        scheduler_config=scheduler_config,
+        alphas_cumprod=alphas_cumprod,
         source=source,
         vae_source=vae_source,
         warnings=_warnings(identity, vae_source),
@@ -151,6 +151,15 @@ def _network(
     return single.load_network(source, part, configs, dtype, memory_format)
 
 
+def _noise(source: Path, configs: Configs | None, family: Family) -> tuple[dict[str, Any], Tensor]:
+    """The scheduler's configuration, and a of each timestep."""
+    if family.denoiser == "transformer":
+        config = folder.read_scheduler(source)
+        return config, sd3.alphas_cumprod(int(config.get("num_train_timesteps", 1000)))
+    scheduler = folder.load_scheduler(source) if configs is None else single.scheduler(configs)
+    return dict(scheduler.config), scheduler.alphas_cumprod.float()
+
+
 def _warnings(identity: Identity, vae_source: Path | None) -> tuple[str, ...]:
     """What to tell a person about a base, but not that it lacks a VAE when there is another."""
     return tuple(w for w in identity.warnings if vae_source is None or "--vae" not in w)
@@ -158,6 +167,10 @@ def _warnings(identity: Identity, vae_source: Path | None) -> tuple[str, ...]:
 
 def _settle(model: BaseModel, identity: Identity, prediction_type: Prediction) -> None:
     """Decide what the network predicts: as the person says, as its marks say, or as a probe finds."""
+    if model.prediction_type == "flow":
+        if prediction_type != "auto":
+            raise UserError(f"{model.name} predicts flows and nothing else; leave --prediction-type out")
+        return
     told = identity.known_by in ("mark", "metadata", "config")
     if prediction_type == "auto" and told:
         return

@@ -6,8 +6,6 @@ latents are x_s = (1 - s) x0 + s n, which are those of a = (1 - s)^2 / ((1 - s)^
 face to the outside is that of every other family, with timestep i standing for s = (i + 1) / 1000.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -27,10 +25,11 @@ SD3 = Family(
     ),
     is_pooled=True,
     is_told_sizes=False,
-    modelspec="stable-diffusion-v3",
+    modelspec="stable-diffusion-3",
     ss_base_model_version="sd3",
     pipeline="StableDiffusion3Pipeline",
     denoiser="transformer",
+    lora_format="diffusers",
 )
 
 
@@ -62,16 +61,20 @@ class FlowModel(BaseModel):
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """The flow n - x0, shaped like `latents`."""
-        network: Any = self.denoiser
-        told = timesteps + 1
-        s = (told / len(self.alphas_cumprod)).to(torch.float32).view(-1, 1, 1, 1)
-        states = conditioning.hidden_states
-        width = network.config.joint_attention_dim
-        states = functional.pad(states, (0, width - states.shape[-1], 0, T5_TOKENS))
-        return network(
-            hidden_states=(latents * _length(s)).to(latents.dtype),
-            timestep=told,
+        scaled, times, states = self.told(latents, timesteps, conditioning)
+        return self.denoiser(
+            hidden_states=scaled,
+            timestep=times,
             encoder_hidden_states=states,
             pooled_projections=conditioning.pooled,
             return_dict=False,
         )[0]
+
+    def told(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents, times and states as the transformer takes them."""
+        times = timesteps + 1
+        s = (times / len(self.alphas_cumprod)).to(torch.float32).view(-1, 1, 1, 1)
+        states = conditioning.hidden_states
+        width = self.denoiser.config.joint_attention_dim
+        states = functional.pad(states, (0, width - states.shape[-1], 0, T5_TOKENS))
+        return (latents * _length(s)).to(latents.dtype), times, states

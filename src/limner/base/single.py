@@ -31,11 +31,13 @@ __all__ = [
     "NETWORKS",
     "build",
     "describe",
+    "essential",
     "identify_file",
     "load_network",
     "names_of",
     "read_configs",
     "scheduler",
+    "skeleton",
 ]
 
 NETWORKS = {

@@ -91,7 +91,8 @@ def _verdicts(programs: Mapping[str, Verdict]) -> Rows:
 def _picture(facts: Picture) -> Rows:
     return [
         ("picture", f"{facts.path} ({facts.format}, {facts.width}x{facts.height}, {megabytes(facts.size_bytes)})"),
-        ("", "" if facts.says else "it says nothing of its making in the webui's words"),
+        ("generation text", "" if facts.says else "none in the webui's words"),
+        ("holds", f"an embedding, {_counts(facts.holds)}" if facts.holds else ""),
         ("prompt", facts.prompt),
         ("negative prompt", facts.negative_prompt),
         ("model", _used(facts.model) if facts.model else ""),

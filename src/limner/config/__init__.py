@@ -10,6 +10,7 @@ from limner.config.commands import (
 )
 from limner.config.common import Base, Machine, Models, Precision, Prediction, Seed
 from limner.config.editing import (
+    ConvertSettings,
     Directions,
     Edited,
     ExtractSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "Base",
     "CheckSettings",
     "CompareSettings",
+    "ConvertSettings",
     "DemoSettings",
     "Directions",
     "Drawing",

@@ -85,3 +85,19 @@ class ExtractSettings(Directions, Edited):
         if not self.is_given:
             raise ValueError("nothing says how large the LoRA is to be; give --rank or --energy")
         return self
+
+
+class ConvertSettings(Edited):
+    """Settings of `limner convert`."""
+
+    title: ClassVar[str] = "What to change"
+
+    file: str = Field(description="The LoRA, embedding or checkpoint, or a checkpoint's folder in diffusers' layout.")
+    out: FilePath = Field(description="The file to write, .safetensors, or a checkpoint's folder.")
+    to: str | None = Field(
+        None,
+        description="The format: kohya, diffusers, embedding or checkpoint; by default what most programs expect.",
+    )
+    ema: Literal["drop", "use"] = Field(
+        "drop", description="Whether a checkpoint's averages (EMA) are left out, or take the place of its weights."
+    )

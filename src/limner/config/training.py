@@ -138,7 +138,9 @@ class Output(Settings):
         None, description="Write a whole model as a folder in diffusers' layout too, here."
     )
     overwrite: bool = Field(False, description="Replace the file if it is there already.")
-    file_precision: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="Number format of the file.")
+    file_precision: Literal["fp16", "bf16", "fp32"] = Field(
+        "fp16", description="Number format of the file; an embedding's is fp32, as not every program reads others."
+    )
     run: FilePath | None = Field(
         None, description="Folder of the run's log, state and previews; by default runs/KEYWORD-TIME."
     )

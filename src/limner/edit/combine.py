@@ -13,7 +13,7 @@ from limner.edit.ingredient import Ingredient
 from limner.edit.progress import Edit, Progress
 from limner.edit.ranks import Budget, Energy
 from limner.edit.resize import Resized
-from limner.edit.written import carried, check_out, dtype_of, save_lora
+from limner.edit.written import carried, check_out, dtype_of, save_adapter
 from limner.errors import UserError
 from limner.weights import Weights
 
@@ -53,9 +53,10 @@ def combine(
     metadata = carried([weights.metadata for weights in loaded], "merge", sources, **told)
     dtype = dtype or dtype_of({name: tensor for weights in loaded for name, tensor in weights.tensors.items()})
     made = Weights("lora", family, to_tensors(layers, dtype), metadata, out.stem, _words(loaded, ingredients))
-    saved = save_lora(made, out, dtype)
+    saved = save_adapter(made, out, dtype)
     before = sum(each.path.stat().st_size for each in ingredients)
-    return Resized(out, before, saved.size_bytes, ranks, energy.shares() if budget else {"all": 1.0})
+    shares = energy.shares() if budget else {"all": 1.0}
+    return Resized(out, before, saved.size_bytes, ranks, shares, saved.faults)
 
 
 def _parts(name: str, own: list[dict[str, dict[str, Tensor]]], ingredients: Sequence[Ingredient]) -> list[Factored]:

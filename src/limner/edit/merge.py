@@ -11,7 +11,7 @@ from limner.base.open import find_base
 from limner.edit.ingredient import Ingredient
 from limner.edit.progress import Edit
 from limner.edit.rewrite import rewrite
-from limner.edit.stored import AVERAGES, Stored, StoredFile, open_stored
+from limner.edit.stored import Stored, open_stored
 from limner.edit.written import carried, check_out
 from limner.errors import UserError
 from limner.methods.applied import write_sum
@@ -42,19 +42,18 @@ def merge(
     dtype: of the weights, by default what each was. Only one tensor is in memory at a time, beside the files. Averages
     of the weights (EMA), which nothing was added to, are left out. Raises UserError if a file is not for this base.
     """
-    check_out(out, overwrite, [Path(base), *(each.path for each in ingredients)], is_folder=find_base(base).is_dir())
-    with open_stored(base) as stored:
+    path = find_base(base)
+    check_out(out, overwrite, [path, *(each.path for each in ingredients)], is_folder=path.is_dir())
+    with open_stored(path) as stored:
         parts, words = _parts(stored, ingredients)
 
-        def compute(file: StoredFile, key: str, dtype: torch.dtype) -> Tensor:
-            whole, own = file.file.get(key), file.own.get(key, ())
-            if not any(name in parts for name, _ in own):
-                return whole.to(dtype)
-            return own[0][1].give([_added(place.take(whole), parts.get(name, []), dtype) for name, place in own])
+        def get(name: str) -> Tensor:
+            original = stored.get(name)
+            return _added(original, parts[name], dtype or original.dtype) if name in parts else original
 
         sources = [stored.source(), *(each.source() for each in ingredients)]
         metadata = carried([stored.metadata], "merge", sources)
-        size = yield from rewrite(stored, out, compute, dtype, metadata, lambda key: not key.startswith(AVERAGES))
+        size = yield from rewrite(stored, out, get, dtype, metadata, into_folder=path.is_dir())
     return Merged(out, size, len(parts), tuple(words))
 
 

@@ -10,7 +10,7 @@ from limner.edit.factored import Factored, factored, shortened, to_tensors
 from limner.edit.ingredient import Ingredient
 from limner.edit.progress import Edit, Progress
 from limner.edit.ranks import Budget, Energy
-from limner.edit.written import Source, carried, check_out, dtype_of, save_lora
+from limner.edit.written import Source, carried, check_out, dtype_of, save_adapter
 from limner.errors import UserError
 from limner.weights import Weights
 
@@ -18,13 +18,14 @@ from limner.weights import Weights
 @dataclass(frozen=True)
 class Resized:
     """A LoRA's file after an edit. energy: the share of the changes' squared lengths that it keeps, by block of the
-    model and in "all". ranks: {rank: number of layers}."""
+    model and in "all". ranks: {rank: number of layers}. faults: {program: what it makes of it, where that is wrong}."""
 
     path: Path
     size_before: int
     size_bytes: int
     ranks: dict[int, int]
     energy: dict[str, float]
+    faults: dict[str, str]
 
 
 def resize(
@@ -53,5 +54,5 @@ def resize(
     metadata = carried([weights.metadata], "resize", [Source.of(file)], **asdict(budget))
     dtype = dtype or dtype_of(weights.tensors)
     made = Weights("lora", weights.family, to_tensors(layers, dtype), metadata, out.stem, weights.words)
-    saved = save_lora(made, out, dtype)
-    return Resized(out, file.stat().st_size, saved.size_bytes, ranks, energy.shares())
+    saved = save_adapter(made, out, dtype)
+    return Resized(out, file.stat().st_size, saved.size_bytes, ranks, energy.shares(), saved.faults)

@@ -2,15 +2,28 @@
 
 import torch
 
-from limner.config import Directions, ExtractSettings, FilePrecision, MergeSettings, ResizeSettings
+from limner.config import (
+    ConvertSettings,
+    Directions,
+    ExtractSettings,
+    FilePrecision,
+    MergeSettings,
+    ResizeSettings,
+)
 from limner.device import DTYPES
 from limner.edit.combine import combine
+from limner.edit.convert import Converted, convert
 from limner.edit.extract import Extracted, extract
 from limner.edit.ingredient import Ingredient
 from limner.edit.merge import Merged, merge
 from limner.edit.progress import Edit
 from limner.edit.ranks import Budget
 from limner.edit.resize import Resized, resize
+
+
+def converting(settings: ConvertSettings) -> Edit[Converted]:
+    dtype = _dtype(settings.file_precision)
+    return convert(settings.file, settings.out, settings.to, dtype, settings.ema, settings.overwrite)
 
 
 def resizing(settings: ResizeSettings) -> Edit[Resized]:

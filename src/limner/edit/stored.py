@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from limner.base import folder, single
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import Family
 from limner.base.open import find_base, identify
-from limner.base.original import Place, places, with_wrapper
+from limner.base.original import Configs, Place, places, with_wrapper
 from limner.container import TensorFile, open_tensors
 from limner.container.header import SUFFIX
 from limner.edit.written import Source
@@ -67,17 +67,41 @@ class Stored:
         sha256 = sha256_file(self.path) if self.path.is_file() else folder.fingerprint(self.path)
         return Source(self.path.name, sha256)
 
-    def get(self, name: str) -> Tensor:
-        """The tensor of a name, in the file's dtype."""
-        file, key, place = self.names[name]
-        return place.take(file.get(key))
+    def get(self, name: str, key: str | None = None) -> Tensor:
+        """The tensor of a name, in the file's dtype; taken from under another key if one is given."""
+        file, own, place = self.names[name]
+        return place.take(file.get(key or own))
+
+    def average(self, name: str) -> str | None:
+        """The key of the average of one of the UNet's weights, if the file has it: all dots but the first are left out
+        of it."""
+        file, key, _ = self.names[name]
+        average = AVERAGES + key.removeprefix("model.").replace(".", "")
+        return average if average in file.shapes else None
+
+    def configs(self) -> Configs:
+        """How its networks are made."""
+        return single.read_configs(self.path) if self.path.is_file() else folder.read_configs(self.path, self.family)
+
+    def require_whole(self) -> None:
+        """Raise UserError if it lacks a weight of its networks."""
+        configs = self.configs()
+        for part in single.networks_of(configs):
+            for name in single.names_of(part, configs):
+                if name not in self.names:
+                    raise UserError(f"{self.path} lacks {name}, so that no whole model can be made of it; use another")
 
 
 @contextmanager
 def open_stored(name: str | Path) -> Iterator[Stored]:
     """Open a base by name as `open_base` does, but nothing of it. Raises UserError if it is none that Limner knows."""
     path = find_base(name)
-    family = FAMILIES[identify(path).family]
+    found = identify(path)
+    if found.family not in UNETS:
+        raise UserError(
+            f"{path} is {found.title}, which this command does not know; use Stable Diffusion 1.x, 2.x or XL"
+        )
+    family = UNETS[found.family]
     with ExitStack() as opened:
         if path.is_file():
             yield Stored(path, family, [_of_file(opened.enter_context(open_tensors(path)))])

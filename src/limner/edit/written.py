@@ -11,9 +11,10 @@ from torch import Tensor
 from limner.base.folder import INDEX
 from limner.container.header import SUFFIX
 from limner.edit.factored import factored
+from limner.edit.readers import faults_in
 from limner.errors import UserError
 from limner.files import require_writable, sha256_file
-from limner.formats import Saved, load_weights, save_weights
+from limner.formats import load_weights, save_weights
 from limner.methods.form import form_of
 from limner.weights import Weights
 
@@ -88,27 +89,43 @@ def dtype_of(tensors: dict[str, Tensor]) -> torch.dtype:
     return found if found in (torch.float16, torch.bfloat16, torch.float32) else torch.float16
 
 
-def save_lora(weights: Weights, out: Path, dtype: torch.dtype, format: str = "kohya") -> Saved:
+@dataclass(frozen=True)
+class Written:
+    """An adapter's finished file. faults: {program: what it makes of it, where that is wrong}."""
+
+    size_bytes: int
+    faults: dict[str, str]
+
+
+def save_adapter(weights: Weights, out: Path, dtype: torch.dtype, format: str | None = None) -> Written:
     """Write an adapter's file, and read it back before it takes its name. Raises UserError if it holds other changes
     than were meant, by more than the rounding of its numbers."""
-    return save_weights(weights, out, format, dtype, check=lambda path: _check(path, weights, dtype, out))
+    saved = save_weights(weights, out, format, dtype, check=lambda path: _check(path, weights, dtype, out))
+    return Written(saved.size_bytes, faults_in(out, weights))
 
 
 def _check(path: Path, weights: Weights, dtype: torch.dtype, out: Path) -> None:
-    read, meant = load_weights(path).modules(), weights.modules()
-    if read.keys() != meant.keys():
-        layer = min(read.keys() ^ meant.keys())
-        raise UserError(f"{out} would not hold the layer {layer} as it should; report this, with what it was made of")
+    read = load_weights(path)
+    if read.kind == "embedding":
+        found, meant = {"": read.tensors}, {"": weights.tensors}
+    else:
+        found, meant = read.modules() | _words(read), weights.modules() | _words(weights)
+    if found.keys() != meant.keys():
+        layer = min(found.keys() ^ meant.keys())
+        raise UserError(f"{out} would not hold {layer} as it should; report this, with what it was made of")
     for layer, leaves in meant.items():
         form = form_of(leaves)
         if form is not None and form.name == "lora":
-            one, other = factored(leaves, layer, str(out)), factored(read[layer], layer, str(out))
+            one, other = factored(leaves, layer, str(out)), factored(found[layer], layer, str(out))
             error, size = _distance(one.up, one.down, other.up, other.down), _terms(one.up, one.down)
         else:
-            error = max(_off(tensor, read[layer].get(leaf)) for leaf, tensor in leaves.items())
-            size = 1.0
+            error, size = max(_off(tensor, found[layer].get(leaf)) for leaf, tensor in leaves.items()), 1.0
         if not error <= 2 * torch.finfo(dtype).eps * size + torch.finfo(dtype).tiny:
-            raise UserError(f"{out} would not change {layer} as it should; report this, with what it was made of")
+            raise UserError(f"{out} would not hold {layer} as it should; report this, with what it was made of")
+
+
+def _words(weights: Weights) -> dict[str, dict[str, Tensor]]:
+    return {f"the embedding {word}": vectors for word, vectors in weights.words.items()}
 
 
 def _distance(up: Tensor, down: Tensor, other_up: Tensor, other_down: Tensor) -> float:
@@ -125,7 +142,7 @@ def _terms(up: Tensor, down: Tensor) -> float:
 
 def _off(tensor: Tensor, read: Tensor | None) -> float:
     """The largest difference, relative to the largest number."""
-    if read is None or read.shape != tensor.shape:
+    if read is None or read.numel() != tensor.numel():
         return float("inf")
-    largest = float(tensor.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
-    return float((tensor.float().cpu() - read.float()).abs().max()) / largest
+    largest = float(tensor.float().abs().max().clamp(min=torch.finfo(torch.float32).tiny))
+    return float((tensor.float().cpu().flatten() - read.float().flatten()).abs().max()) / largest

@@ -1,20 +1,19 @@
 """What a training is judged by at milestones: a few drawn pictures, by other eyes than those of `limner evaluate`.
 
-The eyes are the base's own: the downward half of its UNet, copied before anything is taught to it, sees the pictures'
+The eyes are the base's own: the first half of its network, copied before anything is taught to it, sees the pictures'
 latents under a little noise. A denoiser's inner layers tell things apart well (Xiang et al. 2023, arXiv 2303.09769);
 they are there for any base without another file, and share nothing with the network that reports.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from limner.base.half import first_half
 from limner.base.model import BaseModel
 from limner.device import generator
 from limner.diffusion import add_noise
@@ -37,14 +36,10 @@ LEAST_RESPONSE = 0.02  # mean squared change of the borders by the colour in the
 
 
 class Eyes:
-    """Features of pictures by the downward half of the base's UNet, as it is when this is made."""
+    """Features of pictures by the first half of the base's network, as it is when this is made."""
 
     def __init__(self, model: BaseModel) -> None:
-        unet = model.networks["unet"]
-        names = ["conv_in", "time_proj", "time_embedding", "down_blocks", "mid_block"]
-        names += ["add_time_proj", "add_embedding"] if model.family.is_told_sizes else []
-        self._parts: dict[str, Any] = {name: copy.deepcopy(getattr(unet, name)) for name in names}
-        self._empty = model.encode_prompts([""])
+        self._half = first_half(model)
         self._timestep = int(LEVEL * len(model.alphas_cumprod))
         self._signal = model.alphas_cumprod[self._timestep]
         self._model = model
@@ -55,31 +50,14 @@ class Eyes:
         return torch.cat([self._look(encode(self._model, image)) for image in images])
 
     def _look(self, latents: Tensor) -> Tensor:
-        model, parts = self._model, self._parts
         noise = torch.randn(latents.shape, generator=generator(0))
-        noisy = add_noise(latents.float().cpu(), noise, self._signal[None]).to(model.device, model.dtype)
-        timestep = torch.tensor([self._timestep], device=model.device)
-        embedding = parts["time_embedding"](parts["time_proj"](timestep).to(model.dtype))
-        if "add_embedding" in parts:
-            assert self._empty.pooled is not None
-            sizes = parts["add_time_proj"](model.sizes_of(latents).flatten()).view(1, -1)
-            embedding = embedding + parts["add_embedding"](torch.cat([self._empty.pooled, sizes], 1).to(model.dtype))
-        states = self._empty.hidden_states
-        x = parts["conv_in"](noisy)
-        seen = []
-        for block in parts["down_blocks"]:
-            told = {"encoder_hidden_states": states} if getattr(block, "has_cross_attention", False) else {}
-            x, _ = block(hidden_states=x, temb=embedding, **told)
-            seen.append(x)
-        seen.append(parts["mid_block"](x, embedding, encoder_hidden_states=states))
-        return torch.cat([_statistics(level) for level in seen], dim=1)
+        noisy = add_noise(latents.float().cpu(), noise, self._signal[None]).to(self._model.device, self._model.dtype)
+        return torch.cat([_statistics(level) for level in self._half(noisy, self._timestep)], dim=1)
 
     @property
     def weights(self) -> Tensor:
         """(channels,): one over the root of a level's number of them, so that all levels count the same."""
-        widths = [int(block.resnets[-1].out_channels) for block in self._parts["down_blocks"]]
-        widths.append(int(self._parts["mid_block"].resnets[-1].out_channels))
-        return torch.cat([torch.full((2 * width,), width**-0.5) for width in widths])
+        return torch.cat([torch.full((2 * width,), width**-0.5) for width in self._half.widths])
 
 
 def _statistics(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
@@ -16,7 +17,7 @@ from limner.files import atomic_path, write_text
 from limner.formats import picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
-from limner.formats.embedding import Embedding
+from limner.formats.embedding import Embedding, Token
 from limner.formats.identify import kind
 from limner.formats.inspect import Summary, inspect
 from limner.formats.kohya import Kohya
@@ -52,7 +53,7 @@ def formats() -> dict[str, Any]:
     `serialize(weights, name, dtype) -> bytes`, or `write(weights, path, name, dtype)` for files too large to be whole
     in memory, and may have a `verify` of its own, as that for LoRAs.
     """
-    return _registered() | {each.name: each for each in (Kohya, Dotted, Embedding, Checkpoint)}
+    return _registered() | {each.name: each for each in (Kohya, Dotted, Embedding, Token, Checkpoint)}
 
 
 @functools.cache
@@ -77,7 +78,9 @@ def save_weights(
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
     """
     writers = {name: each for name, each in formats().items() if hasattr(each, "serialize") or hasattr(each, "write")}
-    format = format or DEFAULT_FORMATS[weights.kind]
+    if format is None:
+        is_lora = weights.kind == "lora" and weights.family in FAMILIES
+        format = FAMILIES[weights.family].lora_format if is_lora else DEFAULT_FORMATS[weights.kind]
     if format not in writers:
         raise UserError(f"no format {format!r} to write {path} in; use {' or '.join(writers)}")
     if path.suffix != SUFFIX:

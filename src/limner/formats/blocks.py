@@ -9,16 +9,19 @@ from typing import Any
 from limner.container.header import Header
 from limner.formats.identify import BUNDLE, naming
 
-_DOWN = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight")
+_DOWN = ("lora_down.weight", "lora_A.weight", "lora_A", "lora.down.weight", "lora_linear_layer.down.weight")
 _RANKED = dict.fromkeys((*_DOWN, "hada_w1_b", "lokr_w2_b", "lokr_w1_b"), 0) | {"oft_blocks": 1}  # the axis of the rank
 _LEAF = re.compile(  # behind a dotted path, in any of the spellings that there are
-    r"\.(lora_(down|up|mid|A|B)(\.default)?\.weight|lora(_linear_layer)?\.(down|up)\.weight|lora_magnitude_vector.*"
-    r"|hada_\w+|lokr_\w+|oft_\w+|dora_scale|alpha|scale|diff(_b)?|[wb]_norm|rescale|on_input|weight)$|_lora\.(down|up)\.weight$"
+    r"(\.(lora_(down|up|mid|A|B)(\.default)?(\.weight)?|lora(_linear_layer)?\.(down|up)\.weight|lora_magnitude_vector.*"
+    r"|(hada|lokr|oft|ia3)_\w+(\.default)?(\.weight)?|dora_scale|alpha|scale|diff(_b)?|[wb]_norm|rescale|on_input|weight)"
+    r"|_lora\.(down|up)\.weight)$"
 )
+_WRAPPED = "base_model.model."  # what PEFT puts before the names of a whole model
 _NETWORKS = {  # how a layer's name begins, the longer ones first
     "lora_te2_": "text_encoder_2", "text_encoder_2.": "text_encoder_2", "lora_te3_": "text_encoder_3",
     "lora_te": "text_encoder", "text_encoder.": "text_encoder", "lora_unet_": "unet", "oft_unet_": "unet",
-    "unet.": "unet", "lycoris_": "unet", "diffusion_model.": "unet", "transformer.": "transformer",
+    "text_encoders.clip_g.": "text_encoder_2", "text_encoders.": "text_encoder", "unet.": "unet",
+    "lycoris_": "unet", "diffusion_model.": "unet", "transformer.": "transformer",
     "model.diffusion_model.": "unet", "model_ema.": "average", "first_stage_model.": "vae", "vae.": "vae",
     "cond_stage_model.": "text_encoder", "conditioner.embedders.0.": "text_encoder",
     "conditioner.embedders.1.": "text_encoder_2",
@@ -30,6 +33,7 @@ _BLOCKS = {
     "up": r"(up|output)_blocks?[._]",
     "transformer": r"(double_blocks|single_blocks|joint_blocks|transformer_blocks)[._]",
 }
+_BARE = "|".join(_BLOCKS[block] for block in ("down", "mid", "up"))
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,10 @@ def layers_of(header: Header) -> dict[str, list[str]]:
 
 def network_of(layer: str) -> str:
     """ "unet", "text_encoder", "text_encoder_2", "vae", "transformer", a checkpoint's "average", or "other"."""
-    return next((network for start, network in _NETWORKS.items() if layer.startswith(start)), "other")
+    path = layer.removeprefix(_WRAPPED)
+    found = next((network for start, network in _NETWORKS.items() if path.startswith(start)), "other")
+    # PEFT's names of one network alone say only what is in it
+    return "unet" if found == "other" and re.match(_BARE, path) else found
 
 
 def block_of(layer: str) -> str:
@@ -62,7 +69,7 @@ def block_of(layer: str) -> str:
     network = network_of(layer)
     if network != "unet":
         return network
-    path = _UNET.sub("", layer, count=1)
+    path = _UNET.sub("", layer.removeprefix(_WRAPPED), count=1)
     return next((block for block, pattern in _BLOCKS.items() if re.match(pattern, path)), "ends")
 
 

@@ -4,20 +4,20 @@ Written a tensor at a time, for it is gigabytes; read back by diffusers' own con
 it was written with.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from limner.base import single
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.identify import UNET, identify_base
 from limner.base.model import BaseModel
 from limner.base.original import MARKS, Configs, completion, places
-from limner.container.header import Header, all_finite, in_order, raw_bytes, read_header, write_tensors
+from limner.container.header import Header, all_finite, in_order, read_header
+from limner.container.writer import UNKNOWN, writing
 from limner.errors import UserError
 from limner.formats import checkpoint_readers
 from limner.formats.metadata import complete
@@ -40,26 +40,17 @@ class Checkpoint:
         """Write the file at `path`; `name` is the stem that it is saved under. dtype: of the weights, None for that
         which each has. Raises UserError if they do not fit."""
         configs = _configs(weights)
-        layout = _Layout(weights, configs, dtype)
-
-        def tensors() -> Iterator[tuple[str, Tensor]]:
+        layout = Layout(weights.tensors, configs, dtype)
+        metadata = metadata_of(weights, configs, name)
+        with writing(path, layout.shapes, layout.dtypes, metadata) as writer:
             for key in in_order(layout.dtypes):
-                yield key, layout.tensor(key)
-
-        digest = hashlib.sha256()
-        for key, tensor in tensors():
-            if not all_finite({key: tensor}):
-                raise UserError(
-                    f"the checkpoint {name} holds numbers that {tensor.dtype} cannot; "
-                    "train again with a lower learning rate, or use --file-precision fp32"
-                )
-            digest.update(raw_bytes(tensor))
-        metadata = complete(weights, FAMILIES[weights.family], name)
-        is_v = configs["scheduler"].get("prediction_type") == "v_prediction"
-        metadata["modelspec.prediction_type"] = "v" if is_v else "epsilon"
-        metadata["sshs_model_hash"] = digest.hexdigest()
-        metadata["modelspec.hash_sha256"] = f"0x{digest.hexdigest()}"
-        write_tensors(path, tensors(), layout.shapes, layout.dtypes, metadata)
+                tensor = layout.tensor(key, weights.tensors.__getitem__)
+                if not all_finite({key: tensor}):
+                    raise UserError(
+                        f"the checkpoint {name} holds numbers that {tensor.dtype} cannot; "
+                        "train again with a lower learning rate, or use --file-precision fp32"
+                    )
+                writer.add(tensor)
 
     @staticmethod
     def beside(weights: Weights) -> dict[str, str]:
@@ -91,22 +82,24 @@ class Checkpoint:
         return checkpoint_readers.verify(path, model, weights, name or str(path))
 
 
-class _Layout:
+class Layout:
     """What a file is to hold: shapes and dtypes by key, and each tensor when it is asked for."""
 
-    def __init__(self, weights: Weights, configs: Configs, dtype: torch.dtype | None) -> None:
-        self._weights, self._dtype = weights.tensors, dtype
-        own = [name for name in weights.tensors if not name.startswith(KEPT)]
-        self._places = places(own, configs)
-        kept = {name.removeprefix(KEPT): tensor for name, tensor in weights.tensors.items() if name.startswith(KEPT)}
-        like = weights.tensors[own[0]].dtype
+    def __init__(self, tensors: Mapping[str, Tensor], configs: Configs, dtype: torch.dtype | None) -> None:
+        """tensors: those of limner.weights, of which the networks' may be on the meta device. dtype: of the weights,
+        None for that which each has."""
+        self._dtype = dtype
+        networks = {name: tensor for name, tensor in tensors.items() if not name.startswith(KEPT)}
+        self._places = places(networks, configs)
+        kept = {name.removeprefix(KEPT): tensor for name, tensor in tensors.items() if name.startswith(KEPT)}
+        like = next(iter(networks.values())).dtype
         added = {key: t.to(dtype or like) for key, t in completion(configs).items()} | _marks(configs)
         untrue = MARKS.values() - _marks(configs).keys()
         self._others = {k: t.detach() for k, t in (added | kept).items() if k not in untrue}
         self.shapes = {
-            key: its.shape(tuple(self._weights[name].shape)) for key, ((name, its), *_) in self._places.items()
+            key: its.shape(tuple(networks[name].shape)) for key, ((name, its), *_) in self._places.items()
         } | {key: tuple(tensor.shape) for key, tensor in self._others.items()}
-        self.dtypes = {key: dtype or self._weights[name].dtype for key, ((name, _), *_) in self._places.items()} | {
+        self.dtypes = {key: dtype or networks[name].dtype for key, ((name, _), *_) in self._places.items()} | {
             key: self._dtype_of(key) for key in self._others
         }
 
@@ -116,21 +109,31 @@ class _Layout:
         is_part = key.startswith(("cond_stage_model.", "conditioner.")) and own.is_floating_point
         return self._dtype if is_part and self._dtype else own
 
-    def tensor(self, key: str) -> Tensor:
-        """A tensor as the file has it."""
+    def tensor(self, key: str, get: Callable[[str], Tensor]) -> Tensor:
+        """A tensor as the file has it, of what `get` gives by our own name."""
         if key in self._others:
             found = self._others[key]
         else:
             own = self._places[key]
-            found = own[0][1].give([self._weights[name].detach() for name, _ in own])
+            found = own[0][1].give([get(name).detach() for name, _ in own])
         return found.to("cpu", self.dtypes[key]).contiguous()
+
+
+def metadata_of(weights: Weights, configs: Configs, name: str) -> dict[str, str]:
+    """The metadata of a checkpoint's file, with UNKNOWN for the hash of its tensors; the weights need have none."""
+    is_v = configs["scheduler"].get("prediction_type") == "v_prediction"
+    return complete(weights, UNETS[weights.family], name) | {
+        "modelspec.prediction_type": "v" if is_v else "epsilon",
+        "sshs_model_hash": UNKNOWN,
+        "modelspec.hash_sha256": f"0x{UNKNOWN}",
+    }
 
 
 def _configs(weights: Weights) -> Configs:
     """How a checkpoint's networks are made. Raises UserError for other weights."""
-    if weights.kind != "checkpoint" or weights.family not in FAMILIES or single.ARCHITECTURE not in weights.metadata:
+    if weights.kind != "checkpoint" or weights.family not in UNETS or single.ARCHITECTURE not in weights.metadata:
         raise UserError(
-            f"a checkpoint's file holds models of {', '.join(FAMILIES)}, not a {weights.family} {weights.kind}"
+            f"a checkpoint's file holds models of {', '.join(UNETS)}, not a {weights.family} {weights.kind}"
         )
     return json.loads(weights.metadata[single.ARCHITECTURE])
 

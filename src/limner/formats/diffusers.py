@@ -1,18 +1,21 @@
 """A whole model as a folder in diffusers' layout, for programs that are written with it."""
 
 import json
-import shutil
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from limner.base import single
-from limner.base.model import BaseModel
+from limner.base.model import BaseModel, Family
 from limner.base.open import full_precision, open_base
+from limner.base.original import Configs
+from limner.container.header import all_finite, in_order
+from limner.container.writer import writing
 from limner.errors import UserError
 from limner.formats.verify import ReaderReport
 from limner.weights import Weights
@@ -58,28 +61,67 @@ def size_of(folder: Path) -> int:
 
 def _write(weights: Weights, folder: Path, model: BaseModel, dtype: torch.dtype) -> None:
     configs = json.loads(weights.metadata[single.ARCHITECTURE])
-    networks: dict[str, Any] = {}
-    for part in model.family.networks:
-        prefix = f"{part}."
-        state = {n.removeprefix(prefix): t.to(dtype) for n, t in weights.tensors.items() if n.startswith(prefix)}
-        networks[part] = single.build(part, configs, state)
-    tokenizers = {encoder.tokenizer: model.tokenizers[encoder.name] for encoder in model.family.encoders}
+    for _ in write_folder(
+        folder, model.family, configs, model.tokenizers, weights.tensors.__getitem__, lambda _: dtype
+    ):
+        pass
+
+
+def write_folder(
+    folder: Path,
+    family: Family,
+    configs: Configs,
+    tokenizers: Mapping[str, Any],
+    get: Callable[[str], Tensor],
+    dtype_of: Callable[[str], torch.dtype],
+) -> Iterator[str]:
+    """Write a model into a new folder, a tensor at a time: yields the name of each when it is written.
+
+    tokenizers: by the text encoder's name. get, dtype_of: what a name of limner.weights stands for, and in which number
+    format it is to be stored. Raises UserError for numbers that are not finite in it.
+    """
+    networks = {part: single.skeleton(part, configs) for part in family.networks}
+    chosen = {encoder.tokenizer: tokenizers[encoder.name] for encoder in family.encoders}
     others: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     if "text_encoder_2" in networks:
         others = {"force_zeros_for_empty_prompt": True, "add_watermarker": False}
-    make = getattr(diffusers, model.family.pipeline)
-    pipeline = make(**networks, **tokenizers, scheduler=single.scheduler(configs), **others)
-    pipeline.save_pretrained(folder)
-    _wrap_text(folder / "text_encoder" / "model.safetensors")  # a second one, with a projection, still is wrapped
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    scheduler = single.scheduler(configs)
+    pipeline = getattr(diffusers, family.pipeline)(**networks, **chosen, scheduler=scheduler, **others)
+    pipeline.save_config(folder)
+    for name, part in {"scheduler": scheduler, **chosen}.items():
+        part.save_pretrained(folder / name)
+    for part, network in networks.items():
+        yield from _write_network(folder / part, part, network, get, dtype_of)
 
 
-def _wrap_text(path: Path) -> None:
-    """Give the text encoder's weights the `text_model.` that transformers before 5.6 look for, and later ones know."""
-    tensors = load_file(path)
-    save_file(
-        {f"text_model.{name.removeprefix('text_model.')}": t for name, t in tensors.items()}, path, {"format": "pt"}
-    )
+def _write_network(
+    folder: Path, part: str, network: Any, get: Callable[[str], Tensor], dtype_of: Callable[[str], torch.dtype]
+) -> Iterator[str]:
+    """One network's configuration and weights."""
+    if part.startswith("text"):
+        network.config.architectures = [type(network).__name__]
+        network.config.save_pretrained(folder)
+    else:
+        network.save_config(folder)
+    keys = {_stored_name(part, single.own_name(name)): name for name in network.state_dict()}
+    own = {key: f"{part}.{single.own_name(name)}" for key, name in keys.items()}
+    shapes = {key: tuple(network.state_dict()[name].shape) for key, name in keys.items()}
+    dtypes = {key: dtype_of(name) for key, name in own.items()}
+    file = "model.safetensors" if part.startswith("text") else "diffusion_pytorch_model.safetensors"
+    with writing(folder / file, shapes, dtypes, {"format": "pt"}) as writer:
+        for key in in_order(dtypes):
+            tensor = get(own[key]).detach().to("cpu", dtypes[key])
+            if not all_finite({key: tensor}):
+                raise UserError(
+                    f"{own[key]} would hold numbers that {dtypes[key]} cannot; use --file-precision bf16 or fp32"
+                )
+            writer.add(tensor.reshape(shapes[key]))
+            yield own[key]
+
+
+def _stored_name(part: str, own: str) -> str:
+    """Of a text encoder with the `text_model.` that transformers before 5.6 look for, and later ones know."""
+    return f"text_model.{own}" if part.startswith("text") and not own.startswith("text_projection") else own
 
 
 def _verify(weights: Weights, made: Path, folder: Path, dtype: torch.dtype) -> ReaderReport:

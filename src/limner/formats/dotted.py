@@ -2,6 +2,7 @@
 for whoever uses diffusers; the webuis apply a part of them or nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from limner.formats.metadata import complete
 from limner.formats.peft import in_our_form
 from limner.formats.programs import dotted_faults_of
 from limner.formats.verify import ReaderReport, verify
+from limner.methods.form import scale
 from limner.weights import Weights
 
 SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network
 BESIDE = "adapter_config.json"  # PEFT's own place for it
 MAX_SETTINGS = 2**20  # bytes
-NETWORKS = ("unet", "text_encoder", "text_encoder_2")
+NETWORKS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 WRITTEN = {"lora_down": "lora_A.weight", "lora_up": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 
 
@@ -50,11 +52,12 @@ class Dotted:
         if weights.words:
             raise UserError(f"{name} brings along an embedding, for which diffusers' format has no place; leave it out")
         tensors = {}
+        weights = _as_programs_read(weights, known)
         for module, factors in weights.modules().items():
             form = check_factors(factors, module, f"the LoRA to be saved as {name}")
             others = factors.keys() - {"alpha", *WRITTEN}
             if others or "lora_down" not in factors:
-                raise UserError(f"diffusers reads no {form.name} with {min(factors)}; use --format kohya")
+                raise UserError(f"diffusers reads no {form.name} with {min(factors)}; write it in kohya's format")
             for leaf, tensor in as_deep(factors, module, known).items():
                 if leaf != "alpha":
                     shaped = _lengths(tensor) if leaf == "dora_scale" else tensor
@@ -92,7 +95,22 @@ class Dotted:
     @staticmethod
     def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
         """As of kohya's files, with what programs are known to make of dotted names."""
+        weights = _as_programs_read(weights, model.family)
         return verify(path, model, weights, name, dotted_faults_of(weights))
+
+
+def _as_programs_read(weights: Weights, known: Family) -> Weights:
+    """Weights that need no alpha, of a family whose files other programs read in these names too: they do not look into
+    PEFT's configuration. The scale is in the factors, and the alpha is the rank."""
+    if known.denoiser == "unet":
+        return weights
+    tensors = dict(weights.tensors)
+    for module, leaves in weights.modules().items():
+        if "lora_up" in leaves and "lora_down" in leaves:
+            rank = leaves["lora_down"].shape[0]
+            tensors[f"{module}.lora_up"] = leaves["lora_up"].float() * scale(leaves, rank)
+            tensors[f"{module}.alpha"] = torch.tensor(float(rank))
+    return replace(weights, tensors=tensors)
 
 
 def _lengths(tensor: Tensor) -> Tensor:
@@ -104,7 +122,7 @@ def _peft_settings(weights: Weights, known: Family) -> dict[str, Any]:
     """PEFT's configuration of each network, from which diffusers takes ranks and alphas."""
     settings: dict[str, Any] = {}
     modules = weights.modules()
-    for network in ("unet", *(encoder.name for encoder in known.encoders)):
+    for network in (known.denoiser, *(encoder.name for encoder in known.encoders)):
         own = {name.partition(".")[2]: leaves for name, leaves in modules.items() if name.startswith(f"{network}.")}
         if not own:
             continue
@@ -124,7 +142,7 @@ def _peft_settings(weights: Weights, known: Family) -> dict[str, Any]:
 
 def _root(network: str) -> str:
     """What may stand before a text encoder's paths, in patterns: it depends on transformers' version."""
-    return "" if network == "unet" else r"(text_model\.)?"
+    return r"(text_model\.)?" if network.startswith("text_encoder") else ""
 
 
 def _most(values: list[Any]) -> Any:

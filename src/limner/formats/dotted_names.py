@@ -1,17 +1,19 @@
 """Dotted names of adapters' tensors in files: PEFT's, diffusers' old and new, and ComfyUI's."""
 
 import functools
+import re
 from pathlib import Path
 
 from limner.base.model import Family
 from limner.container.header import Header
 from limner.errors import UserError
 from limner.formats.factors import spellings
-from limner.formats.identify import BUNDLE, naming
+from limner.formats.identify import ADAPTERS, kind, naming
 from limner.formats.names import neutral_path
 
 ROOTS = {  # of files -> network
     "unet.": "unet",
+    "transformer.": "transformer",
     "text_encoder.": "text_encoder",
     "text_encoder_2.": "text_encoder_2",
     "diffusion_model.": "unet",
@@ -37,6 +39,10 @@ _ENDS = {
     for start in (".lora", "_lora", ".lora_linear_layer")
     for side, leaf in (("down", "lora_down"), ("up", "lora_up"))
 }
+_TRANSFORMER = re.compile(  # paths inside diffusers' transformers
+    r"(transformer_blocks|single_transformer_blocks)\.\d+\.[a-z_0-9.]+|(pos_embed|time_text_embed|norm_out)\.[a-z_0-9.]+"
+    r"|context_embedder|x_embedder|proj_out"
+)
 _AMBIGUOUS = {"weight", "on_input"}  # which a checkpoint's tensors end with too
 
 
@@ -48,12 +54,10 @@ def _ends() -> list[tuple[str, str]]:
 
 
 def has_dotted_names(header: Header) -> bool:
-    """Whether every tensor is a leaf of a layer that has a dotted name."""
-    return naming(header) == "diffusers" or (
-        bool(header.shapes)
-        and not any(key.startswith(BUNDLE) for key in header.shapes)
-        and all(map(_split, header.shapes))
-    )
+    """Whether it is an adapter's file, and every tensor a leaf of a layer that has a dotted name."""
+    if naming(header) == "diffusers" and kind(header) in ADAPTERS:
+        return True
+    return bool(header.shapes) and all(_split(key) for key in header.shapes)
 
 
 def split_key(key: str, path: Path) -> tuple[str, str]:
@@ -79,6 +83,8 @@ def _module(name: str) -> str:
     network, path = ROOTS.get(root, ""), name.removeprefix(root)
     if not network:  # only of one network, and so without its name
         network = "text_encoder" if path.startswith(("text_model.", "encoder.layers.")) else "unet"
+    if network == "transformer":
+        return f"{network}.{path}" if _TRANSFORMER.fullmatch(path) else ""
     if network == "unet":
         path = f"{path}.0" if path.endswith(".to_out") else path
     else:
@@ -93,7 +99,7 @@ def dotted_name(module: str, known: Family) -> str:
     """ "text_encoder.encoder.layers.0.mlp.fc1" -> "text_encoder.text_model.encoder.layers.0.mlp.fc1", as diffusers has
     it. Raises UserError for a network that the family has not."""
     network, _, path = module.partition(".")
-    if network == "unet":
+    if network == known.denoiser:
         return module
     if network not in {encoder.name for encoder in known.encoders}:
         raise UserError(f"{known.title} has no {network}, so that no file of it can hold {module}")

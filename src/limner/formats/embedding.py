@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load
 from torch import Tensor
 
 from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
-from limner.formats.embedding_readers import READERS, REFUSED
+from limner.formats.embedding_readers import HALF, READERS, REFUSED, SINGLE_ONLY
 from limner.formats.identify import family, kind
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport
@@ -90,8 +91,27 @@ class Embedding:
                     "recurs"
                 )
             length = len(next(iter(trained.values())))
-            reports.append(ReaderReport(reader, length, (), max(error for error in errors if error is not None)))
+            fault = HALF if reader in SINGLE_ONLY and info.dtype != "float32" else ""
+            largest = max(error for error in errors if error is not None)
+            reports.append(ReaderReport(reader, 0 if fault else length, (), largest, fault))
         return reports
+
+
+class Token(Embedding):
+    """diffusers' own layout, whose tensor is called what prompts say: it needs not be told the word."""
+
+    name = "token"
+
+    @staticmethod
+    def serialize(weights: Weights, name: str, dtype: torch.dtype = torch.float16) -> bytes:
+        """As `Embedding.serialize`, of one text encoder's vectors."""
+        whole = load(Embedding.serialize(weights, name, dtype))
+        if len(whole) > 1:
+            raise UserError(
+                f"{name} has vectors for {len(whole)} text encoders, for which diffusers has no file of its own; write "
+                f"it as {Embedding.name}, whose tensors it loads one by one"
+            )
+        return serialize({name: whole[TENSOR]}, complete(weights, FAMILIES[weights.family], name))
 
 
 def _error(trained: Tensor, found: Tensor | None, info: torch.finfo) -> float | None:

@@ -11,6 +11,8 @@ Reader = Callable[[Mapping[str, Tensor], Mapping[str, int]], dict[str, Tensor] |
 
 BY_ENCODER = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
 # What programs do with the file of an embedding for two text encoders, who do not take it.
+SINGLE_ONLY = ("stable-diffusion.cpp",)  # who copies the numbers as they lie there, between those of its vocabulary
+HALF = "takes its numbers for single-precision ones, which they are not, so that its pictures are noise"
 REFUSED = {"diffusers": "refuses the file, of which its two tensors can be given to it one by one"}
 
 

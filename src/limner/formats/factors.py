@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import UserError
-from limner.methods.form import Form, form_of, forms
+from limner.methods.form import Form, fit_together, form_of, forms
 
 
 def spellings() -> dict[str, str]:
@@ -25,7 +25,7 @@ def check_factors(leaves: Mapping[str, Tensor], module: str, file: str) -> type[
     missing = form.missing(leaves)
     if missing:
         raise UserError(f"{file} lacks {missing[0]} of the layer {module}; the file is incomplete, so use another")
-    if not form.fits(leaves):
+    if not fit_together(form, leaves):
         shapes = " and ".join(str(tuple(tensor.shape)) for leaf, tensor in leaves.items() if leaf != "alpha")
         raise UserError(
             f"{file} has factors of shapes {shapes} for the layer {module}, which do not fit together; use another file"

@@ -11,14 +11,17 @@ _ALGORITHMS = {
     "dora": ("dora_scale", "lora_magnitude_vector"),
     "loha": ("hada_w1_a",),
     "lokr": ("lokr_w1", "lokr_w1_a"),
-    "oft": ("oft_blocks", "oft_diag"),
-    "ia3": ("on_input",),
+    "oft": ("oft_blocks", "oft_diag", "oft_R", "oft_R.weight"),
+    "ia3": ("on_input", "ia3_l"),
     "glora": ("a1.weight",),
     "full": ("diff",),
     "norm": ("w_norm",),
     "tucker lora": ("lora_mid.weight",),
-    "lora": ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight", "lora_A"),
-}
+    "lora": (
+        "lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight", "lora_A",
+        "lora_A.default.weight",
+    ),
+}  # fmt: skip
 ADAPTERS = tuple(_ALGORITHMS)
 # Files that no one trains subjects with, by a name that each of them has: what they look like.
 _FOREIGN = {
@@ -43,9 +46,9 @@ _TEXT_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # of the states that cro
 _WORD_WIDTHS = {768: "sd1", 1024: "sd2", 1280: "sdxl", 2048: "sdxl"}  # of an embedding's vectors
 BUNDLE = "bundle_emb."  # begins the name of an embedding's tensor that lies in a LoRA's file
 _KOHYA = re.compile(r"(lora_unet|lora_te|lora_te1|lora_te2|lora_te3|oft_unet|lycoris)_")
-_LATER = {  # families of which Limner reads no files, by names of their layers in adapters
+_LATER = {  # families without a UNet, by names of their layers in adapters
     "flux": r"(double_blocks|single_blocks|single_transformer_blocks)[._]\d",
-    "sd3": r"(joint_blocks[._]\d|transformer\.transformer_blocks\.\d+\.attn\.add_[qkv]_proj)",
+    "sd3": r"(joint_blocks[._]\d|transformer[._]transformer_blocks[._]\d)",
 }
 _TOLD = {  # how sd-scripts and the model spec begin a family's name
     "sdxl_refiner": "sdxl-refiner", "stable-diffusion-xl-v1-refiner": "sdxl-refiner", "sdxl": "sdxl",
@@ -79,7 +82,9 @@ def naming(header: Header) -> str:
     layers = [name for name in header.shapes if not name.startswith(BUNDLE)]
     if layers and all(_KOHYA.match(name) for name in layers):
         return "kohya"
-    if layers and all(name.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for name in layers):
+    if layers and all(
+        name.startswith(("unet.", "transformer.", "text_encoder.", "text_encoder_2.")) for name in layers
+    ):
         return "diffusers"
     if any(name.startswith("model.diffusion_model.") for name in layers):
         return "original"

@@ -37,6 +37,7 @@ _PARTS = {
 }
 _SETTINGS = "lora_adapter_metadata"  # PEFT's configuration, a JSON text, keys prefixed by the network
 _MOST_TAGS = 10
+_MOST_ALPHA = 1e9  # of what is taken for one
 _SMALL = 16  # numbers in a tensor that is read to tell what a file is
 
 
@@ -142,7 +143,7 @@ def inspect(path: Path) -> Summary:
         hash_matches=None if claimed is None else claimed.removeprefix("0x") == hashes.tensors,
         modelspec_hash=spec,
         modelspec_matches=None if spec is None else spec.lower().removeprefix("0x") == hashes.tensors,
-        programs=_programs(header, sort, family, identity, small),
+        programs=_programs(header, sort, family, identity, small, _hides_alpha(header, blocks)),
     )
 
 
@@ -166,12 +167,12 @@ def _alphas(header: Header, small: Mapping[str, Tensor]) -> dict[str, float]:
     found = {
         name.removesuffix(".alpha"): round(float(tensor), 6)
         for name, tensor in small.items()
-        if name.endswith(".alpha") and tensor.numel() == 1 and math.isfinite(float(tensor))
+        if name.endswith(".alpha") and tensor.numel() == 1 and not tensor.is_complex() and math.isfinite(float(tensor))
     }
     settings = _json(header.metadata.get(_SETTINGS, ""))
     for layer in layers_of(header) if settings else ():
         alpha = settings.get(f"{network_of(layer)}.lora_alpha")
-        if isinstance(alpha, int | float) and not isinstance(alpha, bool):
+        if isinstance(alpha, int | float) and not isinstance(alpha, bool) and abs(alpha) < _MOST_ALPHA:
             found.setdefault(layer, float(alpha))
     return found
 
@@ -209,7 +210,7 @@ def _keyword(header: Header, sort: str, card: Mapping[str, Any] | None) -> str |
     told = header.metadata.get("modelspec.trigger_phrase")
     if told is None and isinstance(settings, dict):
         told = settings.get("keyword")
-    return told or (header.path.stem if sort == "embedding" else None)
+    return (told if isinstance(told, str) else None) or (header.path.stem if sort == "embedding" else None)
 
 
 def _tags(metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -237,7 +238,12 @@ def _webui_hash(sort: str, whole: str, tensors: str) -> str:
 
 
 def _programs(
-    header: Header, sort: str, family: str, identity: Identity | None, small: Mapping[str, Tensor]
+    header: Header,
+    sort: str,
+    family: str,
+    identity: Identity | None,
+    small: Mapping[str, Tensor],
+    hides_alpha: bool,
 ) -> dict[str, Verdict]:
     is_pickle = not header.data_start
     if identity is not None:
@@ -247,4 +253,11 @@ def _programs(
     if sort not in ADAPTERS and sort not in forms():
         return {}
     empty = {name: small.get(name, torch.empty(shape, device="meta")) for name, shape in header.shapes.items()}
-    return verdicts.of_adapter(sort, header, empty, verdicts.layout_for(family))
+    return verdicts.of_adapter(sort, header, empty, verdicts.layout_for(family), hides_alpha)
+
+
+def _hides_alpha(header: Header, blocks: Mapping[str, Block]) -> bool:
+    """Whether only PEFT's configuration says an alpha, and it is not the rank."""
+    if _SETTINGS not in header.metadata or any(name.endswith(".alpha") for name in header.shapes):
+        return False
+    return any(block.alphas and block.alphas.keys() != block.ranks.keys() for block in blocks.values())

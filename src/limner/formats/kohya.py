@@ -7,19 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import Family
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
+from limner.formats.bundle import bundled_name, bundled_word
 from limner.formats.factors import check_factors, spellings
 from limner.formats.hashes import legacy_hash, model_hash
 from limner.formats.identify import BUNDLE, family, naming
 from limner.formats.metadata import complete
 from limner.formats.names import file_name, neutral_name
 from limner.weights import Weights
-
-# What a bundled embedding's tensors are called, behind its name, by text encoder: of a base with one, and with two.
-BUNDLED = {1: {"text_encoder": ".string_to_param.*"}, 2: {"text_encoder": ".clip_l", "text_encoder_2": ".clip_g"}}
 
 
 class Kohya:
@@ -37,11 +35,9 @@ class Kohya:
 
         Raises UserError if the weights are not a LoRA of a known family or do not fit the dtype.
         """
-        if weights.kind != "lora" or weights.family not in FAMILIES:
-            raise UserError(
-                f"kohya's format holds LoRAs of {', '.join(FAMILIES)}, not a {weights.family} {weights.kind}"
-            )
-        known = FAMILIES[weights.family]
+        if weights.kind != "lora" or weights.family not in UNETS:
+            raise UserError(f"kohya's format holds LoRAs of {', '.join(UNETS)}, not a {weights.family} {weights.kind}")
+        known = UNETS[weights.family]
         tensors = {}
         for module, factors in weights.modules().items():
             form = check_factors(factors, module, f"the LoRA to be saved as {name}")
@@ -71,8 +67,8 @@ class Kohya:
         Raises UserError if it is another kind of adapter, of another family, damaged, or names an unknown layer.
         """
         header = read_header(path)
-        if family(header) not in FAMILIES:
-            known = " or ".join(FAMILIES)
+        if family(header) not in UNETS:
+            known = " or ".join(UNETS)
             raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use one for {known}")
         modules: dict[str, dict[str, Tensor]] = {}
         words: dict[str, dict[str, Tensor]] = {}
@@ -80,7 +76,7 @@ class Kohya:
         for key, tensor in read_tensors(path).items():
             module, _, leaf = key.partition(".")
             if key.startswith(BUNDLE):
-                word, network = _word(key, path)
+                word, network = bundled_word(key, path)
                 words.setdefault(word, {})[network] = tensor.float()
                 continue
             if leaf not in leaves:
@@ -90,7 +86,7 @@ class Kohya:
                 raise UserError(f"{path} has {leaf} of the layer {name} twice, under two names; use another file")
             modules[name][leaves[leaf]] = tensor
         for module, factors in modules.items():
-            if "alpha" not in factors and "lora_down" in factors:
+            if "alpha" not in factors and "lora_down" in factors and factors["lora_down"].dim():
                 factors["alpha"] = torch.tensor(float(factors["lora_down"].shape[0]))
             check_factors(factors, module, str(path))
             if "alpha" in factors:
@@ -101,26 +97,6 @@ class Kohya:
         if not all_finite(tensors | {word: t for word, vectors in words.items() for t in vectors.values()}):
             raise UserError(f"{path} holds numbers that are not finite; its training failed, so use another file")
         return Weights("lora", family(header), tensors, header.metadata, path.stem, words)
-
-
-def bundled_name(word: str, network: str = "text_encoder", encoders: int = 1) -> str:
-    """The tensor's name of an embedding inside the file, as the webui has it, for one text encoder of a base with so
-    many. Raises UserError if the word cannot be one."""
-    if "." in word:
-        raise UserError(
-            f"a LoRA cannot bring along the embedding {word!r}, for its name has a dot; choose another name"
-        )
-    return f"{BUNDLE}{word}{BUNDLED[encoders][network]}"
-
-
-def _word(key: str, path: Path) -> tuple[str, str]:
-    """A bundled embedding's name, and the text encoder of one of its tensors."""
-    for names in BUNDLED.values():
-        for network, leaf in names.items():
-            word = key.removeprefix(BUNDLE).removesuffix(leaf)
-            if key.endswith(leaf) and word and "." not in word:
-                return word, network
-    raise UserError(f"{path} holds {key}, which is no embedding of a known layout; use another file")
 
 
 def as_deep(factors: Mapping[str, Tensor], module: str, known: Family) -> dict[str, Tensor]:

@@ -54,11 +54,17 @@ def layers(model: BaseModel) -> list[Layer]:
 
 def layout_of(family: Family, networks: Mapping[str, nn.Module]) -> Layout:
     """The layout of a family's networks, which may be on torch's meta device, without weights."""
-    found = list(_unet_layers(networks["unet"]))
+    denoiser = networks[family.denoiser]
+    found = list(_unet_layers(denoiser) if family.denoiser == "unet" else _transformer_layers(denoiser))
     for encoder in family.encoders:
         is_open = (family.name, encoder.name) in OPEN_CLIP
         found += _text_layers(encoder.name, networks[encoder.name], is_open)
-    return Layout(family.name, found, getattr(networks["unet"], "config", None))
+    return Layout(family.name, found, getattr(denoiser, "config", None))
+
+
+def _transformer_layers(transformer: nn.Module) -> Iterator[Layer]:
+    for path, module in _adaptable(transformer):
+        yield Layer(f"transformer.{path}", "transformer", path, path, tuple(module.weight.shape))
 
 
 def _unet_layers(unet: nn.Module) -> Iterator[Layer]:

@@ -27,7 +27,7 @@ def in_our_form(
         found["oft_inputs"] = _rotations(found.pop("oft_R"), settings, path)
         return found
     ranked = next((found[leaf] for leaf in RANKED if leaf in found), None)
-    if "alpha" not in found and ranked is not None:
+    if "alpha" not in found and ranked is not None and ranked.dim():
         found["alpha"] = torch.tensor(_alpha(settings, module, ranked.shape[0], path))
     elif "alpha" not in found and {"lokr_w1", "lokr_w2"} <= found.keys() and "r" in settings:
         # PEFT scales whole factors too, which no other program does

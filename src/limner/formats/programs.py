@@ -1,10 +1,11 @@
 """What each program is known to make of each form of the LoRA family (interop 1.6, 1.7), in words for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from limner.formats.layers import OPEN_CLIP
-from limner.methods.form import form_of
+from limner.formats.webuis import FORGIVEN
+from limner.methods.form import form_of, scale
 from limner.weights import Weights
 
 WRONG_AXIS = "divides by the lengths of the columns, not the rows, so that its pictures are wrong"
@@ -29,6 +30,7 @@ FAULTS: dict[str, dict[str, str]] = {
     "tucker lora": {"diffusers": REFUSES},
     "loha": {"diffusers": REFUSES},
     "lokr": {"diffusers": REFUSES},
+    "tucker lokr": {"stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
     "oft": {"Forge": APPLIES_NOTHING, "stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
     "ia3": {
         "Forge": APPLIES_NOTHING,
@@ -72,8 +74,10 @@ class Fault:
 def faults_of(weights: Weights) -> dict[str, Fault]:
     """{reader: what it is known to do wrongly with a file of these weights, in kohya's layout}."""
     modules = weights.modules()
-    names = {form.name for leaves in modules.values() if (form := form_of(leaves)) is not None}
-    found = {reader: Fault(words) for name in sorted(names) for reader, words in faults(name).items()}
+    names = dict.fromkeys(name for leaves in modules.values() for name in _kinds(leaves))
+    found = {reader: Fault(words) for name in names for reader, words in faults(name).items()}
+    if sum(len(vectors) for vectors in weights.words.values()) > FORGIVEN:
+        found["Forge"] = Fault(APPLIES_NOTHING)
     for network in ("text_encoder", "text_encoder_2"):
         trained = {name for name in modules if name.startswith(f"{network}.")}
         attention = {name for name in trained if _is_attention(name)}
@@ -90,9 +94,19 @@ def faults_of(weights: Weights) -> dict[str, Fault]:
     return found
 
 
+def _kinds(leaves: Collection[str]) -> list[str]:
+    """Which entries of FAULTS a layer's leaves come under, the most telling last."""
+    form = form_of(leaves)
+    cores = {"lora_mid": "tucker lora", "lokr_t2": "tucker lokr"}
+    added = {"hada_w1_a": "loha", "lokr_w1": "lokr", "lokr_w1_a": "lokr"} | cores
+    return ([] if form is None else [form.name]) + [kind for leaf, kind in added.items() if leaf in leaves]
+
+
 def dotted_faults_of(weights: Weights) -> dict[str, Fault]:
     """{reader: what it is known to do wrongly with a file of these weights, in diffusers' layout}."""
-    scales = {float(leaves["alpha"]) / len(leaves["lora_down"]) for leaves in weights.modules().values()}
+    if any(name.startswith("transformer.") for name in weights.modules()):
+        return {}
+    scales = {scale(leaves, len(leaves["lora_down"])) for leaves in weights.modules().values()}
     words = {"A1111": APPLIES_NOTHING, "Forge": SOME_NAMES, "ComfyUI": SOME_NAMES, "stable-diffusion.cpp": ONLY_UNET}
     if scales != {1.0}:
         words = {reader: f"{text}{NO_ALPHA if reader != 'A1111' else ''}" for reader, text in words.items()}

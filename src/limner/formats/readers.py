@@ -5,11 +5,12 @@ import json
 import re
 from typing import Any
 
-from diffusers.loaders import StableDiffusionLoraLoaderMixin, StableDiffusionXLLoraLoaderMixin
+from diffusers.loaders import SD3LoraLoaderMixin, StableDiffusionLoraLoaderMixin, StableDiffusionXLLoraLoaderMixin
 from diffusers.utils import convert_state_dict_to_diffusers, convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 from diffusers.utils.peft_utils import get_peft_kwargs
 from torch import Tensor
 
+from limner.base.model import Family
 from limner.formats.layers import Layer, Layout
 from limner.formats.reading import Metadata, Patch, Reader, Reading, Tensors
 from limner.formats.sdcpp import stable_diffusion_cpp
@@ -25,6 +26,8 @@ def diffusers(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
         if layout.family == "sdxl":
             loader = StableDiffusionXLLoraLoaderMixin
             state, alphas = loader.lora_state_dict(dict(tensors), unet_config=layout.unet_config)
+        elif layout.family == "sd3":
+            state, alphas = SD3LoraLoaderMixin.lora_state_dict(dict(tensors)), {}
         else:
             state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(dict(tensors))
         if not all("lora" in key for key in state):
@@ -39,7 +42,8 @@ def diffusers(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
         if own:
             known = [layer for layer in layout.layers if layer.network == network]
             own_settings = None if settings is None else _within(network, settings)
-            patches |= _as_peft(own, _within(network, alphas or {}), own_settings, known, network == "unet", origin)
+            is_text, own_alphas = network.startswith("text"), _within(network, alphas or {})
+            patches |= _as_peft(own, own_alphas, own_settings, known, not is_text, origin)
     used = {key for patch in patches.values() for _, key in patch.keys}
     used |= {f"{key.partition('.')[0]}.alpha" for key in used}
     return Reading(patches, [key for key in tensors if key not in used])
@@ -93,6 +97,11 @@ def _plain(targets: list[str]) -> list[str]:
 def _pattern(patterns: dict[str, float], path: str, default: float) -> float:
     """PEFT's choice: the first pattern that the end of the path matches."""
     return next((value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", path)), default)
+
+
+def readers_of(family: Family) -> dict[str, Reader]:
+    """The programs that are known to read a family's LoRAs in its layout."""
+    return READERS if family.denoiser == "unet" else {"ComfyUI": comfyui, "diffusers": diffusers}
 
 
 READERS: dict[str, Reader] = {

@@ -11,18 +11,20 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
+from limner.base.folder import quiet
 from limner.base.identify import Identity
 from limner.base.published import published
 from limner.container.header import Header
 from limner.formats.embedding import TENSOR
+from limner.formats.embedding_readers import HALF, SINGLE_ONLY
 from limner.formats.identify import BUNDLE
 from limner.formats.layers import Layout, layout_of
-from limner.formats.programs import APPLIES_NOTHING, IGNORES, READERS, REFUSES, faults
+from limner.formats.programs import APPLIES_NOTHING, IGNORES, NO_ALPHA, READERS, REFUSES, faults
 from limner.formats.readers import READERS as READ
 from limner.formats.reading import Tensors
+from limner.formats.webuis import FORGIVEN
 
-FORGIVEN = 12  # tensors that Forge does not know, up to which it still applies the rest
 NEW_ZIP = "refuses it as possibly malicious, for newer versions of torch write entries into it that it does not know"
 NO_TEXT_MODEL = "does not find its text encoder, whose names lack `text_model`"
 NEEDS_YAML = "takes it to predict the noise unless a .yaml of its name beside it says v"
@@ -65,10 +67,13 @@ class Verdict:
     says: str = ""
 
 
-def of_adapter(kind: str, header: Header, tensors: Tensors, layout: Layout | None) -> dict[str, Verdict]:
+def of_adapter(
+    kind: str, header: Header, tensors: Tensors, layout: Layout | None, hides_alpha: bool = False
+) -> dict[str, Verdict]:
     """Of a LoRA or its kin for a base of the layout; for a base of an unknown family nothing is claimed.
 
-    tensors: the file's; those that no reader looks into may be on torch's meta device.
+    tensors: the file's; those that no reader looks into may be on torch's meta device. hides_alpha: whether alphas that
+    are not the ranks stand in PEFT's configuration alone.
     """
     if layout is None:
         return {}
@@ -78,11 +83,14 @@ def of_adapter(kind: str, header: Header, tensors: Tensors, layout: Layout | Non
     found = {}
     for reader in READERS:
         said = known.get(reader, "")
-        if not said and kind not in OTHERS:
-            said = _of_reading(reader, plain, layout, header.metadata)
+        if said not in _NEVER and kind not in OTHERS:
+            read = _of_reading(reader, plain, layout, header.metadata)
+            said = said if said and read not in _NEVER else read
         if bundled and reader in BUNDLES and said not in _NEVER:
             drops = reader == "Forge" and len(bundled) > FORGIVEN
             said = APPLIES_NOTHING if drops else "; ".join(filter(None, (said, BUNDLES[reader])))
+        if hides_alpha and reader != "diffusers" and said not in _NEVER:
+            said = f"{said}{NO_ALPHA}".removeprefix(", and ")
         found[reader] = _verdict(said)
     return found
 
@@ -90,7 +98,8 @@ def of_adapter(kind: str, header: Header, tensors: Tensors, layout: Layout | Non
 def _of_reading(reader: str, tensors: Tensors, layout: Layout, metadata: Mapping[str, str]) -> str:
     """What a program leaves lying of a file, in words."""
     try:
-        reading = READ[reader](tensors, layout, metadata)
+        with quiet():
+            reading = READ[reader](tensors, layout, metadata)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, NotImplementedError):
         return REFUSES  # of a stranger's file, which the program's own converters do not understand either
     if not reading.patches:
@@ -102,9 +111,9 @@ def _of_reading(reader: str, tensors: Tensors, layout: Layout, metadata: Mapping
 @functools.cache
 def layout_for(family: str) -> Layout | None:
     """The layers of a family's published model, without weights; None of a family whose files Limner does not know."""
-    if family not in FAMILIES:
+    if family not in UNETS:
         return None
-    known, configs = FAMILIES[family], published(family)
+    known, configs = UNETS[family], published(family)
     with torch.device("meta"):
         networks: dict[str, Any] = {"unet": UNet2DConditionModel.from_config(configs["unet"])}
         for encoder in known.encoders:
@@ -120,6 +129,8 @@ def of_embedding(header: Header, is_pickle: bool) -> dict[str, Verdict]:
         said["diffusers"] = BY_TENSORS_NAME
     if header.path.suffix.lower() not in _EMBEDDINGS_OF_CPP:
         said["stable-diffusion.cpp"] = NOT_BY_ENDING
+    elif set(header.dtypes.values()) != {torch.float32}:
+        said |= dict.fromkeys(SINGLE_ONLY, HALF)
     if is_pickle and is_new_zip(header.path):
         said["A1111"] = NEW_ZIP
     return {reader: _verdict(words) for reader, words in said.items()}

@@ -11,21 +11,22 @@ from torch import Tensor
 from limner.base.model import BaseModel
 from limner.container.header import read_header, read_tensors
 from limner.errors import UserError
+from limner.formats.bundle import BUNDLE, bundled_name
 from limner.formats.effects import effect
 from limner.formats.factors import change
-from limner.formats.identify import BUNDLE
 from limner.formats.layers import layout
 from limner.formats.programs import REFUSES, Fault, faults_of
-from limner.formats.readers import READERS
+from limner.formats.readers import readers_of
 from limner.formats.reading import Patch, Tensors
 from limner.methods.applied import find_module, weight_of
 from limner.methods.form import scale
 from limner.weights import Weights
 
 # What programs make of an embedding in a LoRA's file: A1111 uses it, diffusers then refuses the whole file, and the
-# others read the LoRA alone.
+# others read the LoRA alone, of whom Forge counts it with the tensors that it finds no place for.
 USE_BUNDLES = ("A1111",)
 REFUSE_BUNDLES = ("diffusers",)
+COUNT_BUNDLES = ("Forge",)
 
 FLOAT32_NOISE = 1e-5  # what the order of float32 sums may add, relative to the factors' norms
 
@@ -54,34 +55,37 @@ def verify(
     name: str | None = None,
     known_faults: Mapping[str, Fault] | None = None,
 ) -> list[ReaderReport]:
-    """Read `path` as every program in READERS would, and compare what it would add to each layer with the weights.
+    """Read `path` as every program that knows such files would, and compare what it would add to each layer with the
+    weights.
 
     `name` is what messages call the file. Differences up to the rounding of the file's dtype pass. Raises UserError if
     any program would leave a tensor out, or change a layer otherwise than was trained, unless it is known that it does
     so, which its report then says; `known_faults` are those of kohya's layout with this form of adapter, unless given.
     """
     name = name or str(path)
-    tensors, metadata = read_tensors(path), read_header(path).metadata
-    bundled = tuple(key for key in tensors if key.startswith(BUNDLE))
-    _check_words({key: tensors.pop(key) for key in bundled}, weights, name)
+    whole, metadata = read_tensors(path), read_header(path).metadata
+    bundled = tuple(key for key in whole if key.startswith(BUNDLE))
+    tensors = {key: tensor for key, tensor in whole.items() if key not in bundled}
+    _check_words({key: whole[key] for key in bundled}, weights, name)
     known = layout(model)
     targets = _targets(model, weights, tensors)
     known_faults = faults_of(weights) if known_faults is None else known_faults
     errors: dict[tuple[str, Patch], Error] = {}  # the programs mostly agree, so that each change is computed once
     reports = []
-    for reader, read in READERS.items():
+    for reader, read in readers_of(model.family).items():
         if bundled and reader in REFUSE_BUNDLES:
             reports.append(ReaderReport(reader, 0, (*targets, *bundled), 0.0, REFUSES))
             continue
-        reading = read(tensors, known, metadata)
+        reading = read(whole if reader in COUNT_BUNDLES else tensors, known, metadata)
+        unmatched = [key for key in reading.unmatched if key not in bundled]
         missed = [layer for layer in targets if layer not in reading.patches]
-        lost = [*missed, *reading.unmatched]
+        lost = [*missed, *unmatched]
         for layer, patch in reading.patches.items():
             if (layer, patch) not in errors:
                 errors[layer, patch] = _error(tensors, patch, targets.get(layer))
         found = {layer: errors[layer, patch] for layer, patch in reading.patches.items()}
         wrong = [layer for layer, error in found.items() if error.is_wrong]
-        if (lost or wrong) and not _is_known(known_faults.get(reader), missed, wrong, reading.unmatched, weights):
+        if (lost or wrong) and not _is_known(known_faults.get(reader), missed, wrong, unmatched, weights):
             raise UserError(_complaint(name, reader, lost) if lost else _wrong(name, reader, wrong[0]))
         largest = max((error.relative for error in found.values()), default=0.0)
         unused = () if reader in USE_BUNDLES else bundled
@@ -164,14 +168,17 @@ def _error(tensors: Tensors, patch: Patch, target: Target | None) -> Error:
 
 def _check_words(bundled: Tensors, weights: Weights, name: str) -> None:
     """Raise UserError unless the embeddings in a file are, up to rounding, those of the weights."""
-    read = {key.split(".", 2)[1]: tensor for key, tensor in bundled.items()}
-    if read.keys() != weights.words.keys():
+    wanted = {
+        bundled_name(word, network, len(vectors)): (word, each)
+        for word, vectors in weights.words.items()
+        for network, each in vectors.items()
+    }
+    if bundled.keys() != wanted.keys():
         raise UserError(f"{name} would bring A1111 other embeddings than were trained; save the file again")
-    for word, vectors in weights.words.items():
-        (trained,) = (each.detach().to("cpu", torch.float32) for each in vectors.values())
-        info = torch.finfo(read[word].dtype)
+    for key, (word, vectors) in wanted.items():
+        trained, info = vectors.detach().to("cpu", torch.float32), torch.finfo(bundled[key].dtype)
         allowed = info.eps / 2 * trained.abs() + info.smallest_normal * info.eps
-        if read[word].shape != trained.shape or bool(((read[word].float() - trained).abs() > allowed).any()):
+        if bundled[key].shape != trained.shape or bool(((bundled[key].float() - trained).abs() > allowed).any()):
             raise UserError(f"A1111 would not read the embedding {word!r} in {name} as trained; save the file again")
 
 

@@ -126,6 +126,9 @@ def _targets(layout: Layout) -> dict[str, str]:
     attention processors, which say `.processor.to_q`, and so misses what PEFT calls `.to_q`."""
     table: dict[str, str] = {}
     for layer in layout.layers:
+        if layer.network == "transformer":  # which only diffusers' names are for
+            table[f"transformer.{layer.diffusers}"] = layer.name
+            continue
         if layer.network != "unet":
             path = layer.diffusers.replace(".", "_")
             prefixes = ("lora_te2_",) if layer.network == "text_encoder_2" else ("lora_te_", "lora_te1_")

@@ -9,6 +9,7 @@ from typing import Any
 
 from limner.errors import UserError
 from limner.files import sha256_file
+from limner.formats import picture
 from limner.infotext import Infotext, open_picture, read_picture
 from limner.prompt import TAG, LoraTag, lora_tag
 
@@ -28,7 +29,8 @@ class Used:
 class Picture:
     """A picture's facts. settings: all that the text says, by the webui's names; model: None if it does not say.
 
-    says: whether there is a generation text at all.
+    says: whether there is a generation text at all. holds: of a picture that an embedding is hidden in, {text encoder:
+    vectors}.
     """
 
     path: str
@@ -44,6 +46,7 @@ class Picture:
     model: Used | None
     loras: tuple[Used, ...]
     embeddings: tuple[Used, ...]
+    holds: dict[str, int]
     sha256: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -54,6 +57,7 @@ def examine_picture(path: Path) -> Picture:
     """Facts about a PNG, JPEG, WebP, AVIF or GIF file. Raises UserError if it is damaged or too large."""
     with open_picture(path) as image:
         format, (width, height) = str(image.format), image.size
+        has_chunk = picture.CHUNK in image.info
     said = read_picture(path)
     text = said or Infotext("")
     civitai = _hashes(text.settings.get("Hashes", ""))
@@ -74,8 +78,16 @@ def examine_picture(path: Path) -> Picture:
             Used(name, digits)
             for name, digits in (_listed(text.settings.get("TI hashes", "")) | _of(civitai, "embed")).items()
         ),
+        holds=_embedding(path) if format == "PNG" and (said is None or has_chunk) else {},
         sha256=sha256_file(path),
     )
+
+
+def _embedding(path: Path) -> dict[str, int]:
+    try:
+        return {network: len(vectors) for network, vectors in picture.load(path).tensors.items()}
+    except UserError:  # as nearly every picture has none
+        return {}
 
 
 def _model(settings: Mapping[str, str], civitai: Mapping[str, str]) -> Used | None:

@@ -41,7 +41,7 @@ def apply(
     number = next(_numbers)
     touched: list[nn.Module] = []
     for module, leaves, name in found:
-        strength = unet_strength if name.startswith("unet.") else text_strength
+        strength = text_strength if name.startswith("text_encoder") else unet_strength
         form = form_of(leaves)
         if strength == 0 or module is None or form is None:
             continue

@@ -136,7 +136,9 @@ class Adapters(Method):
         groups: dict[tuple[str, float], list[nn.Parameter]] = {}
         for name, adapter in self.adapters.items():
             network = name.partition(".")[0]
-            scale = (1.0 if network == "unet" else TEXT_LR_SCALE) * _first(self.config.rates, name, 1.0)
+            scale = (TEXT_LR_SCALE if network.startswith("text_encoder") else 1.0) * _first(
+                self.config.rates, name, 1.0
+            )
             for leaf, parameter in adapter.learned.items():
                 groups.setdefault((network, scale * self.leaf_rate(leaf)), []).append(parameter)
         return [ParamGroup(network, parameters, scale) for (network, scale), parameters in groups.items()]
@@ -205,10 +207,9 @@ def targets(model: BaseModel, layers: Layers, text_encoder: bool) -> Iterator[tu
     convolutions and embeddings' linear layers of the residual blocks and samplers. Of every text encoder always q, k,
     v, out, fc1 and fc2: readers refuse files with a part of them.
     """
-    unet = model.networks["unet"]
-    for path, module in unet.named_modules():
+    for path, module in model.denoiser.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d) and is_chosen(path, layers):
-            yield f"unet.{path}", module
+            yield f"{model.family.denoiser}.{path}", module
     for encoder in model.family.encoders if text_encoder else ():
         for path, module in text_core(model.networks[encoder.name]).named_modules():
             if isinstance(module, nn.Linear) and path.startswith("encoder.layers."):
@@ -216,8 +217,10 @@ def targets(model: BaseModel, layers: Layers, text_encoder: bool) -> Iterator[tu
 
 
 def is_chosen(path: str, layers: Layers) -> bool:
-    """Whether a linear layer or convolution of the UNet is meant, by its path."""
+    """Whether a linear layer or convolution of the UNet or transformer is meant, by its path."""
     parts = path.split(".")
+    if parts[0] == "transformer_blocks":  # nothing but attention and the layers behind it, and norms that text moves
+        return "attn" in parts or "attn2" in parts or (layers != "attention" and bool({"ff", "ff_context"} & {*parts}))
     if "attentions" in parts:
         return layers != "attention" or "attn1" in parts or "attn2" in parts
     return layers == "all" and any(part in parts for part in ("resnets", "downsamplers", "upsamplers"))

@@ -136,9 +136,17 @@ def form_of(leaves: Collection[str]) -> type[Form] | None:
 
     def strangeness(form: type[Form]) -> tuple[int, bool]:
         known = isinstance(leaves, Mapping) and not form.missing(leaves)
-        return len(set(leaves) - form.leaves.keys()), known and not form.fits(leaves)  # type: ignore[arg-type]
+        return len(set(leaves) - form.leaves.keys()), known and not fit_together(form, leaves)  # type: ignore[arg-type]
 
     return min(owners, key=strangeness)
+
+
+def fit_together(form: type[Form], leaves: Leaves) -> bool:
+    """Whether a file's leaves, none of them missing, fit each other: of any shapes at all, which no form foresees."""
+    try:
+        return form.fits(leaves)
+    except (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError):
+        return False
 
 
 def scale(leaves: Leaves, rank: int) -> float:

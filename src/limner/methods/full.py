@@ -102,10 +102,18 @@ class Full(Method):
     def trains_text(self) -> bool:
         return self.config.text_encoder
 
+    def check(self, model: BaseModel) -> None:
+        """Raise UserError for a family whose whole models no file of ours holds."""
+        if model.family.denoiser != "unet":
+            raise UserError(
+                f"Limner writes no whole models of {model.family.title}, as {model.name} is; use --method lora or a "
+                "base of Stable Diffusion 1.x, 2.x or XL"
+            )
+
     def attach(self, model: BaseModel, seed: int = 0) -> list[ParamGroup]:
         encoders = [encoder.name for encoder in model.family.encoders] if self.config.text_encoder else []
-        networks = ["unet", *encoders]
-        if any("forward" in module.__dict__ for module in model.networks["unet"].modules()):
+        networks = [model.family.denoiser, *encoders]
+        if any("forward" in module.__dict__ for module in model.denoiser.modules()):
             raise UserError("two methods would train the same layers; use one of them")
         self._model = model
         self.masters = {}
@@ -139,7 +147,10 @@ class Full(Method):
         """The whole model, for a checkpoint holds all of it: what was trained, and the rest as the base has it."""
         model = self._model
         assert model is not None
-        weights = whole(model, [each for each in model.networks if each != "unet"])  # trained to the last weight
+        others = [
+            each for each in model.networks if each != model.family.denoiser
+        ]  # which is trained to the last weight
+        weights = whole(model, others)
         weights.tensors = {name: tensor.clone() for name, tensor in weights.tensors.items()}
         for name, master in self.masters.items():
             learned = master.weights.detach() if master.average is None else master.average

@@ -41,8 +41,8 @@ class KroneckerForm(Form):
 
     @classmethod
     def fits(cls, leaves: Leaves, shape: Shape | None = None) -> bool:
-        try:
-            first, second = _factors(leaves)
+        try:  # shapes alone, for the product of thin factors can be of any size
+            first, second = _factors({name: leaf.to("meta") for name, leaf in leaves.items()})
         except (RuntimeError, IndexError):  # of factors that cannot be multiplied
             return False
         if not is_number(leaves) or first.dim() != 2:

@@ -176,7 +176,7 @@ class LoRA(Ranked):
     def _mask_by_timestep(self, model: BaseModel) -> RemovableHandle:
         """T-LoRA (Soboleva et al. 2025, arXiv 2507.05964): the noisier an example, the fewer directions it uses."""
         last = len(model.alphas_cumprod)
-        adapters = [self.adapters[name] for name in self.adapters if name.startswith("unet.")]
+        adapters = [self.adapters[name] for name in self.adapters if not name.startswith("text_encoder")]
 
         def note(unet: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
             timesteps = given[1] if len(given) > 1 else named["timestep"]
@@ -184,7 +184,7 @@ class LoRA(Ranked):
                 assert isinstance(adapter, LowRankAdapter)
                 adapter.keep(timesteps, last, self.config.noisy_rank)
 
-        return model.networks["unet"].register_forward_pre_hook(note, with_kwargs=True)
+        return model.denoiser.register_forward_pre_hook(note, with_kwargs=True)
 
 
 def no_change(weight: Tensor, rank: int, random: torch.Generator) -> tuple[Tensor, Tensor]:

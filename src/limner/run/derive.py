@@ -8,6 +8,8 @@ from limner.methods.method import Rates
 from limner.optimize import OPTIMIZERS
 from limner.run.schedule import derive_watching
 
+LARGE = 768  # pixels: beyond, one picture at a time fills an accelerator
+
 
 def derive(
     settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool, rates: Rates = (1.0, 1.0, 1.0)
@@ -20,7 +22,7 @@ def derive(
     small = resolution <= SMALL
     views = _views(small, pictures)
     crops = settings.crops if settings.crops is not None else _crops(small, on_cpu, pictures, views)
-    batch = settings.batch_size or _batch_size(small, on_cpu, pictures * (1 + crops) or 8)
+    batch = settings.batch_size or _batch_size(resolution, on_cpu, pictures * (1 + crops) or 8)
     steps = settings.steps or max(1, round(views / (batch * settings.gradient_accumulation)))
     patient = small or not on_cpu
     watching = derive_watching(settings, pictures, steps, batch * settings.gradient_accumulation)
@@ -93,8 +95,9 @@ def _why_crops(crops: int, small: bool, on_cpu: bool) -> str:
     return "they are cheap to encode on this machine" if crops > 1 else "encoding takes long on this machine"
 
 
-def _batch_size(small: bool, on_cpu: bool, examples: int) -> int:
-    return min(8 if small else 1 if on_cpu else 2, examples)
+def _batch_size(resolution: int, on_cpu: bool, examples: int) -> int:
+    """A step on XL at 1024 pixels takes what a common card has with one picture."""
+    return min(8 if resolution <= SMALL else 1 if on_cpu or resolution > LARGE else 2, examples)
 
 
 def _views(small: bool, pictures: int) -> int:

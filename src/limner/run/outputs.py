@@ -7,8 +7,8 @@ from pathlib import Path
 from limner.config import TrainSettings
 from limner.errors import UserError
 from limner.files import require_writable
+from limner.formats.bundle import bundled_name
 from limner.formats.diffusers import INDEX, check_folder
-from limner.formats.kohya import bundled_name
 from limner.methods.method import find_methods
 from limner.named import PromptFiles
 
