@@ -27,6 +27,11 @@ FINDS = {
         f"{FOX}.dora_scale": torch.ones(8, 1),
     },
     "a number for a difference": {f"{FOX}.diff": torch.tensor(1.0), f"{FOX}.diff_b": torch.ones(8)},
+    "an alpha of many numbers": {
+        f"{FOX}.weight": torch.ones(8),
+        f"{FOX}.on_input": torch.tensor(1),
+        f"{FOX}.alpha": torch.ones(8),
+    },
     "a number for an embedding": {"clip_l": torch.tensor(1.0)},
 }
 
