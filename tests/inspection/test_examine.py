@@ -79,6 +79,13 @@ def test_pictures_that_say_nothing_and_files_that_are_none(tmp_path: Path) -> No
             examine(tmp_path / name)
 
 
+def test_files_that_are_known_and_not_read(tmp_path: Path) -> None:
+    for start, said in ((b"GGUF\x03", "GGUF"), (b"\x89HDF\r\n\x1a\n", "HDF5"), (b"Rar!\x1a", "RAR")):
+        (tmp_path / "x.safetensors").write_bytes(start + bytes(64))
+        with pytest.raises(UserError, match=said):
+            examine(tmp_path / "x.safetensors")
+
+
 def test_a_picture_too_large_to_open_is_refused(tmp_path: Path) -> None:
     """Its header alone says how large it is."""
     data = bytearray(picture(tmp_path / "x.png", TEXT).read_bytes())

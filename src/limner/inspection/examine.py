@@ -11,7 +11,12 @@ from limner.run.folder import RunFolder
 
 Facts = Summary | Picture | Run | Folder
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8")  # how files of these formats begin
-_FAMILIES = {b"RIFF": b"WEBP", b"ftyp": b"avif"}  # and of these, a word in front of another
+_ELSE = {  # how files begin that are not read, and what they are
+    b"GGUF": "a GGUF file, quantised weights for stable-diffusion.cpp and ComfyUI",
+    b"\x89HDF\r\n": "an HDF5 file, as Keras writes weights",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+}
 
 
 def examine(path: Path) -> Facts:
@@ -22,15 +27,18 @@ def examine(path: Path) -> Facts:
         if RunFolder(path).record_file.is_file():
             return examine_run(path)
         raise UserError(f"{path} is neither the folder of a run nor of a model in diffusers' layout; give one of those")
-    return examine_picture(path) if _is_picture(path) else inspect(path)
-
-
-def _is_picture(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             start = stream.read(16)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its name and permissions") from error
-    return start.startswith(_PICTURES) or start[8:12] == _FAMILIES.get(
-        start[:4] if start[:4] == b"RIFF" else start[4:8]
-    )
+    for beginning, what in _ELSE.items():
+        if start.startswith(beginning):
+            raise UserError(f"{path} is {what}, which Limner does not read; use the file that it was made from")
+    return examine_picture(path) if _is_picture(start) else inspect(path)
+
+
+def _is_picture(start: bytes) -> bool:
+    if start.startswith(b"RIFF"):
+        return start[8:12] == b"WEBP"
+    return start.startswith(_PICTURES) or start[4:12] == b"ftypavif"
