@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from bases import save_tiny
 from PIL import Image
 from training import examples, run, small_run
 
 from limner import diffusion
 from limner import run as runs
 from limner.base.conditioning import Conditioning
-from limner.base.families import FAMILIES
+from limner.base.families import FAMILIES, UNETS
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.config import read_training
@@ -202,7 +203,7 @@ def _named(name: str, names: dict[str, Any]) -> str:
 # --- what a run is judged by ---
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 @torch.no_grad()
 def test_eyes_see_the_inner_layers_of_the_network_itself(tiny_folders: Folders, family: str) -> None:
     model = open_base(tiny_folders(family), CPU, torch.float32)
@@ -269,3 +270,18 @@ def test_a_whole_run(
         for prompt in (request.prompt, "a zqvx dog")
     )
     assert with_lora != without
+
+
+def test_a_model_trained_down_to_pure_noise_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = save_tiny("sd2", tmp_path / "v", "v_prediction")
+    others = {"steps": 1, "method": "dreambooth", "zero_terminal_snr": True, "prior": "none"}
+    others |= {"diffusers_folder": str(tmp_path / "folder")}
+    values = small_run(tmp_path / "photos", [(90, 70)] * 2, base, tmp_path / "cache", **others)
+    settings, tables = read_training(values, "test")
+    out = next(e.path for e in runs.train(settings, tables) if isinstance(e, Exported) and e.path.is_file())
+    assert open_base(base, CPU, torch.float32).alphas_cumprod[-1] > 0
+    for made in (out, tmp_path / "folder"):
+        model = open_base(made, CPU, torch.float32)
+        assert model.prediction_type == "v_prediction"
+        assert model.alphas_cumprod[-1] == 0

@@ -1,7 +1,7 @@
 """`python -m bench.fuzz`: 110,000 spoiled files and texts, read under limits of time and memory; finds are kept.
 
 A process for each kind. A find is an exception but UserError, a sentence that is none, a case that takes over 10 s
-or 150 MB, and any act that no reader of files has a reason for: a program started, a module imported, a connection, a
+or 400 MB, and any act that no reader of files has a reason for: a program started, a module imported, a connection, a
 file removed, Python's own unpickler. With `atheris` installed cases are led to
 lines that none has reached; without it they are random. The small run in tests/test_fuzz.py takes seconds.
 """

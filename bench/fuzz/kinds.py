@@ -1,7 +1,10 @@
 """What is fuzzed: whole examples of each kind, how they are spoiled, and everything of Limner that reads them."""
 
+import base64
 import collections
 import io
+import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from bench.fuzz import mutate
 from limner.container import open_tensors
 from limner.edits import timeline
 from limner.errors import UserError
-from limner.formats import inspect, load_weights
+from limner.formats import inspect, load_weights, picture
 from limner.infotext import KEY, parse_infotext, read_picture
 from limner.prompt import chunks, emphasis, parse_prompt
 
@@ -42,6 +45,8 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> None:
     try:
         function(*arguments)
     except UserError as error:
+        short = isinstance(error.__cause__, MemoryError) or "allocate memory" in str(error)
+        assert function is read_picture or not short, "more memory than there is was asked for"
         said = str(error).replace(str(arguments[0]), "") if isinstance(arguments[0], Path) else ""
         assert said.isprintable(), f"not one readable line: {said[:200]!r}"
         assert len(said) < LONGEST_SENTENCE, f"a sentence of {len(said)} characters: {said[:200]}"
@@ -80,7 +85,8 @@ def _run_infotext(data: bytes, folder: Path) -> None:
 def _run_png(data: bytes, folder: Path) -> None:
     path = folder / "x.png"
     path.write_bytes(data)
-    attempt(read_picture, path)
+    for function in (read_picture, inspect, load_weights):
+        attempt(function, path)
 
 
 def _tensors() -> list[dict[str, torch.Tensor]]:
@@ -184,6 +190,29 @@ def _pngs() -> list[bytes]:
     return found
 
 
+def _embedding_pictures() -> list[bytes]:
+    """Embeddings as the webui hides them: in a text chunk, and in the low bits of strips at the sides."""
+    told = {"string_to_param": {"*": {picture.TENSOR: [[0.5] * 8]}}, "name": "fox"}
+    chunks = PngInfo()
+    chunks.add_text(picture.CHUNK, base64.b64encode(json.dumps(told).encode()).decode())
+    height, width = 16, 4
+    packed = np.zeros(height * width * 3, dtype=np.uint8)
+    raw = np.frombuffer(zlib.compress(json.dumps(told).encode()), dtype=np.uint8)
+    packed[: len(raw)] = raw
+    strips = [
+        0x30 | (half ^ picture.hiding(half.size)).reshape(height, width, 3) for half in (packed & 15, packed >> 4)
+    ]
+    divider, middle = np.full((height, 1, 3), 0x30, np.uint8), np.full((height, 8, 3), 0x37, np.uint8)
+    whole = np.concatenate([strips[0], divider, middle, divider, strips[1]], axis=1).astype(np.uint8)
+    found = []
+    for image, said in ((Image.new("RGB", (8, 8)), chunks), (Image.fromarray(whole), None)):
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG", pnginfo=said)
+        found.append(buffer.getvalue())
+    return found
+
+
+Image.init()  # Pillow imports its readers when it needs them, and imports are watched
 KINDS = {
     kind.name: kind
     for kind in (
@@ -197,6 +226,6 @@ KINDS = {
         Kind("legacy", lambda: _pickles(False), mutate.of_legacy, lambda data, folder: _run_file(data, folder, "x.pt")),
         Kind("prompt", _prompts, mutate.of_text, _run_prompt),
         Kind("infotext", _infotexts, mutate.of_text, _run_infotext),
-        Kind("png", _pngs, mutate.of_png, _run_png),
+        Kind("png", lambda: _pngs() + _embedding_pictures(), mutate.of_png, _run_png),
     )
 }

@@ -3,6 +3,7 @@
 Every function takes a random generator and something whole, and gives something of the same kind with a few wounds.
 """
 
+import base64
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from typing import Any
 
 from bench.fuzz.pieces import DTYPES, GLOBALS, METADATA, NAMES, NUMBERS, SHAPES, WORDS
 from limner.container import places
+from limner.formats import picture
 
 Mutator = Callable[[Random, bytes], bytes]
 
@@ -254,6 +256,8 @@ def of_png(random: Random, data: bytes) -> bytes:
     key, _, text = content.partition(b"\0")
     if kind == b"zTXt" and random.random() < 0.7:
         content = key + b"\0\0" + zlib.compress(of_text(random, b"a fox"))
+    elif key == picture.CHUNK.encode() and random.random() < 0.8:
+        content = key + b"\0" + base64.b64encode(_embedding(random, text))
     elif random.random() < 0.8:
         content = key + b"\0" + of_text(random, text)
     else:
@@ -262,6 +266,17 @@ def of_png(random: Random, data: bytes) -> bytes:
     return data[:8] + b"".join(
         struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part)) for name, part in chunks
     )
+
+
+def _embedding(random: Random, text: bytes) -> bytes:
+    """The JSON in a picture's chunk, with a wound."""
+    try:
+        said = base64.b64decode(text)
+        return (
+            json.dumps(of_json(random, json.loads(said))).encode() if random.random() < 0.8 else of_bytes(random, said)
+        )
+    except (ValueError, RecursionError):
+        return of_bytes(random, b"{}")
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:

@@ -65,10 +65,14 @@ class PromptFiles:
 
 
 def short_hash(path: Path) -> str:
-    """The hash under which the webui knows a LoRA: what the file says of itself, else of its tensors' bytes."""
+    """The hash under which the webui knows a LoRA: what the file says of itself, else of its tensors' bytes, and of a
+    pickle that of the whole file."""
     header = read_header(path)
     said = header.metadata.get("sshs_model_hash")
-    return (said or hash_file(path, header.data_start).tensors)[:HASH_LENGTH]
+    if not said:
+        hashes = hash_file(path, header.data_start)
+        said = hashes.tensors or hashes.sha256
+    return said[:HASH_LENGTH]
 
 
 def _by_stem(places: Iterable[Path], kind: str, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:

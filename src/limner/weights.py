@@ -1,7 +1,8 @@
 """Weights: what a method learned, in a neutral form that formats/ turn into files and back."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -59,3 +60,10 @@ def whole(model: BaseModel, networks: Iterable[str] | None = None) -> Weights:
         kept = single.kept(model.source, single.configs_of(model))
         tensors |= {f"{KEPT}{key}": tensor for key, tensor in kept.items()}
     return Weights("checkpoint", model.family.name, tensors, {single.ARCHITECTURE: single.describe(model)})
+
+
+def down_to_noise(weights: Weights) -> Weights:
+    """A checkpoint's weights, said to be of a model whose last timestep is pure noise: samplers are to begin there."""
+    configs = json.loads(weights.metadata[single.ARCHITECTURE])
+    configs["scheduler"]["rescale_betas_zero_snr"] = True
+    return replace(weights, metadata=weights.metadata | {single.ARCHITECTURE: json.dumps(configs, sort_keys=True)})

@@ -57,6 +57,18 @@ def test_diffusers_itself_reads_the_converted_lora(
             assert torch.allclose(theirs[name], tensor, atol=1e-5), name
 
 
+def test_who_will_not_use_the_file_is_told(tmp_path: Path, make_lora: MakeLora) -> None:
+    """The webuis know no dotted names; a file whose alphas differ, as kohya's may, diffusers reads all the same."""
+    file, out = make_lora(), tmp_path / "dotted.safetensors"
+    assert not limner.convert(file, tmp_path / "again.safetensors").faults
+    faults = limner.convert(file, out, to="diffusers").faults
+    assert "diffusers" not in faults
+    assert {"A1111", "Forge"} <= faults.keys()
+    part = {key: t for key, t in load_file(file).items() if "self_attn_q" in key or "unet" in key}
+    save_file(part, tmp_path / "part.safetensors")
+    assert "diffusers" in limner.convert(tmp_path / "part.safetensors", tmp_path / "x.safetensors").faults
+
+
 @pytest.mark.parametrize("name", ["old.pt", "new.bin", "tensors.ckpt"])
 def test_pickled_loras_become_safetensors(tmp_path: Path, make_lora: MakeLora, name: str) -> None:
     file, out = make_lora(dtype=torch.float16), tmp_path / "out.safetensors"

@@ -53,6 +53,7 @@ def test_of_each_layer_the_best_approximation_is_kept(
     assert told["ranks"] == {"2": len(before)}
     assert told["size_bytes"] == out.stat().st_size < 0.6 * file.stat().st_size
     assert told["size_before"] == file.stat().st_size
+    assert not told["faults"]
     reports = verify(out, tiny_base, load_weights(out))  # as every reader's own rules have it
     assert all(report.matched == len(before) and not report.fault for report in reports)
 

@@ -12,7 +12,7 @@ from diffusers.utils import convert_all_state_dict_to_peft, convert_state_dict_t
 from loras import check_in_diffusers, lora_for
 from safetensors.torch import load_file, save_file
 
-from limner.base.families import FAMILIES
+from limner.base.families import UNETS
 from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.formats import load_weights, save_weights, verify
@@ -35,7 +35,7 @@ def test_every_trap_is_listed_with_tests_that_are_there() -> None:
             assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_text_encoders_keep_text_model(tmp_path: Path, open_tiny: OpenTiny, family: str) -> None:
     """Trap 2: a file without it is written by nobody here, and found if it were."""
     model = open_tiny(family)
@@ -136,7 +136,7 @@ def test_text_layers_that_diffusers_tells_names_by(
     check_in_diffusers(tiny_folders(family), path, model, weights)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNETS)
 def test_whoever_trains_a_text_encoder_trains_all_of_its_matrices(open_tiny: OpenTiny, family: str) -> None:
     """Trap 11, avoided."""
     model = open_tiny(family)

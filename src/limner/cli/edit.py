@@ -20,8 +20,7 @@ def convert(settings: ConvertSettings, output: Output) -> dict:
 
     began = time.monotonic()
     made = follow(converting(settings), output, "tensor")
-    for program, fault in made.faults.items():
-        output.warn(f"{program} {fault}")
+    _warn(made.faults, output)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     sizes = {"size_before": made.size_before, "size_bytes": made.size_bytes}
     return {"file": str(made.path), "kind": made.kind} | sizes | {"faults": made.faults} | _cost(output, began)
@@ -37,8 +36,9 @@ def extract(settings: ExtractSettings, output: Output) -> dict:
     _tell_energy(made.energy, made.ranks, output)
     for what, share in made.left_out.items():
         output.say(f"left out: {what}, {share:.2%} of everything that differs")
+    _warn(made.faults, output)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, holds {made.energy['all']:.2%} of its layers' change")
-    facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out}
+    facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out, "faults": made.faults}
     return {"file": str(made.path), "size_bytes": made.size_bytes} | facts | _cost(output, began)
 
 
@@ -81,9 +81,16 @@ def follow(edit: "Edit[T]", output: Output, what: str) -> T:
 
 def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
     _tell_energy(made.energy, made.ranks, output)
+    _warn(made.faults, output)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
-    facts = {"size_bytes": made.size_bytes, "ranks": made.ranks, "energy": made.energy}
+    facts = {"size_bytes": made.size_bytes, "ranks": made.ranks, "energy": made.energy, "faults": made.faults}
     return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
+
+
+def _warn(faults: dict[str, str], output: Output) -> None:
+    """Which programs would not use a file as it is meant."""
+    for program, fault in faults.items():
+        output.warn(f"{program} {fault}")
 
 
 def _tell_energy(energy: dict[str, float], ranks: dict[int, int], output: Output) -> None:

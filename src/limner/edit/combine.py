@@ -55,7 +55,8 @@ def combine(
     made = Weights("lora", family, to_tensors(layers, dtype), metadata, out.stem, _words(loaded, ingredients))
     saved = save_adapter(made, out, dtype)
     before = sum(each.path.stat().st_size for each in ingredients)
-    return Resized(out, before, saved.size_bytes, ranks, energy.shares() if budget else {"all": 1.0})
+    shares = energy.shares() if budget else {"all": 1.0}
+    return Resized(out, before, saved.size_bytes, ranks, shares, saved.faults)
 
 
 def _parts(name: str, own: list[dict[str, dict[str, Tensor]]], ingredients: Sequence[Ingredient]) -> list[Factored]:

@@ -15,7 +15,7 @@ from limner.edit.rewrite import rewrite
 from limner.edit.stored import Stored, open_stored
 from limner.edit.written import Source, carried, check_out, dtype_of, save_adapter
 from limner.errors import UserError
-from limner.formats import inspect, load_weights, picture
+from limner.formats import load_weights, picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.embedding import Token
 from limner.weights import Weights
@@ -68,7 +68,7 @@ def _convert_adapter(
     by_token = weights.kind == "embedding" and to == DIFFUSERS
     saved = save_adapter(made, out, dtype or _dtype_in(path, weights), Token.name if by_token else to)
     yield Progress(1, 1)
-    return Converted(out, weights.kind, path.stat().st_size, saved.size_bytes, inspect(out).faults)
+    return Converted(out, weights.kind, path.stat().st_size, saved.size_bytes, saved.faults)
 
 
 def _dtype_in(path: Path, weights: Weights) -> torch.dtype:

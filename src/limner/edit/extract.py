@@ -1,5 +1,6 @@
 """A LoRA taken out of a fine-tuned checkpoint, of what it does otherwise than its base: `limner extract`."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limner.base.single import ARCHITECTURE
+from limner.container.header import all_finite
 from limner.device import generator
 from limner.edit.factored import Factored, cut, to_tensors
 from limner.edit.progress import Edit, Progress
@@ -30,13 +32,14 @@ WHOLE = 640
 class Extracted:
     """A LoRA's file. ranks: {rank: number of layers}. energy: the share that it holds of what changed in its layers, in
     squared length, by block of the model and in "all". left_out: the shares of everything that changed which lie in
-    parts that it does not cover, by what they are."""
+    parts that it does not cover, by what they are. faults: {program: what it makes of it, where that is wrong}."""
 
     path: Path
     size_bytes: int
     ranks: dict[int, int]
     energy: dict[str, float]
     left_out: dict[str, float]
+    faults: dict[str, str]
 
 
 def extract(
@@ -63,7 +66,9 @@ def extract(
         for done, name in enumerate(names):
             yield Progress(done, len(names))
             change = _change(new, old, name)
-            there = float(change.square().sum(dtype=torch.float64))
+            there = float(torch.linalg.vector_norm(change)) ** 2
+            if not math.isfinite(there):
+                raise UserError(_not_finite(new, old, name))
             kind = _kind(name, change.dim(), conv, text_encoder)
             if kind:
                 rest[kind] += there
@@ -83,7 +88,7 @@ def extract(
     saved = save_adapter(weights, out, dtype)
     total = energy.there["all"] + sum(rest.values())
     left_out = {kind: rest[kind] / total for kind in sorted(rest, key=lambda kind: -rest[kind]) if rest[kind]}
-    return Extracted(out, saved.size_bytes, ranks, energy.shares(), left_out)
+    return Extracted(out, saved.size_bytes, ranks, energy.shares(), left_out, saved.faults)
 
 
 def _shared(new: Stored, old: Stored) -> list[str]:
@@ -114,16 +119,17 @@ def _counts(name: str) -> bool:
 
 def _change(new: Stored, old: Stored, name: str) -> Tensor:
     """What was tuned, float32: as the coarser of both files' number formats has it, for in a finer one what rounding
-    did to every weight would count as tuned. Raises UserError if it is not finite."""
-    found = []
-    for stored in (new, old):
-        tensor = stored.get(name)
-        if not bool(torch.isfinite(tensor.float()).all()):
-            raise UserError(f"{stored.path} holds numbers that are not finite in {name}; use another file")
-        found.append(tensor)
+    did to every weight would count as tuned."""
+    found = [stored.get(name) for stored in (new, old)]
     coarser = max((tensor.dtype for tensor in found), key=lambda dtype: torch.finfo(dtype).eps)
     tuned, base = (tensor.to(coarser).float() for tensor in found)
     return tuned - base
+
+
+def _not_finite(new: Stored, old: Stored, name: str) -> str:
+    """Which of the two files is to blame."""
+    broken = old if all_finite({name: new.get(name)}) else new
+    return f"{broken.path} holds numbers that are not finite in {name}; use another file"
 
 
 def _kind(name: str, dimensions: int, conv: bool, text_encoder: bool) -> str:

@@ -11,9 +11,10 @@ from torch import Tensor
 from limner.base.folder import INDEX
 from limner.container.header import SUFFIX
 from limner.edit.factored import factored
+from limner.edit.readers import faults_in
 from limner.errors import UserError
 from limner.files import require_writable, sha256_file
-from limner.formats import Saved, load_weights, save_weights
+from limner.formats import load_weights, save_weights
 from limner.methods.form import form_of
 from limner.weights import Weights
 
@@ -88,10 +89,19 @@ def dtype_of(tensors: dict[str, Tensor]) -> torch.dtype:
     return found if found in (torch.float16, torch.bfloat16, torch.float32) else torch.float16
 
 
-def save_adapter(weights: Weights, out: Path, dtype: torch.dtype, format: str | None = None) -> Saved:
+@dataclass(frozen=True)
+class Written:
+    """An adapter's finished file. faults: {program: what it makes of it, where that is wrong}."""
+
+    size_bytes: int
+    faults: dict[str, str]
+
+
+def save_adapter(weights: Weights, out: Path, dtype: torch.dtype, format: str | None = None) -> Written:
     """Write an adapter's file, and read it back before it takes its name. Raises UserError if it holds other changes
     than were meant, by more than the rounding of its numbers."""
-    return save_weights(weights, out, format, dtype, check=lambda path: _check(path, weights, dtype, out))
+    saved = save_weights(weights, out, format, dtype, check=lambda path: _check(path, weights, dtype, out))
+    return Written(saved.size_bytes, faults_in(out, weights))
 
 
 def _check(path: Path, weights: Weights, dtype: torch.dtype, out: Path) -> None:

@@ -57,7 +57,7 @@ class Dotted:
             form = check_factors(factors, module, f"the LoRA to be saved as {name}")
             others = factors.keys() - {"alpha", *WRITTEN}
             if others or "lora_down" not in factors:
-                raise UserError(f"diffusers reads no {form.name} with {min(factors)}; use --format kohya")
+                raise UserError(f"diffusers reads no {form.name} with {min(factors)}; write it in kohya's format")
             for leaf, tensor in as_deep(factors, module, known).items():
                 if leaf != "alpha":
                     shaped = _lengths(tensor) if leaf == "dora_scale" else tensor

@@ -167,7 +167,7 @@ def _alphas(header: Header, small: Mapping[str, Tensor]) -> dict[str, float]:
     found = {
         name.removesuffix(".alpha"): round(float(tensor), 6)
         for name, tensor in small.items()
-        if name.endswith(".alpha") and tensor.numel() == 1 and math.isfinite(float(tensor))
+        if name.endswith(".alpha") and tensor.numel() == 1 and not tensor.is_complex() and math.isfinite(float(tensor))
     }
     settings = _json(header.metadata.get(_SETTINGS, ""))
     for layer in layers_of(header) if settings else ():

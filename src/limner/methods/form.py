@@ -145,7 +145,7 @@ def fit_together(form: type[Form], leaves: Leaves) -> bool:
     """Whether a file's leaves, none of them missing, fit each other: of any shapes at all, which no form foresees."""
     try:
         return form.fits(leaves)
-    except (RuntimeError, IndexError, ValueError, ArithmeticError):
+    except (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError):
         return False
 
 

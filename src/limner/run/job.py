@@ -44,7 +44,7 @@ from limner.run.outputs import KIND_FOLDERS, check_out, default_out, kind_folder
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
 from limner.train import BatchSource, Plan
-from limner.weights import Weights
+from limner.weights import Weights, down_to_noise
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class Job:
 
     def results(self, learned: list[Weights]) -> list[tuple[Weights, Path]]:
         """What the run's methods learned, in their order, and the file that each goes into."""
+        if self.settings.zero_terminal_snr:
+            learned = [down_to_noise(each) if each.kind == "checkpoint" else each for each in learned]
         if self.settings.bundle:
             words = {each.name: each.tensors for each in learned if each.kind == "embedding"}
             learned = [replace(each, words=words) for each in learned if each.kind != "embedding"]
