@@ -13,6 +13,7 @@ Prints one JSON line for each family and precision: seconds until opened and unt
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def make_file(family: str) -> Path:
     from limner.base.published import published
     from limner.container.header import in_order
     from limner.container.writer import writing
+    from limner.files import atomic_path
 
     path = ROOT / f"{family}.safetensors"
     if path.exists():
@@ -44,11 +46,12 @@ def make_file(family: str) -> Path:
     for part in single.networks_of(configs):
         own = {f"{part}.{name}": tuple(t.shape) for name, t in weights_of(single.skeleton(part, configs)).items()}
         shapes |= {key: its.shape(own[name]) for key, ((name, its), *_) in places(own, configs).items()}
-    random = torch.Generator().manual_seed(0)
+    numbers = torch.randn(2**22, generator=torch.Generator().manual_seed(0)).div_(30).half()
     dtypes = dict.fromkeys(shapes, torch.float16)
-    with writing(path, shapes, dtypes, {"format": "pt"}) as writer:
+    with atomic_path(path) as temporary, writing(temporary, shapes, dtypes, {"format": "pt"}) as writer:
         for key in in_order(dtypes):
-            writer.add(torch.randn(shapes[key], generator=random).div_(30).half())
+            count = math.prod(shapes[key])
+            writer.add(numbers.repeat(-(-count // len(numbers)))[:count].view(shapes[key]))
     return path
 
 

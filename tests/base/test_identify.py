@@ -111,7 +111,7 @@ REFUSED = [
     ({"down_blocks.0.resnets.0.conv1.weight": (8, 8, 3, 3), "conv_in.weight": (8, 4, 3, 3)}, "unet", "whole folder"),
     ({"input_blocks.0.0.weight": (320, 4, 3, 3)}, "unet", "whole model"),
     (without(shapes("sd1"), "cond_stage"), "sd1", "no text encoder"),
-    ({f"{UNET}joint_blocks.0.x_block.attn.qkv.weight": (8, 8)}, "sd3", "1.x, 2.x or XL"),
+    ({f"{UNET}joint_blocks.0.x_block.attn.qkv.weight": (8, 8)}, "sd3", "diffusers' layout"),
     ({f"{UNET}double_blocks.0.img_attn.qkv.weight": (8, 8)}, "flux", "1.x, 2.x or XL"),
     ({"double_blocks.0.img_attn.qkv.weight": (8, 8)}, "flux", "1.x, 2.x or XL"),
     ({"down_blocks.0.motion_modules.0.proj_in.weight": (8, 8)}, "motion", "animates"),

@@ -306,3 +306,22 @@ def test_a_configuration_that_asks_for_too_much(file: Path) -> None:
 def test_a_hub_id_that_is_not_in_the_cache_is_not_asked_for() -> None:
     with pytest.raises(UserError, match="nor in the hub's cache"):
         find_base("some-owner/some-model-that-is-not-there")
+
+
+def test_a_hub_id_opens_from_the_cache(
+    tiny_folders: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the hub's own client leaves it there, with the network refused."""
+    snapshot = tmp_path / "models--owner--tiny" / "snapshots" / "0123456789012345678901234567890123456789"
+    shutil.copytree(tiny_folders("sd2"), snapshot)
+    refs = tmp_path / "models--owner--tiny" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(snapshot.name)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("socket.socket.connect", _refuse)
+    model = opened("owner/tiny")
+    assert (model.family.name, model.name, model.source) == ("sd2", "owner/tiny", snapshot)
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("the network was asked")
