@@ -33,7 +33,8 @@ class Watch:
         self.finds: dict[str, str] = {}
         self.acts: list[str] = []
         self.armed = False
-        "".encode("cp437")  # zipfile's, of names
+        for encoding in ("cp437", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):  # zipfile's and json's
+            "".encode(encoding)
         for seed in kind.seeds():  # the libraries import what they need, before imports are watched
             kind.run(seed, folder)
         self.at_start = peak_bytes()

@@ -46,7 +46,8 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> None:
         function(*arguments)
     except UserError as error:
         short = isinstance(error.__cause__, MemoryError) or "allocate memory" in str(error)
-        assert function is read_picture or not short, "more memory than there is was asked for"
+        # but for Pillow, which asks for as much as a piece of a picture says that it has
+        assert not short or str(arguments[0]).endswith(".png"), "more memory than there is was asked for"
         said = str(error).replace(str(arguments[0]), "") if isinstance(arguments[0], Path) else ""
         assert said.isprintable(), f"not one readable line: {said[:200]!r}"
         assert len(said) < LONGEST_SENTENCE, f"a sentence of {len(said)} characters: {said[:200]}"

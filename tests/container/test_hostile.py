@@ -130,6 +130,15 @@ def test_a_pickle_that_lies_is_refused(tmp_path: Path, lie: str) -> None:
     assert said in refused(tmp_path / "x.pt", zipped(data))
 
 
+def test_small_tensors_that_lie_far_apart_are_not_read_over_and_over(tmp_path: Path) -> None:
+    length = 2**18
+    far = tensor(storage(length=length), shape=(2,), stride=(length - 1,))
+    (tmp_path / "x.pt").write_bytes(zipped(program(text("a"), far), data_0=bytes(4 * length)))
+    assert read_tensors(tmp_path / "x.pt")["a"].tolist() == [0.0, 0.0]
+    often = program(*(text(f"{n}") + far for n in range(100)))
+    assert "bytes of tensors in a" in refused(tmp_path / "x.pt", zipped(often, data_0=bytes(4 * length)))
+
+
 def many(unit: bytes, count: int, before: bytes = b"", after: bytes = b".") -> bytes:
     return b"\x80\x02" + before + unit * count + after
 

@@ -204,6 +204,24 @@ def test_averages_are_dropped_or_used(tmp_path: Path, base_file: Path, capsys: p
     assert "no averages" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["model.ckpt", "old.pt"])
+def test_pickled_checkpoints_become_safetensors(
+    tmp_path: Path, base_file: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """With an optimizer's state and plain values beside the weights, and a text encoder named as newer libraries do."""
+    plain = load_file(base_file)
+    configs = json.loads(inspect(base_file).metadata["limner.architecture"])  # a narrow file is not as published
+    monkeypatch.setattr("limner.base.single.published", lambda *_: configs)
+    state = {key.replace(".text_model.", "."): tensor for key, tensor in plain.items()}
+    whole = {"state_dict": state, "global_step": 7, "epoch": 1, "optimizer_states": [{"state": {}}]}
+    torch.save(whole, tmp_path / name, _use_new_zipfile_serialization=name != "old.pt")
+    out = tmp_path / "out.safetensors"
+    limner.convert(tmp_path / name, out)
+    found = load_file(out)
+    assert found.keys() == plain.keys()
+    assert all(torch.equal(tensor, found[key]) for key, tensor in plain.items())
+
+
 def test_mistakes(tmp_path: Path, base_file: Path, make_lora: MakeLora, capsys: pytest.CaptureFixture[str]) -> None:
     lora, word = make_lora("lora"), make_lora("word", words={"zqvx": {"text_encoder": torch.randn(1, 32)}})
     large = {key: t * 1e6 if "time_embed.0.weight" in key else t for key, t in load_file(base_file).items()}

@@ -1,11 +1,13 @@
 """What bench.fuzz has found: sound files of tensors whose shapes nobody foresaw, and a picture with a broken end."""
 
+import resource
 import struct
 import zlib
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from limner.errors import UserError
@@ -25,6 +27,11 @@ FINDS = {
         f"{FOX}.dora_scale": torch.ones(8, 1),
     },
     "a number for a difference": {f"{FOX}.diff": torch.tensor(1.0), f"{FOX}.diff_b": torch.ones(8)},
+    "an alpha of many numbers": {
+        f"{FOX}.weight": torch.ones(8),
+        f"{FOX}.on_input": torch.tensor(1),
+        f"{FOX}.alpha": torch.ones(8),
+    },
     "a number for an embedding": {"clip_l": torch.tensor(1.0)},
 }
 
@@ -51,9 +58,24 @@ def test_factors_are_checked_by_their_shapes_alone(tmp_path: Path) -> None:
     assert load_weights(tmp_path / "x.safetensors").kind == "lora"
 
 
-def test_a_picture_that_breaks_off_among_its_texts_is_told(tmp_path: Path) -> None:
-    from PIL import Image
+def test_a_piece_that_says_it_is_gigabytes_is_told(tmp_path: Path) -> None:
+    """Pillow asks for all of it at once; with little memory left that fails."""
+    path = tmp_path / "x.png"
+    save_png(Image.new("RGB", (8, 8)), "a fox", path)
+    data = path.read_bytes()
+    at = data.index(b"IDAT") - 4
+    path.write_bytes(data[:at] + struct.pack(">I", 0x7FFFFFFF) + data[at + 4 : -16])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, limits[1]))
+    try:
+        with pytest.raises(UserError, match="damaged picture"):
+            load_weights(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
+
+def test_a_picture_that_breaks_off_among_its_texts_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     save_png(Image.new("RGB", (8, 8)), "a fox", path)
     data = path.read_bytes()

@@ -160,7 +160,8 @@ def _size(stream: io.FileIO) -> int:
 
 
 def _check_sum(contents: Contents, size: int) -> None:
-    """Raise Refused if reading every tensor would take far more memory than the file has bytes."""
-    total = sum(math.prod(place.shape) * place.dtype.itemsize for place in contents.places.values())
+    """Raise Refused if reading every tensor would take far more than the file has bytes, of memory or of reading: a
+    view can repeat its elements, or lie far apart."""
+    total = sum(max(math.prod(place.shape), place.extent) * place.dtype.itemsize for place in contents.places.values())
     if total > MAX_REPEATS * size + SLACK_BYTES:
         raise Refused(f"declares {total:,} bytes of tensors in a file of {size:,}", "do not trust it")

@@ -51,7 +51,14 @@ def load(path: Path) -> Weights:
             image.load()
             text = getattr(image, "text", {}).get(CHUNK)
             packed = _from_chunk(text) if text else _from_strips(np.asarray(image.convert("RGB")))
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        MemoryError,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+    ) as error:
         raise UserError(f"{path} is a damaged picture ({error}); copy or download it again") from error
     if packed is None:
         raise UserError(f"{path} is a picture without an embedding in it; use a file of weights")

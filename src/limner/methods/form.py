@@ -144,7 +144,7 @@ def form_of(leaves: Collection[str]) -> type[Form] | None:
 def fit_together(form: type[Form], leaves: Leaves) -> bool:
     """Whether a file's leaves, none of them missing, fit each other: of any shapes at all, which no form foresees."""
     try:
-        return form.fits(leaves)
+        return is_number(leaves) and form.fits(leaves)
     except (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError):
         return False
 
