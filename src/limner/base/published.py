@@ -1,9 +1,11 @@
 """The published models' configurations, in diffusers' words, of what a single file does not say: Stable Diffusion 1.5,
 2.1 and XL. Whatever they leave out is what diffusers' and transformers' classes take by themselves."""
 
+import math
 from typing import Any
 
 Config = dict[str, Any]
+MOST_LAYERS, MOST = 256, 2**20  # of what a stranger's configuration may ask for
 
 _LEVELS = {
     "block_out_channels": [320, 640, 1280, 1280],
@@ -87,3 +89,19 @@ def published(family: str, prediction_type: str = "epsilon", zero_terminal_snr: 
     }
     scheduler = _SCHEDULER | {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero_terminal_snr}
     return {"unet": unet, "vae": vae, **_ENCODERS[family], "scheduler": scheduler}
+
+
+def check_sizes(told: Any, name: str = "") -> None:
+    """Raise ValueError for numbers with which making the network would take for ever."""
+    if isinstance(told, dict):
+        for key, value in told.items():
+            check_sizes(value, str(key))
+    elif isinstance(told, list):
+        if len(told) > MOST_LAYERS and name != "trained_betas":
+            raise ValueError("too many levels")
+        for value in told:
+            check_sizes(value, name)
+    elif isinstance(told, int | float) and not isinstance(told, bool):
+        limit = MOST_LAYERS if "layers" in name else MOST
+        if not math.isfinite(told) or abs(told) > limit:
+            raise ValueError(f"{name} is too large")

@@ -6,7 +6,6 @@ are. Weights are read a tensor at a time into networks that have none, so that a
 
 import inspect
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base
 from limner.base.model import BaseModel
 from limner.base.original import VAE, Configs, Place, family_name, is_kept, place, places, with_wrapper
-from limner.base.published import published
+from limner.base.published import check_sizes, published
 from limner.container import TensorFile, open_tensors
 from limner.errors import UserError
 
@@ -46,7 +45,6 @@ NETWORKS = {
     "text_encoder": CLIPTextModel,
     "text_encoder_2": CLIPTextModelWithProjection,
 }
-MOST_LAYERS, MOST = 256, 2**20  # of what a stranger's configuration may ask for
 _OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers' until 0.17
 _YAML = re.compile(r"""^\s*parameterization:\s*["']?(\w+)""", re.MULTILINE)
 
@@ -260,7 +258,7 @@ def names_of(part: str, configs: Configs) -> Iterable[str]:
 def _read(said: str, path: Path) -> Configs:
     try:
         told = json.loads(said)
-        _check_sizes(told)
+        check_sizes(told)
         parts = [part for part in NETWORKS if part != "text_encoder_2" or "text_encoder_2" in told]
         return {part: essential(part, told[part]) for part in (*parts, "scheduler")}
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
@@ -278,22 +276,6 @@ def _describing(path: Path) -> Iterator[None]:
 
 def _cannot_be(path: Path) -> UserError:
     return UserError(f"the base {path} describes itself in a way that cannot be; copy it again")
-
-
-def _check_sizes(told: Any, name: str = "") -> None:
-    """Raise ValueError for numbers with which making the network would take for ever."""
-    if isinstance(told, dict):
-        for key, value in told.items():
-            _check_sizes(value, str(key))
-    elif isinstance(told, list):
-        if len(told) > MOST_LAYERS and name != "trained_betas":
-            raise ValueError("too many levels")
-        for value in told:
-            _check_sizes(value, name)
-    elif isinstance(told, int | float) and not isinstance(told, bool):
-        limit = MOST_LAYERS if "layers" in name else MOST
-        if not math.isfinite(told) or abs(told) > limit:
-            raise ValueError(f"{name} is too large")
 
 
 def essential(part: str, config: Any) -> dict[str, Any]:
