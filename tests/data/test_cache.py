@@ -113,7 +113,7 @@ def test_what_an_entry_depends_on_is_computed_again(
     assert counted.reset() == (0, 1)
     counted.encode(pictures, cache, clip_skip=2)
     assert counted.reset() == (0, 1)
-    monkeypatch.setattr(counted.base, "fingerprint", "another base")
+    monkeypatch.setattr(counted.base, "sha256", "another base")
     counted.encode(pictures, cache)
     assert counted.reset() == (9, 1)
 

@@ -1,6 +1,7 @@
 """Every family of base models that Limner knows, by name."""
 
-from limner.base.model import BaseModel, Family
+from limner.base.family import Family
+from limner.base.model import BaseModel
 from limner.base.sd1 import SD1
 from limner.base.sd2 import SD2
 from limner.base.sd3 import SD3, FlowModel

@@ -17,8 +17,8 @@ from transformers.utils import logging as transformers_logging
 
 from limner.base import single
 from limner.base.families import FAMILIES
+from limner.base.family import Family
 from limner.base.identify import Identity, identify_configs
-from limner.base.model import Family
 from limner.base.original import Configs
 from limner.errors import UserError
 from limner.files import sha256_file

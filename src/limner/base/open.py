@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from limner.base import folder, pocket, sd3, single
 from limner.base.attention import AttentionByShape
 from limner.base.families import FAMILIES, MODELS
+from limner.base.family import Family
 from limner.base.identify import Identity
-from limner.base.model import BaseModel, Family, weights_of
+from limner.base.model import BaseModel, weights_of
 from limner.base.norm import use_by_shape
 from limner.base.original import Configs
 from limner.base.probe import NAMES, probe

@@ -1,6 +1,6 @@
 """Stable Diffusion 1.x: one CLIP-L text encoder, four UNet levels. The pocket base is of this family, only narrower."""
 
-from limner.base.model import Encoder, Family
+from limner.base.family import Encoder, Family
 
 SD1 = Family(
     name="sd1",

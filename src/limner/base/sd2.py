@@ -1,7 +1,7 @@
 """Stable Diffusion 2.x: one OpenCLIP-H text encoder, of which the last layer is left out; matrices where 1.x has 1x1
 convolutions. It predicts the noise at 512 pixels, and v at 768."""
 
-from limner.base.model import Encoder, Family
+from limner.base.family import Encoder, Family
 
 SD2 = Family(
     name="sd2",

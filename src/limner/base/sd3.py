@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from limner.base.conditioning import Conditioning
-from limner.base.model import BaseModel, Encoder, Family
+from limner.base.family import Encoder, Family
+from limner.base.model import BaseModel
 
 T5_TOKENS = 256  # places of the encoder that is left out, all zeros, as diffusers fills them
 

@@ -1,7 +1,7 @@
 """Stable Diffusion XL: CLIP-L and OpenCLIP-bigG side by side, three UNet levels, and sizes told to the network (Podell
 et al. 2023, arXiv 2307.01952)."""
 
-from limner.base.model import Encoder, Family
+from limner.base.family import Encoder, Family
 
 SDXL = Family(
     name="sdxl",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limner.base import folder, single
 from limner.base.families import UNETS
-from limner.base.model import Family
+from limner.base.family import Family
 from limner.base.open import find_base, identify
 from limner.base.original import Configs, Place, places, with_wrapper
 from limner.container import TensorFile, open_tensors

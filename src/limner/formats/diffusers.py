@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from limner.base import single
-from limner.base.model import BaseModel, Family
+from limner.base.family import Family
+from limner.base.model import BaseModel
 from limner.base.open import full_precision, open_base
 from limner.base.original import Configs
 from limner.container.header import all_finite, in_order

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from limner.base.families import FAMILIES
-from limner.base.model import BaseModel, Family
+from limner.base.family import Family
+from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
 from limner.formats.dotted_names import dotted_name, has_dotted_names, split_key

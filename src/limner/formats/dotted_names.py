@@ -4,7 +4,7 @@ import functools
 import re
 from pathlib import Path
 
-from limner.base.model import Family
+from limner.base.family import Family
 from limner.container.header import Header
 from limner.errors import UserError
 from limner.formats.factors import spellings

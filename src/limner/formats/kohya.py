@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limner.base.families import UNETS
-from limner.base.model import Family
+from limner.base.family import Family
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
 from limner.formats.bundle import bundled_name, bundled_word

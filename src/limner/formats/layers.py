@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from limner.base.model import BaseModel, Family
+from limner.base.family import Family
+from limner.base.model import BaseModel
 
 OPEN_CLIP = {("sd2", "text_encoder"), ("sdxl", "text_encoder_2")}  # text encoders that were OpenCLIP's at first
 _RESNET_PARTS = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from limner.base.model import Family
+from limner.base.family import Family
 from limner.errors import UserError
 from limner.methods.form import form_of
 from limner.weights import Weights

@@ -7,7 +7,7 @@ and 2, and as the original release does in those for XL; files of others mix fam
 import re
 from pathlib import Path
 
-from limner.base.model import Family
+from limner.base.family import Family
 from limner.base.original import UNET, place
 from limner.errors import UserError
 

@@ -10,7 +10,7 @@ from diffusers.utils import convert_state_dict_to_diffusers, convert_state_dict_
 from diffusers.utils.peft_utils import get_peft_kwargs
 from torch import Tensor
 
-from limner.base.model import Family
+from limner.base.family import Family
 from limner.formats.layers import Layer, Layout
 from limner.formats.reading import Metadata, Patch, Reader, Reading, Tensors
 from limner.formats.sdcpp import stable_diffusion_cpp
