@@ -237,7 +237,9 @@ def test_probes_are_asked_with_their_crops_sizes(xl: BaseModel, pictures: list[P
         assert not torch.allclose(answer, xl.predict(probe.noisy, probe.timesteps, told), atol=1e-6)
 
 
-@pytest.mark.parametrize(("family", "prior"), [("sd2", "none"), ("sdxl", "match"), ("sdxl", "images")])
+@pytest.mark.parametrize(
+    ("family", "prior"), [("sd2", "none"), ("sdxl", "images"), pytest.param("sdxl", "match", marks=pytest.mark.slow)]
+)
 def test_a_whole_run(
     tiny_folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, prior: str
 ) -> None:

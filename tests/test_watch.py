@@ -66,7 +66,9 @@ def tensors(events: list[Event]) -> dict[str, str]:
     ("method", "tables"),
     [
         ("lora", {"lora": {"rank": 2, "text_encoder": True}}),
-        ("lora", {"lora": {"rank": 2}, "optimizer": "prodigy", "learning_rate": 1.0}),
+        pytest.param(
+            "lora", {"lora": {"rank": 2}, "optimizer": "prodigy", "learning_rate": 1.0}, marks=pytest.mark.slow
+        ),
         ("pivotal", {"lora": {"rank": 2}, "embedding": {"vectors": 1}}),
         ("full", {"gradient_checkpointing": True, "learning_rate": 0.001}),
     ],
@@ -194,7 +196,14 @@ def test_it_stops_by_itself_and_says_why(values: dict[str, Any], monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("where", "save_every"), [((Started, 1), 1), ((Step, 2), 3), ((Measured, 20), 1), ((Step, 4), 3), ((Step, 5), 1)]
+    ("where", "save_every"),
+    [
+        ((Started, 1), 1),
+        pytest.param((Step, 2), 3, marks=pytest.mark.slow),
+        pytest.param((Measured, 20), 1, marks=pytest.mark.slow),
+        ((Step, 4), 3),
+        pytest.param((Step, 5), 1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_decides_as_an_unbroken_one(
     values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, where: tuple[type, int], save_every: int

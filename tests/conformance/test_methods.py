@@ -20,7 +20,11 @@ from limner.train import Plan
 pytestmark = pytest.mark.parametrize("name", sorted(methods()))
 
 
-@pytest.fixture(params=UNETS)
+# The second family lies between the others, so that what it alone could show may wait for the slow tests.
+EACH = [pytest.param(family, marks=pytest.mark.slow if family == "sd2" else ()) for family in UNETS]
+
+
+@pytest.fixture(params=EACH)
 def family_base(request: pytest.FixtureRequest, tiny_folders: Callable[[str], Path]) -> BaseModel:
     """A tiny base of one family after another."""
     return open_base(tiny_folders(request.param), torch.device("cpu"), torch.float32)
@@ -106,7 +110,15 @@ def _attached_state(method: Method, model: BaseModel) -> dict[str, torch.Tensor]
     return method.state()
 
 
-@pytest.mark.parametrize(("family", "dtype"), [("sd1", torch.bfloat16), *((family, torch.float32) for family in UNETS)])
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [
+        ("sd1", torch.bfloat16),
+        ("sd1", torch.float32),
+        pytest.param("sd2", torch.float32, marks=pytest.mark.slow),
+        ("sdxl", torch.float32),
+    ],
+)
 def test_exported_and_imported_it_gives_the_same_answer(
     name: str, tiny_folders: Callable[[str], Path], tmp_path: Path, family: str, dtype: torch.dtype
 ) -> None:
