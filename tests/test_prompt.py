@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner.edits import entry_at, timeline
 from limner.errors import UserError
 from limner.prompt import Fragment, LoraTag, Part, chunks, emphasis, parse_prompt
+from limner.prompt_edits import entry_at, timeline
 
 UP, DOWN = 1.1, 1 / 1.1
 COMMA = 1

@@ -18,11 +18,11 @@ from safetensors.torch import save
 
 from bench.fuzz import mutate
 from limner.container import open_tensors
-from limner.edits import timeline
 from limner.errors import UserError
 from limner.formats import inspect, load_weights, picture
 from limner.infotext import KEY, parse_infotext, read_picture
 from limner.prompt import chunks, emphasis, parse_prompt
+from limner.prompt_edits import timeline
 
 Run = Callable[[bytes, Path], None]
 LONGEST_SENTENCE = 1000  # characters beside the path

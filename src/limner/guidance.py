@@ -11,8 +11,8 @@ from torch import Tensor
 
 from limner.base.conditioning import Conditioning
 from limner.base.model import BaseModel
-from limner.edits import entry_at, timeline
 from limner.prompt import Chunk, Part, chunks, emphasis
+from limner.prompt_edits import entry_at, timeline
 
 NO_MEAN = (
     1e-4  # share of the mean size below which the mean is rounding noise, and restoring it would be a division by 0

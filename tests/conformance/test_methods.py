@@ -20,11 +20,7 @@ from limner.train import Plan
 pytestmark = pytest.mark.parametrize("name", sorted(methods()))
 
 
-# The second family lies between the others, so that what it alone could show may wait for the slow tests.
-EACH = [pytest.param(family, marks=pytest.mark.slow if family == "sd2" else ()) for family in UNETS]
-
-
-@pytest.fixture(params=EACH)
+@pytest.fixture(params=UNETS)
 def family_base(request: pytest.FixtureRequest, tiny_folders: Callable[[str], Path]) -> BaseModel:
     """A tiny base of one family after another."""
     return open_base(tiny_folders(request.param), torch.device("cpu"), torch.float32)
@@ -115,7 +111,7 @@ def _attached_state(method: Method, model: BaseModel) -> dict[str, torch.Tensor]
     [
         ("sd1", torch.bfloat16),
         ("sd1", torch.float32),
-        pytest.param("sd2", torch.float32, marks=pytest.mark.slow),
+        ("sd2", torch.float32),
         ("sdxl", torch.float32),
     ],
 )

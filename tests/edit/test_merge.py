@@ -89,7 +89,7 @@ def test_all_kin_are_added_as_they_are_applied(tmp_path: Path, base_file: Path, 
     )
 
 
-@pytest.mark.parametrize("family", [pytest.param("sd2", marks=pytest.mark.slow), "sdxl"])
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_other_families_too(
     tmp_path: Path,
