@@ -40,7 +40,7 @@ BUNDLES = {
 }
 FINDS_NOTHING = "finds no layer of its own under these names"
 OLD_ORDER = "multiplies the factors in the order of older files, so that its pictures are wrong for newer ones"
-OTHERS: dict[str, dict[str, str]] = {  # of which Limner has no form (interop 1.4, 1.7)
+OTHERS: dict[str, dict[str, str]] = {  # which Limner reads and never writes (interop 1.4, 1.7)
     "glora": {"A1111": OLD_ORDER, "stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
     "full": {"diffusers": REFUSES},
     "norm": {"stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
