@@ -1,0 +1,1 @@
+"""Captions: where they stand, what proposes them, how they are edited."""

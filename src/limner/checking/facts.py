@@ -1,0 +1,65 @@
+"""What is measured of one picture, once: plain values, a line of JSON each, from which everything else is judged."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from limner.vision.region import Region
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One file. problem: why it cannot be used, completing "<file> ..."; all further values are then the defaults.
+
+    Of the file: name, as Source has it; sha256 and size of its bytes; kind, as Pillow calls it; mode, as decoded;
+    bits of a channel; orientation of EXIF (1 is upright); frames; profile, the name of its ICC profile; wide, whether
+    that holds colours outside sRGB; location, whether EXIF says where it was taken; camera, whether EXIF names one;
+    quality of a JPEG by its tables, 1..100, None where it has none.
+
+    Of the upright picture: width and height in pixels; transparent, share of pixels that are not opaque; sharpness,
+    brightness, contrast, clipped, blocks, noise, text: see measure.py for their units; border: share of each side
+    (left, top, right, bottom) that is plain edge around the picture; faces; salient, where most of what stands out
+    lies; hashes: perceptual ones in hex, of the picture and of what is inside its border, by their names;
+    features: where the evaluator's network places it, int8, each row scaled to its largest value.
+    """
+
+    name: str
+    sha256: str = ""
+    size: int = 0
+    problem: str = ""
+    kind: str = ""
+    mode: str = ""
+    bits: int = 8
+    orientation: int = 1
+    frames: int = 1
+    profile: str = ""
+    wide: bool = False
+    location: bool = False
+    camera: bool = False
+    quality: int | None = None
+    width: int = 0
+    height: int = 0
+    transparent: float = 0.0
+    sharpness: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    clipped: tuple[float, float] = (0.0, 0.0)
+    blocks: float = 0.0
+    noise: float = 0.0
+    text: float = 0.0
+    border: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    faces: tuple[Region, ...] = ()
+    salient: Region | None = None
+    colour: str = ""
+    hashes: tuple[tuple[str, str], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The reverse of to_dict, also after a way through JSON."""
+        regions = {"faces": tuple(Region(**each) for each in values["faces"])}
+        regions["salient"] = Region(**values["salient"]) if values["salient"] else None  # type: ignore[assignment]
+        tuples = {name: tuple(values[name]) for name in ("clipped", "border")}
+        hashes = tuple((name, value) for name, value in values["hashes"])
+        return cls(**(values | regions | tuples | {"hashes": hashes}))

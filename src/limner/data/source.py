@@ -1,0 +1,119 @@
+"""Where pictures come from before they are a data set: a folder with its subfolders, or a zip; nothing is unpacked."""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from limner.data.decode import MAX_BYTES, Unusable, read
+from limner.data.folder import FOREIGN, SUFFIXES
+from limner.errors import UserError
+
+MOST_MEMBERS = 1_000_000  # of a zip
+MOST_RATIO = 200  # bytes of a member that one byte of the zip may become; pictures hardly shrink
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that is or looks like a picture. name: its path from the root, with slashes, by which it is known.
+
+    archive: the zip that it is a member of; else it is the file root / name.
+    """
+
+    root: Path
+    name: str
+    archive: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, for messages; of a member the path it would have beside the others in a folder."""
+        return self.root / self.name
+
+    def read(self) -> bytes:
+        """Its bytes. Raises Unusable."""
+        return _member(self.root, self.name, MAX_BYTES) if self.archive else read(self.path)
+
+    def beside(self, ending: str, most_bytes: int) -> bytes | None:
+        """The bytes of the file of the same name with another ending, None if there is none. Raises Unusable."""
+        name = str(PurePosixPath(self.name).with_suffix(ending))
+        if self.archive:
+            try:
+                return _member(self.root, name, most_bytes)
+            except KeyError:
+                return None
+        path = self.root / name
+        if not path.is_file():
+            return None
+        with path.open("rb") as stream:
+            data = stream.read(most_bytes + 1)
+        if len(data) > most_bytes:
+            raise Unusable(f"has a file {path.name} of more than {most_bytes >> 10} KiB beside it")
+        return data
+
+
+def find_sources(images: Path) -> Iterator[Source]:
+    """The pictures at a path, in order of their names: of a folder and its subfolders, or of a zip.
+
+    Hidden files and folders, links to folders, and files of other kinds are passed over. Folders are listed as they
+    are reached, so that a hundred thousand pictures take no memory. Raises UserError if there is nothing at the path
+    or it cannot be listed, and for a zip that is damaged.
+    """
+    if images.is_dir():
+        return _of_folder(images, "")
+    if not images.exists():
+        raise UserError(f"no folder {images}; give the folder or the zip that holds your pictures")
+    if not zipfile.is_zipfile(images):
+        raise UserError(f"{images} is neither a folder nor a zip; give the folder or the zip that holds your pictures")
+    return _of_zip(images)
+
+
+def _wanted(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return not hidden and path.suffix.lower() in SUFFIXES | FOREIGN
+
+
+def _of_folder(root: Path, inside: str) -> Iterator[Source]:
+    folder = root / inside
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except OSError as error:
+        raise UserError(f"cannot list {folder} ({error.strerror}); make it readable") from error
+    for name, is_folder in found:
+        path = f"{inside}/{name}" if inside else name
+        if is_folder and not name.startswith("."):
+            yield from _of_folder(root, path)
+        elif not is_folder and _wanted(name):
+            yield Source(root, path)
+
+
+def _of_zip(path: Path) -> Iterator[Source]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(member.filename for member in archive.infolist() if not member.is_dir())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path} is not a zip that can be read ({error}); pack it again") from error
+    if len(names) > MOST_MEMBERS:
+        raise UserError(f"{path} has more than {MOST_MEMBERS:,} files; give the pictures as a folder")
+    for name in dict.fromkeys(names):
+        parts = PurePosixPath(name).parts
+        if _wanted(name) and not name.startswith("/") and ".." not in parts and "\\" not in name:
+            yield Source(path, name, archive=True)
+
+
+def _member(path: Path, name: str, most_bytes: int) -> bytes:
+    """The bytes of a zip's member, bounded whatever its header says. Raises Unusable, and KeyError if it is missing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(name)
+            if member.file_size > MOST_RATIO * max(1, member.compress_size):
+                raise Unusable("is packed so tightly that it cannot be a picture")
+            with archive.open(member) as stream:
+                data = stream.read(most_bytes + 1)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise Unusable(f"cannot be read from {path.name} ({error})") from error
+    if len(data) > most_bytes:
+        raise Unusable(f"is larger than {most_bytes >> 20} MiB; export it as JPEG")
+    return data

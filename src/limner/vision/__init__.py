@@ -1,0 +1,1 @@
+"""What pixels show, asked of OpenCV: faces, what stands out, sharpness, hashes."""
