@@ -7,7 +7,7 @@ from PIL import Image
 
 def phash(image: Image.Image) -> str:
     """64 bits in hex of a picture's lowest frequencies (Zauner 2010; OpenCV's img_hash)."""
-    return cv2.img_hash.pHash(np.asarray(image.convert("L"))).tobytes().hex()  # type: ignore[attr-defined]
+    return cv2.img_hash.pHash(np.asarray(image.convert("L"))).tobytes().hex()
 
 
 def distance(one: str, other: str) -> int:
