@@ -20,6 +20,7 @@ from limner.config import (
     GridSettings,
     InspectSettings,
     Learning,
+    PrepareSettings,
     ResumeSettings,
     TrainSettings,
     read_training,
@@ -49,6 +50,14 @@ def check(settings: CheckSettings, output: Output) -> dict:
     from limner.cli.pictures import examine
 
     return examine(settings, output)
+
+
+@verb(PrepareSettings, "images", "out")
+def prepare(settings: PrepareSettings, output: Output) -> dict:
+    """Make a data set of a messy folder: the good pictures, cropped, captioned and masked, each decision explained."""
+    from limner.cli.prepare import show_prepare
+
+    return show_prepare(settings, output)
 
 
 @verb(TrainSettings, "images", configurable=True)

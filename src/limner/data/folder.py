@@ -131,11 +131,17 @@ def _sidecar(path: Path, captions: tuple[str, ...]) -> str | None:
     try:
         with text_path.open("rb") as stream:
             data = stream.read(MAX_CAPTION_BYTES + 1)
-        if len(data) > MAX_CAPTION_BYTES:
-            raise Unusable(f"has a caption file {text_path.name} of more than {MAX_CAPTION_BYTES >> 10} KiB")
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except OSError as error:
         raise Unusable(f"has a caption file {text_path.name} that cannot be read ({error.strerror})") from error
+    return text_of(data, text_path.name)
+
+
+def text_of(data: bytes, name: str) -> str | None:
+    """A caption file's text, on one line; None if it is blank. Raises Unusable, in the name of the picture."""
+    if len(data) > MAX_CAPTION_BYTES:
+        raise Unusable(f"has a caption file {name} of more than {MAX_CAPTION_BYTES >> 10} KiB")
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unusable(f"has a caption file {text_path.name} that is not UTF-8 text; save it as UTF-8") from error
+        raise Unusable(f"has a caption file {name} that is not UTF-8 text; save it as UTF-8") from error
     return " ".join(text.replace("\0", " ").split()) or None
