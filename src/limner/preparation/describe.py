@@ -3,17 +3,16 @@
 import hashlib
 import json
 from collections.abc import Generator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image
 
 from limner.captions.caption import Caption, Captions
+from limner.captions.own import OwnCaptions
 from limner.checking.verdict import Verdict
 from limner.config import Captioning, PrepareSettings
 from limner.data.colour import to_srgb
 from limner.data.decode import Unusable, decode, read
-from limner.data.folder import MAX_CAPTION_BYTES, text_of
-from limner.data.source import Source
 from limner.events import Event, Prepared, Warned
 from limner.preparation.choices import NAME, NOTHING, Choice
 from limner.preparation.decide import Decision
@@ -33,7 +32,7 @@ def describe(
     ledger: Ledger,
 ) -> Generator[Event, None, None]:
     """Find the caption of each picture that is kept, unless it is known from an earlier run, and write it."""
-    texts = Texts(settings.out, ledger)
+    texts, beside = Texts(settings.out, ledger), OwnCaptions()
     asked = settings.model_dump(mode="json", include=set(Captioning.model_fields))
     for row in ledger.rows():
         decision = Decision.from_dict(row.decision)
@@ -43,7 +42,7 @@ def describe(
         source, facts = verdict.source(row.place), verdict.facts(row.place)
         said = choices.get(source.name, NOTHING).caption
         try:
-            own = said or own_caption(source)
+            own = said or beside.of(source)
         except Unusable as problem:
             own = None
             yield Warned(f"{source.name} {problem}; it is captioned as if there were none")
@@ -72,15 +71,6 @@ def describe(
 
 def _two_ways(path: Path) -> str:
     return f"{path} was edited, so that its caption in {NAME} is not used; remove the file to have it written anew"
-
-
-def own_caption(source: Source) -> str | None:
-    """What a person wrote beside a source, None for nothing. Raises Unusable."""
-    for ending in (".txt", ".caption"):
-        data = source.beside(ending, MAX_CAPTION_BYTES)
-        if data is not None:
-            return text_of(data, PurePosixPath(source.name).stem + ending)
-    return None
 
 
 def _open(path: Path) -> Image.Image:
