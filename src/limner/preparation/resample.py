@@ -23,7 +23,7 @@ def resample(image: Image.Image, framing: Framing) -> Image.Image:
     view = _view(image, framing)
     if framing.is_whole:
         return view
-    light = cv2.LUT(np.asarray(view), _to_light())
+    light = np.asarray(cv2.LUT(np.asarray(view), _to_light()), np.float32)
     return Image.fromarray(_to_levels()[np.rint(_resize(light, framing)).astype(np.uint16)])
 
 
@@ -57,7 +57,7 @@ def _resize(light: NDArray[np.float32], framing: Framing) -> NDArray[np.float32]
     if factor > 1:
         height, width = light.shape[0] // factor, light.shape[1] // factor
         across, down = light.shape[1] / width, light.shape[0] / height
-        light = cv2.resize(light, (width, height), interpolation=cv2.INTER_AREA)
+        light = np.asarray(cv2.resize(light, (width, height), interpolation=cv2.INTER_AREA), np.float32)
         left, top, right, bottom = left / across, top / down, min(right / across, width), min(bottom / down, height)
     channels = [
         Image.fromarray(channel).resize(
