@@ -2,14 +2,18 @@
 
 import pickle
 import re
+import zipfile
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from limner.captions.caption import Captions
+from limner.captions.own import OwnCaptions
 from limner.captions.tags import prune
 from limner.checking.facts import Facts
 from limner.config.captions import Captioning
+from limner.data.source import find_sources
 from limner.data.templates import LISTS, choose, kind_of
 from limner.errors import UserError
 from limner.vision.region import Region
@@ -103,3 +107,26 @@ def test_captions_that_ask_no_network_go_to_workers() -> None:
 def test_settings_that_will_not_do(values: dict, says: str) -> None:
     with pytest.raises(UserError, match=re.escape(says)):
         captions(**values)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_a_person_wrote_is_found_in_folders_and_zips(tmp_path: Path, zipped: bool) -> None:
+    files = {
+        "a.jpg": "", "a.txt": "a fox\n", "b.jpg": "", "b.caption": "a dog", "in/c.jpg": "", "in/d.jpg": "",
+        "in/e.jpg": "", "in/e.txt": " \n",
+        "metadata.jsonl": '{"file_name": "a.jpg", "text": "x"}\n{"file_name": "in/c.jpg", "text": "a cat"}',
+        "in/metadata.jsonl": '{"file_name": "d.jpg", "text": "a bird"}\n{"file_name": "e.jpg", "text": "an owl"}',
+    }  # fmt: skip
+    root = tmp_path / "photos"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+            for name in files:
+                archive.write(root / name, name)
+        root = tmp_path / "photos.zip"
+    own = OwnCaptions()
+    assert {source.name: own.of(source) for source in find_sources(root)} == {
+        "a.jpg": "a fox", "b.jpg": "a dog", "in/c.jpg": "a cat", "in/d.jpg": "a bird", "in/e.jpg": "an owl",
+    }  # fmt: skip

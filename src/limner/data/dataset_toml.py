@@ -11,10 +11,9 @@ from typing import Any
 from limner.config import nearest, read_toml
 from limner.data.caption import Tags
 from limner.data.dataset import DataSet, Part, split_tokens
-from limner.data.folder import CAPTIONS
+from limner.data.folder import CAPTIONS_OF_KOHYA
 from limner.errors import UserError
 
-CAPTION_EXTENSION = ".caption"  # what sd-scripts looks for unless told otherwise
 Check = Callable[[Any], bool]
 
 
@@ -130,7 +129,7 @@ def _part(path: Path, values: Mapping[str, Any]) -> Part:
         class_word=class_word,
         repeats=values.get("num_repeats", 1),
         is_class=is_class,
-        captions=(CAPTION_EXTENSION, *CAPTIONS) if extension is None else (f".{extension.removeprefix('.')}",),
+        captions=CAPTIONS_OF_KOHYA if extension is None else (f".{extension.removeprefix('.')}",),
         prefix=values.get("caption_prefix", ""),
         suffix=values.get("caption_suffix", ""),
         tags=tags,
