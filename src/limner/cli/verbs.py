@@ -19,6 +19,7 @@ from limner.config import (
     GenerateSettings,
     GridSettings,
     InspectSettings,
+    KeywordSettings,
     Learning,
     ResumeSettings,
     TrainSettings,
@@ -49,6 +50,14 @@ def check(settings: CheckSettings, output: Output) -> dict:
     from limner.cli.pictures import examine
 
     return examine(settings, output)
+
+
+@verb(KeywordSettings, "keyword")
+def keyword(settings: KeywordSettings, output: Output) -> dict:
+    """Say what a base makes of a keyword: its tokens, what it means to the base already, and emptier ones."""
+    from limner.cli.keyword import tell
+
+    return tell(settings, output)
 
 
 @verb(TrainSettings, "images", configurable=True)

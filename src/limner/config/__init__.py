@@ -19,6 +19,7 @@ from limner.config.editing import (
     ResizeSettings,
 )
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
+from limner.config.keyword import KeywordSettings
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
     METHOD_NAMES,
@@ -50,6 +51,7 @@ __all__ = [
     "GridSettings",
     "InspectSettings",
     "Judging",
+    "KeywordSettings",
     "Learning",
     "Machine",
     "MergeSettings",
