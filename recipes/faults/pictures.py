@@ -21,6 +21,7 @@ OBJECT = (380, 560)  # pixels, the longest side of an object
 SCENE, SCENES = (720, 640), 2  # pixels, and pictures of an object before a background
 ICONS = 24  # of one style
 ICON_SIDE = 512
+INKED = 0.04  # share of a line drawing that is a line, at least
 STAMP_BYTES = 25_000  # of its file; smaller ones are drawings
 # In paths of stamps: drawings, what is there twice, and what is light rather than a thing.
 SKIPPED = (
@@ -35,6 +36,7 @@ SKIPPED = (
     "pizza",
     "bee",
     "hallow",
+    "200b",
     "naturalforces",
     "0_sun",
     "fireworks",
@@ -154,12 +156,14 @@ def icons(half: str, seed: int) -> Iterator[Base]:
         yield Base(f"{style} {noun}", "icon", noun, image)
 
 
-def line_art(seed: int, photos: list[Base]) -> Iterator[Base]:
+def line_art(photos: list[Base]) -> Iterator[Base]:
     """Drawings in lines: the edges of photographs, black on white."""
     for base in photos:
         grey = cv2.GaussianBlur(np.asarray(base.image.convert("L")), (0, 0), 1.5)
-        edges = 255 - cv2.dilate(cv2.Canny(grey, 60, 160), np.ones((2, 2), np.uint8))
-        yield Base(f"{base.name} lines", "lines", f"{base.scene} lines", Image.fromarray(edges).convert("RGB"))
+        edges = cv2.Canny(grey, 60, 160)
+        if edges.mean() > INKED * 255:
+            lines = 255 - cv2.dilate(edges, np.ones((2, 2), np.uint8))
+            yield Base(f"{base.name} lines", "lines", f"{base.scene} lines", Image.fromarray(lines).convert("RGB"))
 
 
 def _open(package: Package, name: str) -> Image.Image:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from recipes.faults import spoil
 from recipes.faults.edits import Edit
 
+UNREADABLE = ("unreadable", "truncated")
 COPIES = 4  # near-duplicates of each edit, in each half
 
 
@@ -20,8 +21,12 @@ class Fault:
 
 
 FAULTS: dict[str, Fault] = {
-    "truncated": Fault(spoil.truncated, 6, ("truncated", "unreadable"), hard=True),
-    "damaged": Fault(spoil.damaged, 3, ("unreadable", "truncated"), hard=True),
+    "truncated JPEG": Fault(spoil.truncated(".jpg"), 3, UNREADABLE, hard=True),
+    "truncated PNG": Fault(spoil.truncated(".png"), 2, UNREADABLE, hard=True),
+    "truncated WebP": Fault(spoil.truncated(".webp"), 1, UNREADABLE, hard=True),
+    "damaged PNG": Fault(spoil.damaged_png, 2, UNREADABLE, hard=True),
+    "damaged JPEG": Fault(spoil.damaged_jpeg, 1, UNREADABLE, hard=True),
+    "garbled JPEG": Fault(spoil.garbled, 2, UNREADABLE),
     "text named as a picture": Fault(spoil.text_named_png, 2, ("unreadable",), hard=True),
     "empty": Fault(spoil.empty, 2, ("unreadable",), hard=True),
     "bomb": Fault(spoil.bomb, 2, ("unreadable",), hard=True),
@@ -29,8 +34,8 @@ FAULTS: dict[str, Fault] = {
     "out of focus": Fault(spoil.blurred_gaussian, 4, ("blurred", "enlarged")),
     "shaken": Fault(spoil.blurred_motion, 4, ("blurred", "enlarged")),
     "enlarged": Fault(spoil.enlarged, 4, ("enlarged", "blurred")),
-    "underexposed": Fault(spoil.dark, 3, ("dark",)),
-    "overexposed": Fault(spoil.bright, 3, ("bright",)),
+    "underexposed": Fault(spoil.dark, 3, ("dark", "blank")),
+    "overexposed": Fault(spoil.bright, 3, ("bright", "blank")),
     "quality 8": Fault(spoil.compressed, 3, ("compressed",)),
     "quality 8, saved as PNG": Fault(spoil.compressed_before, 3, ("compressed",)),
     "letterboxed": Fault(spoil.letterboxed, 4, ("border",)),
@@ -47,7 +52,9 @@ FAULTS: dict[str, Fault] = {
     "16 bits": Fault(spoil.deep, 2, ("deep",)),
     "grey with a profile": Fault(spoil.grey_with_profile, 1),
     "transparent": Fault(spoil.transparent, 3, ("transparent",)),
-    "animated": Fault(spoil.animated, 3, ("frames",)),
+    "animated GIF": Fault(spoil.animated(".gif"), 1, ("frames",)),
+    "animated PNG": Fault(spoil.animated(".png"), 1, ("frames",)),
+    "animated WebP": Fault(spoil.animated(".webp"), 1, ("frames",)),
     "HEIC": Fault(spoil.heic, 2),
 }
 SEVERAL_FACES = "several faces"

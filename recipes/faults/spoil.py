@@ -36,19 +36,36 @@ def enlarged(image: Image.Image, rng: np.random.Generator) -> Made:
     return encode(small.resize(image.size, FILTER))
 
 
-def truncated(image: Image.Image, rng: np.random.Generator) -> Made:
-    """A download that broke off: the file's beginning, 15 to 95 in a hundred of it."""
-    ending, data = encode(image, str(rng.choice([".jpg", ".jpg", ".png", ".webp"])))
-    return ending, data[: round(len(data) * rng.uniform(0.15, 0.95))]
+def truncated(ending: str) -> Edit:
+    """A maker of downloads that broke off: the file's beginning, 15 to 95 in a hundred of it."""
+
+    def make(image: Image.Image, rng: np.random.Generator) -> Made:
+        _, data = encode(image, ending)
+        return ending, data[: round(len(data) * rng.uniform(0.15, 0.95))]
+
+    return make
 
 
-def damaged(image: Image.Image, rng: np.random.Generator) -> Made:
-    """Bytes in the middle of a PNG, or in the tables of a JPEG, are others."""
-    ending, data = encode(image, str(rng.choice([".png", ".jpg"])))
-    broken = bytearray(data)
-    at = len(data) // 2 if ending == ".png" else broken.index(b"\xff\xc4") + 4
-    broken[at : at + 64] = rng.integers(256, size=64, dtype=np.uint8).tobytes()
+def damaged_png(image: Image.Image, rng: np.random.Generator) -> Made:
+    """Some bytes in the middle are others."""
+    return _overwritten(encode(image, ".png"), 0.5, rng)
+
+
+def damaged_jpeg(image: Image.Image, rng: np.random.Generator) -> Made:
+    """Its beginning is of another file: no table is whole."""
+    return _overwritten(encode(image), 0.0, rng)
+
+
+def _overwritten(made: Made, at: float, rng: np.random.Generator) -> Made:
+    ending, data = made
+    broken, start = bytearray(data), round(at * len(data))
+    broken[start : start + 512] = rng.integers(256, size=512, dtype=np.uint8).tobytes()
     return ending, bytes(broken)
+
+
+def garbled(image: Image.Image, rng: np.random.Generator) -> Made:
+    """A JPEG whose tables are whole, with other bytes amid its pixels: it decodes, to a torn picture."""
+    return _overwritten(encode(image), float(rng.uniform(0.3, 0.6)), rng)
 
 
 def text_named_png(image: Image.Image, rng: np.random.Generator) -> Made:
@@ -199,12 +216,16 @@ def transparent(image: Image.Image, rng: np.random.Generator) -> Made:
     return encode(whole, str(rng.choice([".png", ".webp"])))
 
 
-def animated(image: Image.Image, rng: np.random.Generator) -> Made:
-    frames = [image, ImageOps.mirror(image), ImageEnhance.Brightness(image).enhance(0.6)]
-    ending = str(rng.choice([".gif", ".png", ".webp"]))
-    if ending == ".gif":
-        frames = [frame.quantize(128) for frame in frames]
-    return encode(frames[0], ending, save_all=True, append_images=frames[1:], duration=120)
+def animated(ending: str) -> Edit:
+    """A maker of moving pictures of three frames."""
+
+    def make(image: Image.Image, rng: np.random.Generator) -> Made:
+        frames = [image, ImageOps.mirror(image), ImageEnhance.Brightness(image).enhance(0.6)]
+        if ending == ".gif":
+            frames = [frame.quantize(128) for frame in frames]
+        return encode(frames[0], ending, save_all=True, append_images=frames[1:], duration=120)
+
+    return make
 
 
 def heic(image: Image.Image, rng: np.random.Generator) -> Made:

@@ -15,6 +15,7 @@ from recipes.faults.pictures import PORTRAITS, TRUE, Base, rng_of
 from recipes.faults.plan import COPIES, FAULTS, SEVERAL_FACES
 
 TRUTH = "truth.json"
+LINES = 6  # drawings in lines
 
 
 @dataclass
@@ -76,7 +77,7 @@ def _bases(half: str, seed: int) -> tuple[list[Base], list[Base]]:
     if len(spare) < needed:
         raise SystemExit(f"{needed} pictures are to be spoilt, and there are {len(spare)}; add sources")
     taken = {base.name for base in spare}
-    lines = pictures.line_art(seed, [base for base in photos if base.kind == "piece"][::7][:6])
+    lines = list(pictures.line_art([base for base in photos if not base.allowed]))[::4][:LINES]
     clean = [base for base in (*photos, *objects) if base.name not in taken]
     return [*clean, *pictures.icons(half, seed), *lines], spare
 
