@@ -21,6 +21,7 @@ from limner.config import (
     InspectSettings,
     KeywordSettings,
     Learning,
+    PrepareSettings,
     ResumeSettings,
     TrainSettings,
     read_training,
@@ -58,6 +59,14 @@ def keyword(settings: KeywordSettings, output: Output) -> dict:
     from limner.cli.keyword import tell
 
     return tell(settings, output)
+
+
+@verb(PrepareSettings, "images", "out")
+def prepare(settings: PrepareSettings, output: Output) -> dict:
+    """Make a data set of a messy folder: the good pictures, cropped, captioned and masked, each decision explained."""
+    from limner.cli.prepare import show_prepare
+
+    return show_prepare(settings, output)
 
 
 @verb(TrainSettings, "images", configurable=True)
