@@ -1,5 +1,6 @@
 """Settings: each declared once; command-line options, TOML files, run.toml and docs/settings.md come from them."""
 
+from limner.config.captions import Captioning
 from limner.config.commands import (
     CheckSettings,
     DemoSettings,
@@ -19,6 +20,8 @@ from limner.config.editing import (
     ResizeSettings,
 )
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
+from limner.config.keyword import KeywordSettings
+from limner.config.preparing import ImageFormat, PrepareSettings
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
     METHOD_NAMES,
@@ -35,6 +38,7 @@ from limner.config.watching import Watching
 __all__ = [
     "METHOD_NAMES",
     "Base",
+    "Captioning",
     "CheckSettings",
     "CompareSettings",
     "ConvertSettings",
@@ -48,8 +52,10 @@ __all__ = [
     "FilePrecision",
     "GenerateSettings",
     "GridSettings",
+    "ImageFormat",
     "InspectSettings",
     "Judging",
+    "KeywordSettings",
     "Learning",
     "Machine",
     "MergeSettings",
@@ -58,6 +64,7 @@ __all__ = [
     "Pictures",
     "Precision",
     "Prediction",
+    "PrepareSettings",
     "Prior",
     "ResizeSettings",
     "ResumeSettings",

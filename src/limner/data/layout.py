@@ -12,15 +12,19 @@ from limner.errors import UserError
 NAMED = re.compile(r"(\d+)_(.*)")
 # The folders of a project of kohya's GUI: pictures, and pictures of the class.
 PICTURES, CLASS_PICTURES = ("img", "image"), ("reg",)
+DATASET = "dataset.toml"  # the data-set file by which a folder is known for one that is prepared
 
 
 def find_dataset(images: Path) -> DataSet:
-    """The data set at a path: a folder of pictures, one of kohya's or `datasets`', or a data-set file of sd-scripts.
+    """The data set at a path: a folder of pictures, one of kohya's or `datasets`', a data-set file of sd-scripts, or
+    a folder with dataset.toml in it.
 
     Folders are listed, not opened; one that is missing is left for who opens it to say. Raises UserError.
     """
     if images.suffix.lower() == ".toml" and not images.is_dir():
         return read_dataset_toml(images)
+    if (images / DATASET).is_file():
+        return read_dataset_toml(images / DATASET)
     named = _named(images)
     if not named:
         project = [folder for name in PICTURES for folder in _named(images / name)]

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image
@@ -30,7 +30,7 @@ class Mask:
         return _grey(decode(read_again(self.path, self.sha256)), self.is_alpha)
 
 
-def picture_of(path: Path) -> str | None:
+def picture_of(path: PurePath) -> str | None:
     """The stem of the picture whose mask a file is by its name; None for any other file."""
     endings = [ending for ending in ENDINGS if path.stem.endswith(ending) and path.stem != ending]
     return path.stem.removesuffix(endings[0]) if endings else None

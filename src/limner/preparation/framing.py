@@ -11,8 +11,9 @@ from limner.vision.region import Region
 MOST_ENLARGEMENT = 1.5  # times; beyond this a person sees the blur
 # A bucket competes if it shows at least this share of what the one nearest in shape shows.
 NEAR = 0.8
-EYES = 1 / 3  # of the height of a crop: where the eyes of a person who stands in it are
-EYES_IN_FACE = 0.4  # of a face's height
+# Of the height of a view from above: where eyes are to be, for a face that is small in it and for one that fills it.
+EYES, EYES_CLOSE = 1 / 3, 0.45
+EYES_IN_FACE = 0.4  # of its height
 # What belongs to a head around the face that a detector marks, in its widths and heights: hair above, chin, ears.
 ABOVE, BELOW, BESIDE = 0.5, 0.2, 0.2
 THINNEST = 16  # pixels that a picture without its border has at least; else it is not taken for a border
@@ -45,11 +46,17 @@ class Framing:
 
 @dataclass(frozen=True)
 class Subject:
-    """What the view is chosen for: boxes in pixels, of which none should be cut, the largest least; called `name`."""
+    """What the view is chosen for: boxes in pixels, of which none should be cut, the largest least; called `name`.
+
+    cores: of each box what counts where the box is larger than the view: the face of a head. points: where each is
+    looked at. are_eyes: whether that is into the eyes, which go above the middle.
+    """
 
     boxes: tuple[Box, ...]
+    cores: tuple[Box, ...]
+    points: tuple[tuple[float, float], ...]
     name: str
-    stands: bool = False  # whether it is a person, whose eyes go above the middle
+    are_eyes: bool = False
 
 
 def frame(
@@ -83,14 +90,18 @@ def _frame(facts: Facts, inside: Box, subject: Subject, size: tuple[int, int], b
     scale = min((inside[2] - inside[0]) / size[0], (inside[3] - inside[1]) / size[1])  # old pixels for each new one
     # Rounding must not leave the picture.
     width, height = min(size[0] * scale, inside[2] - inside[0]), min(size[1] * scale, inside[3] - inside[1])
-    weights = [_area(box) for box in subject.boxes]
-    left = _place(width, (inside[0], inside[2]), [(box[0], box[2]) for box in subject.boxes], weights, 0.5, 0.5)
-    tall = max((box[3] - box[1] for box in subject.boxes), default=0.0) / height
-    # A face that fills the picture is centred; the smaller it is, the nearer its eyes come to the upper third.
-    middle, share = (EYES_IN_FACE, EYES + (0.5 - EYES) * min(tall, 1)) if subject.stands else (0.5, 0.5)
-    top = _place(height, (inside[1], inside[3]), [(box[1], box[3]) for box in subject.boxes], weights, middle, share)
+    boxes = [
+        core if box[2] - box[0] > width or box[3] - box[1] > height else box
+        for box, core in zip(subject.boxes, subject.cores, strict=True)
+    ]
+    weights = [_area(box) for box in boxes]
+    xs, ys = [x for x, _ in subject.points], [y for _, y in subject.points]
+    tall = min(1, max((box[3] - box[1] for box in subject.cores), default=0.0) / height)
+    share = EYES + (EYES_CLOSE - EYES) * tall if subject.are_eyes else 0.5
+    left = _place(width, (inside[0], inside[2]), [(box[0], box[2]) for box in boxes], weights, xs, 0.5)
+    top = _place(height, (inside[1], inside[3]), [(box[1], box[3]) for box in boxes], weights, ys, share)
     box = (left, top, min(left + width, inside[2]), min(top + height, inside[3]))
-    kept = sum(_overlap(box, each) for each in subject.boxes)
+    kept = sum(_overlap(box, each) for each in boxes)
     whole = sum(weights)
     return Framing(
         box,
@@ -103,18 +114,22 @@ def _frame(facts: Facts, inside: Box, subject: Subject, size: tuple[int, int], b
 
 
 def _place(
-    length: float, within: Span, spans: Sequence[Span], weights: Sequence[float], middle: float, share: float
+    length: float,
+    within: Span,
+    spans: Sequence[Span],
+    weights: Sequence[float],
+    points: Sequence[float],
+    share: float,
 ) -> float:
     """Where on one axis a view of that length begins, inside `within`, at a whole pixel.
 
-    At best the point `middle` (a share) of what spans cover lies at `share` of the view. Before that comes that as
-    little as possible is lost of the heaviest span, then that none is cut in two, then that little is lost of all.
+    At best the middle of the points lies at `share` of the view. Before that comes that as little as possible is lost
+    of the heaviest span, then that none is cut in two, then that little is lost of all.
     """
     first, last = within[0], max(within[0], within[1] - length)
     if not spans:
         return float(math.floor(first + (last - first) / 2))
-    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
-    ideal = low + (high - low) * middle - length * share
+    ideal = (min(points) + max(points)) / 2 - length * share
     heaviest = max(range(len(spans)), key=lambda index: weights[index])
 
     def badness(start: float) -> tuple[float, int, float, float, float]:
@@ -137,12 +152,19 @@ def _outside(view: Span, span: Span) -> float:
 
 
 def _subject(facts: Facts, inside: Box) -> Subject:
-    """Heads, else what stands out, else nothing; only what lies inside."""
-    heads = _within([_pixels(_head(face), facts) for face in facts.faces], inside)
-    if heads:
-        return Subject(heads, "the face" if len(heads) == 1 else f"{len(heads)} faces", stands=True)
-    salient = _within([_pixels(facts.salient, facts)] if facts.salient else [], inside)
-    return Subject(salient, "what stands out" if salient else "the middle")
+    """Heads, else what stands out, else nothing; only what lies inside, for the most part."""
+    faces = [face for face in facts.faces if _mostly(_pixels(face, facts), inside)]
+    if faces:
+        heads = tuple(_intersection(_pixels(_head(face), facts), inside) for face in faces)
+        cores = [_pixels(face, facts) for face in faces]
+        eyes = tuple(((box[0] + box[2]) / 2, box[1] + EYES_IN_FACE * (box[3] - box[1])) for box in cores)
+        name = "the face" if len(faces) == 1 else f"{len(faces)} faces"
+        return Subject(heads, tuple(_intersection(core, inside) for core in cores), eyes, name, are_eyes=True)
+    if facts.salient and _mostly(_pixels(facts.salient, facts), inside):
+        box = _intersection(_pixels(facts.salient, facts), inside)
+        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        return Subject((box,), (box,), (centre,), "what stands out")
+    return Subject((), (), (), "the middle")
 
 
 def _head(face: Region) -> Region:
@@ -155,10 +177,9 @@ def _head(face: Region) -> Region:
     )
 
 
-def _within(boxes: Sequence[Box], inside: Box) -> tuple[Box, ...]:
-    """The parts of boxes that lie inside another, without those of which most lies outside."""
-    cut = [(box, _intersection(box, inside)) for box in boxes]
-    return tuple(part for box, part in cut if _area(box) and _overlap(box, inside) >= 0.5 * _area(box))
+def _mostly(box: Box, inside: Box) -> bool:
+    """Whether at least half of a box lies inside another."""
+    return _overlap(box, inside) >= 0.5 * _area(box)
 
 
 def _inside_border(facts: Facts) -> Box:

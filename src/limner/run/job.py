@@ -16,9 +16,10 @@ from limner.config import Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.buckets import buckets
 from limner.data.cache import Examples, encode_caption
-from limner.data.caption import caption_for, keyword_problem
+from limner.data.caption import caption_for
 from limner.data.dataset import Item
 from limner.data.folder import Picture
+from limner.data.keyword import keyword_problem
 from limner.data.prior import WithPrior
 from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
