@@ -5,6 +5,9 @@ from typing import Any, Self
 
 from limner.vision.region import Region
 
+MEASURED = 1  # counted up when a value comes to be measured in another way: facts on disk are then measured anew
+WIDTH = 1280  # of a picture's features
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -16,10 +19,13 @@ class Facts:
     quality of a JPEG by its tables, 1..100, None where it has none.
 
     Of the upright picture: width and height in pixels; transparent, share of pixels that are not opaque; sharpness,
-    brightness, contrast, clipped, blocks, noise, text: see measure.py for their units; border: share of each side
-    (left, top, right, bottom) that is plain edge around the picture; faces; salient, where most of what stands out
-    lies; hashes: perceptual ones in hex, of the picture and of what is inside its border, by their names;
-    features: where the evaluator's network places it, int8, each row scaled to its largest value.
+    0..1, of its sharpest parts; enlarged, about how many times its sides were enlarged from the detail it has, 1 where
+    they were not; brightness and contrast, mean and deviation of its lightness, 0..1; clipped, shares of pixels that
+    are all black and all white; blocks, how clearly the grid of a JPEG stands out, 0..1; noise, deviation in 0..255;
+    text, the share of it that looks like writing; screen, whether it looks like a screenshot; border: share of each
+    side (left, top, right, bottom) that is plain edge around the picture; faces; salient, where most of what stands out
+    lies; colour, the name of its background's; hashes: perceptual ones in hex, of the picture and of what is inside its
+    border, by their names.
     """
 
     name: str
@@ -40,12 +46,14 @@ class Facts:
     height: int = 0
     transparent: float = 0.0
     sharpness: float = 0.0
+    enlarged: float = 1.0
     brightness: float = 0.0
     contrast: float = 0.0
     clipped: tuple[float, float] = (0.0, 0.0)
     blocks: float = 0.0
     noise: float = 0.0
     text: float = 0.0
+    screen: bool = False
     border: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     faces: tuple[Region, ...] = ()
     salient: Region | None = None

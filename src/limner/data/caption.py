@@ -4,26 +4,43 @@ import random
 import re
 from dataclasses import dataclass, replace
 
+from limner.config.captions import Place
 from limner.data.folder import Picture
+from limner.data.templates import choose
 from limner.errors import UserError
 
 TEMPLATE = "{keyword} {class}"
 
 
 def caption_for(picture: Picture, keyword: str, class_word: str = "", template: str = TEMPLATE) -> str:
-    """The picture's own caption, or else the template with {keyword} and {class} filled in.
+    """The picture's own caption, or else the template with {keyword} and {class} filled in, or one of a list of them.
 
     The keyword always occurs: where the text has it as a whole word in any case, it stays where it is (so a caption
     can say "a fox, zvq style"), otherwise it goes in front, "keyword, text". No keyword (class images) adds nothing.
     Raises UserError for an unknown {field} of the template.
     """
-    text = picture.caption if picture.caption is not None else _fill(template, keyword, class_word)
-    if not keyword or _says(text, keyword):
+    if picture.caption is None:
+        template = choose(template, picture.sha256, keyword, class_word)
+    text = fill(template, keyword, class_word) if picture.caption is None else picture.caption
+    return place(text, keyword)
+
+
+def place(text: str, keyword: str, where: Place = "front", class_word: str = "") -> str:
+    """A text with the keyword in it: as it is if it says it as a whole word, in any case.
+
+    Otherwise it goes in front or at the back, as a tag of its own, or before the first class word; to the front if
+    the text has none.
+    """
+    if not keyword or says(text, keyword):
         return text
-    return f"{keyword}, {text}" if text else keyword
+    if not text:
+        return keyword
+    if where == "class" and class_word and (found := says(text, class_word)):
+        return f"{text[: found.start()]}{keyword} {text[found.start() :]}"
+    return f"{text}, {keyword}" if where == "back" else f"{keyword}, {text}"
 
 
-def _fill(template: str, keyword: str, class_word: str) -> str:
+def fill(template: str, keyword: str, class_word: str) -> str:
     values = {"keyword": keyword, "class": class_word}
     for field in re.findall(r"\{([^{}]*)\}", template):
         if field not in values:
@@ -60,13 +77,13 @@ class Tags:
         kept, others = tags[: self.keep], tags[self.keep :]
         if self.shuffle:
             rng.shuffle(others)
-        others = [tag for tag in others if rng.random() >= self.dropout or self._says_keyword(tag)]
+        others = [tag for tag in others if rng.random() >= self.dropout or self._keeps(tag)]
         return ", ".join(kept + others)
 
-    def _says_keyword(self, tag: str) -> bool:
-        return bool(self.keyword) and _says(tag, self.keyword)
+    def _keeps(self, tag: str) -> bool:
+        return bool(self.keyword) and says(tag, self.keyword) is not None
 
 
-def _says(text: str, keyword: str) -> bool:
-    """Whether the keyword is a whole word of the text, in any case."""
-    return re.search(rf"(?<!\w){re.escape(keyword)}(?!\w)", text, re.IGNORECASE) is not None
+def says(text: str, words: str) -> re.Match[str] | None:
+    """Where words stand in a text as whole ones, in any case."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE)

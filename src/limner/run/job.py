@@ -14,9 +14,9 @@ from limner.base.model import BaseModel
 from limner.base.open import find_base, open_base
 from limner.config import Settings, TrainSettings
 from limner.data.batch import Batches, Example
+from limner.data.buckets import buckets
 from limner.data.cache import Examples, encode_caption
 from limner.data.caption import caption_for
-from limner.data.crop import buckets
 from limner.data.dataset import Item
 from limner.data.folder import Picture
 from limner.data.keyword import keyword_problem

@@ -112,7 +112,8 @@ def export(
     """Write and verify a file at `path`, and speak of it as `shown`: of the programs that read all of it as trained,
     and before them of those that are known not to."""
     weights.metadata |= describe(job, loss, outcome).metadata(job.model.family)
-    saved = save_weights(weights, path, dtype=DTYPES[job.settings.file_precision], model=job.model)
+    dtype = None if weights.kind == "embedding" else DTYPES[job.settings.file_precision]
+    saved = save_weights(weights, path, dtype=dtype, model=job.model)
     faults = [f"{each.reader} {each.fault}" for each in saved.reports if each.fault]
     if faults:
         yield Warned(f"not every program uses {shown.name} as it was trained: {'; '.join(faults)}")
