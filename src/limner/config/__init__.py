@@ -8,7 +8,7 @@ from limner.config.commands import (
     GridSettings,
     InspectSettings,
 )
-from limner.config.common import Base, Machine, Models, Precision, Prediction, Seed
+from limner.config.common import KIND_FOLDERS, Base, Machine, Models, ModelsFolder, Precision, Prediction, Seed
 from limner.config.editing import (
     ConvertSettings,
     Directions,
@@ -19,6 +19,13 @@ from limner.config.editing import (
     ResizeSettings,
 )
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
+from limner.config.library import (
+    DownloadSettings,
+    ModelsSettings,
+    SearchSettings,
+    Wanted,
+    library_path,
+)
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
     METHOD_NAMES,
@@ -33,6 +40,7 @@ from limner.config.training import (
 from limner.config.watching import Watching
 
 __all__ = [
+    "KIND_FOLDERS",
     "METHOD_NAMES",
     "Base",
     "CheckSettings",
@@ -40,6 +48,7 @@ __all__ = [
     "ConvertSettings",
     "DemoSettings",
     "Directions",
+    "DownloadSettings",
     "Drawing",
     "Edited",
     "EvaluateSettings",
@@ -54,6 +63,8 @@ __all__ = [
     "Machine",
     "MergeSettings",
     "Models",
+    "ModelsFolder",
+    "ModelsSettings",
     "Output",
     "Pictures",
     "Precision",
@@ -61,11 +72,14 @@ __all__ = [
     "Prior",
     "ResizeSettings",
     "ResumeSettings",
+    "SearchSettings",
     "Seed",
     "Settings",
     "TrainSettings",
+    "Wanted",
     "Watching",
     "Words",
+    "library_path",
     "names",
     "nearest",
     "read_toml",
