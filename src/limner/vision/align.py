@@ -25,7 +25,7 @@ CELL = 8  # pixels of a square that agrees or not, there
 # Measured on edits of 44 photos and 130 drawings, beside frames of videos and the photos' and drawings' nearest others.
 COVER = 0.9  # share of one of the two pictures that the other covers: edits crop, they do not pan
 COVERED = 0.3  # share of the other
-AGREEING = 0.72  # share of cells; text laid over takes some
+AGREEING = 0.75  # share of cells; text laid over takes some
 EXPLAINED = 0.88  # of the colours' variance, in the better 85% of pixels; gravel and grass lose some when resampled
 PLAIN = 0.25  # share of a picture in one colour, above which it has too little to tell a turn from another drawing
 OFF = 0.03  # of a side, that frames may be apart
