@@ -9,11 +9,15 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
+from limner.data.decode import check, decode
 from limner.data.folder import load_folder
 from limner.errors import UserError
+
+pillow_heif.register_heif_opener()  # with which the tests write
 
 
 def photo(width: int = 60, height: int = 40) -> Image.Image:
@@ -53,7 +57,7 @@ def png(width: int, height: int, rows: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "avif", "bmp", "tif", "gif", "JPG", "jpeg"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "avif", "heic", "bmp", "tif", "gif", "JPG", "jpeg"])
 def test_formats(tmp_path: Path, suffix: str) -> None:
     photo().save(tmp_path / f"a.{suffix}")
     image = only(tmp_path)
@@ -63,7 +67,7 @@ def test_formats(tmp_path: Path, suffix: str) -> None:
     assert near(image, (52, 30), (30, 30, 200), 25)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "heic"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(tmp_path: Path, suffix: str, orientation: int) -> None:
     undo = {
@@ -78,7 +82,7 @@ def test_orientation(tmp_path: Path, suffix: str, orientation: int) -> None:
     stored = photo() if orientation == 1 else photo().transpose(undo[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / f"a.{suffix}", exif=exif)
+    stored.save(tmp_path / f"a.{suffix}", exif=exif.tobytes())
     image = only(tmp_path)
     assert image.size == (60, 40)
     assert near(image, (8, 30), (200, 30, 30), 25)
@@ -178,26 +182,28 @@ def test_gif_gives_its_first_frame(tmp_path: Path) -> None:
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a_text.png").write_text("hello, I am no picture")
     (tmp_path / "b_empty.jpg").touch()
-    for suffix in ("jpg", "png", "bmp", "tif", "webp", "gif"):
+    for suffix in ("jpg", "png", "bmp", "tif", "webp", "gif", "heic"):
         buffer = io.BytesIO()
-        Image.effect_noise((90, 90), 60).convert("RGB").save(buffer, {"jpg": "jpeg", "tif": "tiff"}.get(suffix, suffix))
+        Image.effect_noise((90, 90), 60).convert("RGB").save(buffer, Image.registered_extensions()[f".{suffix}"])
         data = buffer.getvalue()
         (tmp_path / f"c_cut.{suffix}").write_bytes(data[: len(data) // 2])
     photo(1, 1).save(tmp_path / "d_dot.png")
     (tmp_path / "e_link.png").symlink_to(tmp_path / "nowhere.png")
     os.mkfifo(tmp_path / "f_pipe.png")
     (tmp_path / "g_phone.HEIC").write_bytes(b"....ftypheic")
+    (tmp_path / "g_raw.CR2").write_bytes(b"II*")
     (tmp_path / "h_script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n")
     found = reasons(tmp_path)
     assert "not an image" in found["a_text.png"]
     assert "empty" in found["b_empty.jpg"]
     assert all(any(word in found[f"c_cut.{s}"] for word in ("truncated", "damaged", "not an image"))
-               for s in ("jpg", "png", "bmp", "tif", "webp", "gif")), found  # fmt: skip
+               for s in ("jpg", "png", "bmp", "tif", "webp", "gif", "heic")), found  # fmt: skip
     assert "truncated" in found["c_cut.jpg"]
     assert "1x1" in found["d_dot.png"]
     assert "regular file" in found["e_link.png"]
     assert "regular file" in found["f_pipe.png"]
-    assert "export it as JPEG" in found["g_phone.HEIC"]
+    assert "not an image" in found["g_phone.HEIC"]
+    assert "export it as JPEG" in found["g_raw.CR2"]
     assert "not an image" in found["h_script.png"]
 
 
@@ -300,3 +306,29 @@ def test_a_picture_that_changes_after_the_check_is_not_opened(tmp_path: Path) ->
     picture.path.unlink()
     with pytest.raises(UserError, match="cannot read"):
         picture.open()
+
+
+def test_a_jpeg_that_was_made_in_full_size_but_not_filled_is_truncated(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((200, 200), 60).convert("RGB").save(buffer, "jpeg")
+    data = buffer.getvalue()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    (tmp_path / "b.jpg").write_bytes(data + bytes(5000))
+    loaded = load_folder(tmp_path)
+    assert [picture.path.name for picture in loaded.pictures] == ["b.jpg"]
+    assert "truncated" in loaded.skipped[0].reason
+
+
+def test_a_large_jpeg_is_decoded_smaller_and_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    photo(1600, 1200).transpose(Image.Transpose.ROTATE_90).save(buffer, "jpeg", exif=exif)
+    assert check(buffer.getvalue()) == (1600, 1200)
+    image = decode(buffer.getvalue(), at_least=300)
+    assert image.size == (400, 300)
+    assert near(image, (50, 200), (200, 30, 30))
+    assert near(image, (350, 200), (30, 30, 200))
+    cut = buffer.getvalue()[:-2000]
+    with pytest.raises(OSError, match="truncated"):
+        decode(cut, at_least=300)

@@ -1,21 +1,26 @@
 """Image files decoded with bounds: only the decoders that are meant, not too many pixels, upright."""
 
+import functools
 import hashlib
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from limner.data.colour import to_srgb
 from limner.errors import UserError
 
 # Only these decoders ever see the bytes; Pillow would otherwise offer them to all of its own, Ghostscript included.
-DECODERS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "GIF")
+# HEIF is pillow-heif's.
+DECODERS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "GIF", "HEIF")
 
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3  # as Pillow's warning: a quarter of a GiB of RGB, 9,459 squared
 MAX_BYTES = 1 << 29  # of a file; MAX_PIXELS of 16-bit RGB
 MIN_SIDE = 16  # pixels; tracking dots and spacers are no pictures
+LEFT_EMPTY = 1024  # zeros at the end of a JPEG whose copying was broken off: the file was made in full size first
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -26,6 +31,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = [_TURNS[number] for number in (5, 6, 7, 8)]
 
 
 class Unusable(Exception):
@@ -60,41 +66,100 @@ def read_again(path: Path, sha256: str) -> bytes:
 
 def check(data: bytes) -> tuple[int, int]:
     """Width and height, upright, of an encoded image that decodes to its last row. Raises Unusable."""
-    if not data:
-        raise Unusable("is empty")
+    with problems():
+        image = open_image(data)
+        size = upright_size(image)
+        small = load(image, at_least=MIN_SIDE)
+        to_srgb(small.resize((8, 8), Image.Resampling.NEAREST))  # the colours' conversion works; its result is unused
+    return size
+
+
+@contextmanager
+def problems() -> Iterator[None]:
+    """Whatever decoding an image raises, as Unusable."""
     try:
-        image = decode(data)
-        to_srgb(image.resize((8, 8), Image.Resampling.NEAREST))  # the colours' conversion works; its result is unused
+        yield
     except Unusable:
         raise
     except Image.UnidentifiedImageError as error:
         raise Unusable("is not an image that can be read") from error
     except Exception as error:  # decoders meet hostile bytes with struct, zlib, type and many other errors
-        broken = "truncated" in str(error).lower()
+        broken = any(sign in str(error).lower() for sign in ("truncated", "end-of-file", "end of file"))
         raise Unusable("is truncated; copy it again" if broken else f"is damaged ({_brief(error)})") from error
-    if min(image.size) < MIN_SIDE:
-        raise Unusable(f"is only {image.width}x{image.height} pixels")
-    return image.size
 
 
-def decode(data: bytes) -> Image.Image:
-    """The first frame of an encoded image, upright, in the file's own mode; its size is checked before any pixel."""
+def decode(data: bytes, at_least: int | None = None) -> Image.Image:
+    """The first frame of an encoded image, upright, in the file's own mode; its size is checked before any pixel.
+
+    at_least: see load().
+    """
+    return load(open_image(data), at_least)
+
+
+def open_image(data: bytes) -> Image.Image:
+    """An encoded image whose header alone was read. Raises Unusable, and what problems() is for."""
+    if not data:
+        raise Unusable("is empty")
+    _register()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(data), formats=DECODERS)
         except Image.DecompressionBombError as error:
             raise Unusable("has far too many pixels; scale it down") from error
-        if image.width * image.height > MAX_PIXELS:
-            raise Unusable(f"has too many pixels ({image.width}x{image.height}); scale it down")
+    if image.width * image.height > MAX_PIXELS:
+        raise Unusable(f"has too many pixels ({image.width}x{image.height}); scale it down")
+    if min(image.size) < MIN_SIDE:
+        raise Unusable(f"is only {image.width}x{image.height} pixels")
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and _left_empty(data):
+        raise Unusable("is truncated; copy it again")
+    return image
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height that an image from open_image() has when it is upright."""
+    width, height = image.size
+    return (height, width) if _turn(image) in _ON_ITS_SIDE else (width, height)
+
+
+def load(image: Image.Image, at_least: int | None = None) -> Image.Image:
+    """The pixels of an image from open_image(), upright.
+
+    at_least: pixels; if given, a JPEG may come smaller by 2, 4 or 8, by libjpeg's scaling in its transform, as long as
+    neither side falls below. All of the file is read all the same, so that what is truncated is found.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        turn = _turn(image)
+        if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
+            image.draft(image.mode, (at_least, at_least))
         image.load()
-        turn = _TURNS.get(_orientation(image))  # after load(), in which TIFF turns itself
     return image if turn is None else image.transpose(turn)
 
 
-def _orientation(image: Image.Image) -> int:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright. Pillow itself turns TIFF, and libheif HEIF, whose EXIF does not count for it."""
+    return None if image.format in ("TIFF", "HEIF") else _TURNS.get(orientation(image))
+
+
+@functools.cache
+def _register() -> None:
+    import pillow_heif  # here, for it takes a while to import and most commands decode nothing
+
+    pillow_heif.register_heif_opener(decode_threads=1)
+
+
+def _left_empty(jpeg: bytes) -> bool:
+    """Whether the end of a JPEG was never written."""
+    written = jpeg.rstrip(b"\0")
+    return len(jpeg) - len(written) > LEFT_EMPTY and not written.endswith(b"\xff\xd9")
+
+
+def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where the EXIF block is damaged: the pixels may be fine all the same."""
     try:
+        if "original_orientation" in image.info:  # pillow-heif moves it
+            return int(image.info["original_orientation"] or 1)
         return int(image.getexif().get(0x0112, 1))
     except Exception:
         return 1

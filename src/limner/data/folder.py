@@ -13,9 +13,10 @@ from limner.data.decode import Unusable, check, decode, read, read_again
 from limner.data.mask import Mask
 from limner.errors import UserError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
+_USUAL = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
+SUFFIXES = _USUAL | {".avif", ".heic", ".heif", ".hif"}
 # Files that a person takes for pictures: leaving them out without a word would look like a bug.
-FOREIGN = {".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"}
+FOREIGN = {".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"}
 
 CAPTIONS = (".txt",)  # endings of the files beside pictures, the first that is there counts
 MAX_CAPTION_BYTES = 1 << 16
@@ -81,7 +82,7 @@ def load_folder(
         except Unusable as problem:
             skipped.append(Skipped(path, str(problem)))
     if not pictures:
-        kinds = "PNG, JPEG, WebP, AVIF, BMP, TIFF or GIF"
+        kinds = "PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
         if skipped:
             first = f"{skipped[0].path.name} {skipped[0].reason}"
             number = "its only picture" if len(skipped) == 1 else f"any of its {len(skipped)} pictures"
