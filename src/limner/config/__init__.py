@@ -21,7 +21,6 @@ from limner.config.editing import (
 )
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
 from limner.config.keyword import KeywordSettings
-from limner.config.preparing import ImageFormat, PrepareSettings
 from limner.config.library import (
     DownloadSettings,
     ModelsSettings,
@@ -29,6 +28,7 @@ from limner.config.library import (
     Wanted,
     library_path,
 )
+from limner.config.preparing import ImageFormat, PrepareSettings
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
     METHOD_NAMES,
