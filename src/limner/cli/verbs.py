@@ -19,6 +19,7 @@ from limner.config import (
     GenerateSettings,
     GridSettings,
     InspectSettings,
+    KeywordSettings,
     Learning,
     PrepareSettings,
     ResumeSettings,
@@ -50,6 +51,14 @@ def check(settings: CheckSettings, output: Output) -> dict:
     from limner.cli.pictures import examine
 
     return examine(settings, output)
+
+
+@verb(KeywordSettings, "keyword")
+def keyword(settings: KeywordSettings, output: Output) -> dict:
+    """Say what a base makes of a keyword: its tokens, what it means to the base already, and emptier ones."""
+    from limner.cli.keyword import tell
+
+    return tell(settings, output)
 
 
 @verb(PrepareSettings, "images", "out")
@@ -192,4 +201,4 @@ def inspect_(settings: InspectSettings, output: Output) -> dict:
     return show(settings.file, output)
 
 
-from limner.cli import edit  # noqa: E402, F401 (behind these, in the order of the work)
+from limner.cli import edit, library  # noqa: E402, F401 (behind these, in the order of the work)

@@ -1,8 +1,7 @@
-"""What each picture is called in training, and whether the chosen keyword can carry a new meaning."""
+"""What each picture is called in training."""
 
 import random
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from limner.config.captions import Place
@@ -11,12 +10,6 @@ from limner.data.templates import choose
 from limner.errors import UserError
 
 TEMPLATE = "{keyword} {class}"
-
-# CLIP's byte-pair vocabulary: 512 single bytes, then merges by falling frequency. Up to about here a single token is
-# a word that the base has seen often; beyond stand rare ones, such as the customary "sks" (48136) and "ohwx" (47993).
-COMMON_BELOW = 47_500
-MARKS_OF_PROMPTS = "()[]<>{}:|\\,"
-CONSONANTS = "bdfghjklmnpqrtvwxz"
 
 
 def caption_for(picture: Picture, keyword: str, class_word: str = "", template: str = TEMPLATE) -> str:
@@ -94,45 +87,3 @@ class Tags:
 def says(text: str, words: str) -> re.Match[str] | None:
     """Where words stand in a text as whole ones, in any case."""
     return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE)
-
-
-def keyword_problem(keyword: str, tokenize: Callable[[str], list[int]]) -> str | None:
-    """A warning in one sentence, with three better keywords, or None if the keyword will do.
-
-    `tokenize`: text -> ids without marks, as `BaseModel.tokenize`. A keyword is poor if all of its words are single
-    frequent tokens, since training then fights their old meaning, or if prompts would read its characters as syntax.
-    """
-    words = [word for word in re.split(r"[\W_]+", keyword) if word]
-    marks = sorted(set(keyword) & set(MARKS_OF_PROMPTS))
-    if not words:
-        problem = f"the keyword {keyword!r} has no letters"
-    elif marks:
-        problem = f"the keyword {keyword!r} contains {' '.join(marks)}, which prompts read as syntax"
-    elif all(_is_common(word, tokenize) for word in words):
-        kind = "is a common word" if len(words) == 1 else "is made of common words"
-        problem = f"the keyword {keyword!r} {kind}, whose old meaning would mix with the new one"
-    else:
-        return None
-    first, second, third = proposals(keyword, tokenize)
-    return f"{problem}; better take a rare one, such as {first!r}, {second!r} or {third!r}"
-
-
-def proposals(keyword: str, tokenize: Callable[[str], list[int]], count: int = 3) -> list[str]:
-    """Rare strings of four consonants, always the same for a keyword and tokenizer.
-
-    Each is two tokens, the rarest of a few hundred tries: short enough to type, and unlike a single token never the
-    name or abbreviation of something.
-    """
-    rng = random.Random(f"limner keyword {keyword}")
-    candidates = ["".join(rng.sample(CONSONANTS, 4)) for _ in range(500)]
-
-    def rarity(candidate: str) -> int:
-        ids = tokenize(candidate)
-        return min(ids) if len(ids) == 2 else -1
-
-    return sorted(dict.fromkeys(candidates), key=rarity, reverse=True)[:count]
-
-
-def _is_common(word: str, tokenize: Callable[[str], list[int]]) -> bool:
-    ids = tokenize(word)
-    return len(ids) == 1 and ids[0] < COMMON_BELOW
