@@ -138,7 +138,7 @@ def train_and_judge(
     options: argparse.Namespace,
     judge: Callable[[], Judge],
 ) -> Row:
-    """The result of a training on a folder of pictures. label: the method's name in the row. judge: opened if needed."""
+    """The result of training on a folder of pictures. label: its method's name in the row. judge: opened if needed."""
     plain, *own = method.split(",")
     name = f"{label}-{seed}"
     folder = options.out / subject.folder.name / name
