@@ -1,6 +1,5 @@
-"""Aspect-ratio buckets and the crops that fill them."""
+"""Crops that fill the buckets, and their pixels as tensors."""
 
-import math
 import random
 from dataclasses import dataclass, replace
 
@@ -10,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from limner.base.conditioning import Sizes
+from limner.data.buckets import assign, buckets
 from limner.data.folder import Picture
-from limner.errors import UserError
 
 SMALLEST_VIEW = 0.75  # of the centre crop's sides that a random crop shows at least
 
@@ -29,33 +28,6 @@ class Crop:
     def enlargement(self) -> float:
         """Target pixels per source pixel; above 1 the crop is blurred by upscaling."""
         return self.width / (self.box[2] - self.box[0])
-
-
-def buckets(resolution: int) -> list[tuple[int, int]]:
-    """The (width, height) that training uses: sides in steps of 64 (16 up to resolution 256), area at most
-    resolution^2 and as near to it as the step allows, sides from half to double the resolution.
-
-    Raises UserError for a resolution that is no multiple of the step.
-    """
-    step = 16 if resolution <= 256 else 64
-    if resolution < 2 * step or resolution % step:
-        better = max(2, round(resolution / step)) * step
-        raise UserError(f"a resolution of {resolution} pixels is no multiple of {step}; take {better}")
-    shortest = math.ceil(resolution / 2 / step) * step
-    landscape = set()
-    for width in range(resolution, 2 * resolution + 1, step):
-        height = resolution**2 // width // step * step
-        if height >= shortest:
-            landscape.add((width, height))
-    return sorted(landscape | {(height, width) for width, height in landscape})
-
-
-def assign(width: int, height: int, choices: list[tuple[int, int]]) -> tuple[int, int]:
-    """The bucket whose aspect ratio is nearest to a picture's, by the ratio's logarithm; of equals the larger."""
-    aspect = math.log(width / height)
-    return min(
-        choices, key=lambda size: (round(abs(math.log(size[0] / size[1]) - aspect), 9), -size[0] * size[1], size)
-    )
 
 
 def crops_for(picture: Picture, resolution: int, random_crops: int, seed: int, mirror: bool = False) -> list[Crop]:
