@@ -30,7 +30,7 @@ class Captions:
         self._subject("", frozenset())
         self._captioner: Captioner | None = None
         if settings.captioner is not None:
-            model = Model(settings.caption_model, settings.download_model)
+            model = Model(settings.caption_model, settings.download_model, settings.device)
             self._captioner = open_captioner(settings.captioner, model, settings.captioner_set)
         elif settings.caption_model is not None or settings.captioner_set:
             raise UserError("there is a caption_model, but no captioner for it; give --captioner, or leave it out")

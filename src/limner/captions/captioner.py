@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import ClassVar
 
 from PIL import Image
@@ -16,13 +17,40 @@ from limner.errors import UserError
 
 @dataclass(frozen=True)
 class Model:
-    """Where a captioner's model is. name: a folder or a hub id, None for the captioner's own choice, if it has one.
+    """Where a captioner's model is, and where it works. name: a folder or a hub id, None if none is given.
 
-    download: whether it may be fetched from the hub.
+    download: whether it may be fetched from the hub. device: as in the settings.
     """
 
     name: str | None = None
     download: bool = False
+    device: str = "auto"
+
+    def find(self, what: str, files: tuple[str, ...]) -> Path:
+        """The folder with the model. files: what is needed of it, as patterns. Raises UserError."""
+        if self.name is None:
+            raise UserError(f"no model for {what}; give one with --caption-model, a folder or a hub id")
+        path = Path(self.name).expanduser()
+        if path.is_dir():
+            return path
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+        try:
+            return Path(snapshot_download(self.name, allow_patterns=list(files), local_files_only=not self.download))
+        except (HFValidationError, HfHubHTTPError, OSError) as error:
+            if self.download:
+                raise UserError(
+                    f"cannot fetch the model {self.name!r} ({_first_line(error)}); check its name"
+                ) from error
+            raise UserError(
+                f"no model {self.name!r}: it is neither a folder nor in the hub's cache on this machine; give a "
+                "folder, or fetch it with --download-model"
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 class Captioner(ABC):

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from limner.config.common import Machine
 from limner.config.settings import Settings, Words
 
 Place = Literal["front", "back", "class"]
@@ -20,7 +21,7 @@ class Subject(Settings):
     )
 
 
-class Captioning(Subject):
+class Captioning(Subject, Machine):
     """What each picture is called."""
 
     template: str = Field(

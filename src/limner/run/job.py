@@ -12,7 +12,7 @@ import torch
 from limner.base import pocket
 from limner.base.model import BaseModel
 from limner.base.open import find_base, open_base
-from limner.config import Settings, TrainSettings
+from limner.config import KIND_FOLDERS, Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.buckets import buckets
 from limner.data.cache import Examples, encode_caption
@@ -41,7 +41,7 @@ from limner.run.data import (
 )
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
-from limner.run.outputs import KIND_FOLDERS, check_out, default_out, kind_folders, outputs, prompt_files
+from limner.run.outputs import check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
 from limner.train import BatchSource, Plan

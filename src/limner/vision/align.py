@@ -237,7 +237,7 @@ def _refined(one: Sketch, other: Sketch, matrix: NDArray[np.float64]) -> NDArray
         return matrix
     refined = cv2.invertAffineTransform(found.astype(np.float64))
     stretch = np.linalg.svd(refined[:, :2])[1]
-    return refined if 0.2 < stretch[1] and stretch[0] < STRETCH * stretch[1] else matrix
+    return refined if stretch[1] > 0.2 and stretch[0] < STRETCH * stretch[1] else matrix
 
 
 def _half(sketch: Sketch) -> Colours:
