@@ -111,7 +111,9 @@ def test_the_page_shows_what_was_decided(tmp_path: Path, capsys: pytest.CaptureF
     assert len(page.sources) == 5  # before and after of each that is kept, and a mask that is not all white
     for source in page.sources:
         Image.open(out / source).load()
-    assert page.crops == [[25.0, 0, 25.0, 0], [12.5, 0, 12.5, 0]]
+    assert [(left + right, top + bottom) for left, top, right, bottom in page.crops] == [(50, 0), (25, 0)]
+    told = decisions(out)[name]["crop"]
+    assert page.crops[0] == pytest.approx([told[0] / 4, 0, 100 - told[2] / 4, 0], abs=0.02)
     assert name in page.text
     assert "<script" not in text
     for word in ("Left out: 1", "is not an image", "50% cut away", '[pictures."broken.png"]'):
