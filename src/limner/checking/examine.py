@@ -1,0 +1,48 @@
+"""Pictures looked at from end to end: each measured once, then all of them judged as a set."""
+
+from array import array
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+
+from limner.checking.duplicates import find_duplicates
+from limner.checking.facts import Facts
+from limner.checking.findings import Wanted
+from limner.checking.measure import measure
+from limner.checking.pool import in_order
+from limner.checking.store import Store
+from limner.checking.verdict import Verdict
+from limner.data.source import Source
+
+
+def examine(sources: Iterable[Source], wanted: Wanted, workers: int, store: Store) -> Generator[Facts, None, Verdict]:
+    """The facts of each source, in order, as they are known; returned at the end, what is thought of them.
+
+    Pictures that the store knows are not measured again. Sources are of one root, as find_sources gives them; they may
+    be many, for nothing of them is held in memory but their row in the store.
+    """
+    rows = array("q")
+    waiting: deque[tuple[int, Source]] = deque()
+    first: list[Source] = []
+
+    def unknown() -> Iterator[Source]:
+        for source in sources:
+            first[:] = first or [source]
+            row = store.find(source)
+            rows.append(-1 if row is None else row)
+            if row is None:
+                waiting.append((len(rows) - 1, source))
+                yield source
+
+    told = 0
+    try:
+        for measured in in_order(measure, unknown(), workers):
+            at, source = waiting.popleft()
+            yield from (store.facts(rows[known]) for known in range(told, at))
+            rows[at] = store.add(source, measured)
+            yield measured.facts
+            told = at + 1
+        yield from (store.facts(rows[known]) for known in range(told, len(rows)))
+    finally:
+        store.flush()
+    groups = find_duplicates(store, rows, first[0] if first else None, workers)
+    return Verdict(store, rows, first[0] if first else None, wanted, groups)
