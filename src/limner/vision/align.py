@@ -172,7 +172,7 @@ def _by_frames(one: Sketch, other: Sketch) -> list[tuple[Matrix, float]]:
         correlation = float(np.corrcoef(small.ravel(), np.rot90(seen, -turn).ravel())[0, 1])
         if stretch < math.log(STRETCH) and correlation > 0.8:
             target = np.roll(frame, -turn, axis=0)
-            laid: Matrix = cv2.getAffineTransform(corners[:3], target[:3])
+            laid = np.asarray(cv2.getAffineTransform(corners[:3], target[:3]), np.float64)
             found.append((laid, 10 * correlation))
     return found
 
