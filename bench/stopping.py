@@ -5,9 +5,11 @@ sample.toml that says `keyword` and `class`, or FOLDER:KEYWORD:CLASS, of which a
 every method trains to its full length; each milestone's state becomes a file, and `limner evaluate`'s own judge, which
 the training knows nothing of, judges all of them by the pictures put aside. `best_of_all` is the state that the
 training would have kept of all milestones, `by_rule` the one it would have kept had it stopped by its rule; `share` is
-a state's normalised figure (likeness, or style for a style) over that of the best milestone. What was drawn and judged
-is not done again, so a stopped bench goes on. With --runs the trainings are those of bench.methods, if it was told
-`--train keep=all --train stop=never`: its seed 0 of every subject and method.
+a state's normalised figure (likeness, or style for a style) over that of the best milestone. The best of several noisy
+figures is too good by chance, so every state is drawn twice, from other noise: `elsewhere` has the figures of the kept
+state and of the one that is best by one set of drawings, both by the other set, mean of both ways round. What was drawn
+and judged is not done again, so a stopped bench goes on. With --runs the trainings are those of bench.methods, if it
+was told `--train keep=all --train stop=never`: its seed 0 of every subject and method.
 
 Prints one JSON line at the end.
 """
@@ -41,6 +43,7 @@ from limner.run.folder import Log, RunFolder
 from limner.run.verdict import Measurement
 
 ASIDE = 0.25  # of the pictures judge afterwards
+DRAWING_SEEDS = (1, 2)  # of the two sets of drawings
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,13 @@ def judged(
     folder: RunFolder,
     folders: tuple[Path, Path],
     work: Path,
+    seed: int,
     options: argparse.Namespace,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The figure of every milestone by its step. folders: of the pictures learned from, and of those put aside."""
+    """The figure of every milestone by its step. folders: of the pictures learned from, and of those put aside.
+    seed: of the drawings."""
     learned, aside = (load_folder(each).pictures for each in folders)
-    request = Request("", steps=options.drawing_steps, seed=1, count=options.count)
+    request = Request("", steps=options.drawing_steps, seed=seed, count=options.count)
     protocol, evidence = make_protocol(
         Evidence(aside, learned, held_out=True),
         subject.keyword,
@@ -144,11 +149,12 @@ def judged(
     )
     # only the figure that counts is wanted, so the base need not draw what it takes for the others
     protocol = replace(protocol, class_prompts=(), questions=(), unrelated=protocol.unrelated[:1])
-    judge = Judge(model, evidence, protocol, work.parent / "judge")
+    again = "" if seed == DRAWING_SEEDS[0] else f"-{seed}"
+    judge = Judge(model, evidence, protocol, work.parent / f"judge{again}")
     prepared = False
     for path in sorted(folder.states.glob("*/*.safetensors")):
         step = int(path.stem.rpartition("-")[2])
-        said = work / "reports" / f"{step}.json"
+        said = work / f"reports{again}" / f"{step}.json"
         if not said.exists():
             if not prepared:
                 list(judge.prepare())
@@ -156,7 +162,7 @@ def judged(
             figure, spread = judge.figure(Learned(path), f"{work.name}-{step}")
             found = {"normalised": figure.normalised, "deviation": spread.deviation if spread else None}
             write_text(said, json.dumps(found))
-            print(f"{subject.keyword} {work.name} step {step}: {figure.normalised}", file=sys.stderr)
+            print(f"{subject.keyword} {work.name} step {step}, seed {seed}: {figure.normalised}", file=sys.stderr)
         yield step, json.loads(said.read_text())
 
 
@@ -169,8 +175,20 @@ def by_rule(history: list[Measurement]) -> tuple[int, Measurement | None, str | 
     return history[-1].step, verdict.best(history), None
 
 
-def compare(folder: RunFolder, reports: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """The milestones' figures, and how near the kept states come to the best of them."""
+def elsewhere(kept: int | None, sets: list[dict[int, float]]) -> dict[str, float] | None:
+    """Figures of the kept state and of the best by one set of drawings, by the other set; means of both ways round."""
+    if kept is None or not all(kept in figures for figures in sets):
+        return None
+    pairs = list(zip(sets, reversed(sets), strict=True))
+    best = [other[max(figures, key=lambda step: figures[step])] for figures, other in pairs]
+    return {"kept": statistics.fmean(figures[kept] for figures in sets), "best": statistics.fmean(best)}
+
+
+def compare(folder: RunFolder, both: list[dict[int, dict[str, Any]]]) -> dict[str, Any]:
+    """The milestones' figures, and how near the kept states come to the best of them. both: reports of the two sets of
+    drawings."""
+    reports = both[0]
+    sets = [{step: each["normalised"] for step, each in one.items() if each["normalised"] is not None} for one in both]
     log = Log(folder.log_file)
     history = history_of(log)
     figures = {step: report["normalised"] for step, report in reports.items()}
@@ -201,6 +219,7 @@ def compare(folder: RunFolder, reports: dict[int, dict[str, Any]]) -> dict[str, 
             "share": share(kept.step if kept else None),
             "why": reason,
         },
+        "elsewhere": elsewhere(kept.step if kept else None, sets),
         "steps": log.steps[-1]["step"],
         "step_seconds": log.seconds,
         "measuring_share": log.measuring_share,
@@ -235,12 +254,14 @@ def main() -> None:
             else:
                 folder = RunFolder(options.runs / subject.name / f"{method}-{options.seed}" / "run")
             model = open_base(options.base, device, choose_dtype("auto", device))
-            reports = dict(judged(model, subject, folder, folders, work, options))
-            results.append({"subject": place.name, "method": method} | compare(folder, reports))
+            both = [dict(judged(model, subject, folder, folders, work, seed, options)) for seed in DRAWING_SEEDS]
+            results.append({"subject": place.name, "method": method} | compare(folder, both))
             write_text(options.work / "results.json", json.dumps(results, indent=1) + "\n")
     shares = [each["by_rule"]["share"] for each in results if each["by_rule"]["share"] is not None]
+    pairs = [each["elsewhere"] for each in results if each["elsewhere"] is not None]
     whole = {
         "runs": len(results),
+        "elsewhere": {what: statistics.fmean(pair[what] for pair in pairs) for what in ("kept", "best") if pairs},
         "within_3_percent": sum(share >= 0.97 for share in shares),
         "mean_share": statistics.fmean(shares) if shares else None,
         "worst_share": min(shares, default=None),

@@ -16,6 +16,7 @@ rate follows the length. Seconds are those of a whole process, from start to exp
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -97,8 +98,8 @@ def run_script(
     steps: int,
     every: int | None,
     options: argparse.Namespace,
-) -> float:
-    """Run an example script for so many steps; returns the seconds of the process. Raises CalledProcessError."""
+) -> dict[str, float]:
+    """Run an example script for so many steps; returns what it took. Raises CalledProcessError."""
     shutil.rmtree(out, ignore_errors=True)
     script = options.diffusers_examples / recipe.script
     base = find_base(options.base)
@@ -120,14 +121,20 @@ def run_script(
         own += [f"--placeholder_token={subject.keyword}", f"--initializer_token={first}"]
     else:
         own = [f"--instance_data_dir={images}", f"--instance_prompt=a {subject.keyword} {subject.class_word}"]
-    began = time.monotonic()
+    began, used = time.monotonic(), processor_seconds()
     subprocess.run(
         [sys.executable, "-P", str(LAUNCHER), str(script), *common, *own, *recipe.settings],
         check=True,
         stdout=sys.stderr,
         env=os.environ | {"HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "1"},
     )
-    return time.monotonic() - began
+    return {"seconds": time.monotonic() - began, "processor_seconds": processor_seconds() - used}
+
+
+def processor_seconds() -> float:
+    """What the processes that this one started, and that have ended, used of all cores."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def state_at(recipe: Recipe, out: Path, step: int) -> State:
@@ -158,8 +165,8 @@ def of_script(name: str, subject: Subject, judge: Judge, options: argparse.Names
         value = figure.normalised if figure.normalised is not None else float("-inf")
         best = max(best, {"reached": False, "figure": value, "steps": step}, key=lambda each: each["figure"])
         if value >= options.until:
-            seconds = run_script(recipe, subject, images, folder / "timed", step, None, options)
-            return {"reached": True, "figure": value, "steps": step, "seconds": seconds}
+            took = run_script(recipe, subject, images, folder / "timed", step, None, options)
+            return {"reached": True, "figure": value, "steps": step} | took
     return best
 
 
@@ -180,14 +187,16 @@ def of_limner(name: str, subject: Subject, judge: Judge, options: argparse.Names
         folder.mkdir(parents=True)
         arguments = training_arguments(method, subject.folder / "train", settings_of(subject, 0, options))
         cache = ["--set", f"cache={folder / 'cache'}"]  # an empty one: encoding counts
+        used = processor_seconds()
         trained = train_method(
             folder, folder / f"{subject.keyword}.safetensors", [*arguments, "--steps", str(steps), *cache], quiet=True
         )
         if isinstance(trained, Failed):
             return best | {"failure": trained.reason}
+        used = processor_seconds() - used
         figure, _ = judge.figure(Learned(folder / trained.file), f"limner-{method}-{steps}")
         value = figure.normalised if figure.normalised is not None else float("-inf")
-        found = {"figure": value, "steps": steps, "seconds": trained.seconds}
+        found = {"figure": value, "steps": steps, "seconds": trained.seconds, "processor_seconds": used}
         if value >= options.until:
             return {"reached": True, **found}
         best = max(best, {"reached": False, **found}, key=lambda each: each["figure"])
@@ -222,7 +231,9 @@ def main() -> None:
         theirs = of_script(name, subject, judge, options)
         row: dict[str, Any] = {"subject": options.subject, "recipe": name, "limner": ours, "diffusers": theirs}
         if ours["reached"] and theirs["reached"]:
-            row["share_of_time"] = round(ours["seconds"] / theirs["seconds"], 3)
+            row["share_of_time"] = {
+                what: round(ours[what] / theirs[what], 3) for what in ("seconds", "processor_seconds")
+            }
         print(json.dumps(row), flush=True)
 
 

@@ -12,6 +12,7 @@ from limner import run
 from limner.base.open import open_base
 from limner.cli import main
 from limner.config import ResumeSettings, read_training
+from limner.container.header import read_tensors
 from limner.errors import UserError
 from limner.events import Event, Exported, Preview, Started, Step, Warned
 from limner.formats import load_weights, save_weights, verify
@@ -43,8 +44,10 @@ def of(events: list[Event], kind: type) -> list[Any]:
 
 
 def test_an_embedding_is_trained_written_and_said(values: dict[str, Any], tmp_path: Path, tiny_folder: Path) -> None:
-    events = list(begin(values, method="embedding", previews=1, embedding={"vectors": 3}))
+    events = list(begin(values, method="embedding", previews=1, embedding={"vectors": 3}, file_precision="fp16"))
     (exported,) = of(events, Exported)
+    assert read_tensors(exported.path)["emb_params"].dtype == torch.float32  # whatever is wished for other files
+    assert not of(events, Warned)
     assert exported.path == tmp_path / "models" / "embeddings" / "zqvx.safetensors"
     assert set(exported.readers) == {"A1111", "Forge", "ComfyUI", "stable-diffusion.cpp", "diffusers"}
     assert len(of(events, Preview)) == 1

@@ -14,6 +14,7 @@ from limner.config import (
     MergeSettings,
     Precision,
     Prediction,
+    PrepareSettings,
     ResizeSettings,
     read_training,
 )
@@ -38,9 +39,10 @@ from limner.events import Event
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
 from limner.inspection import Facts, examine
+from limner.preparation.prepare import Made, preparing
 from limner.run.outputs import prompt_files
 
-__all__ = ["convert", "evaluate", "extract", "generate", "inspect", "load", "merge", "resize", "train"]
+__all__ = ["convert", "evaluate", "extract", "generate", "inspect", "load", "merge", "prepare", "resize", "train"]
 
 ORIGIN = "the arguments"
 
@@ -69,6 +71,14 @@ def train(images: str | Path | None, keyword: str = "", **settings: Any) -> Gene
     """
     read, table = read_training({"images": images, "keyword": keyword} | settings, ORIGIN)
     return run.train(read, table, ORIGIN)
+
+
+def prepare(images: str | Path, out: str | Path, **settings: Any) -> Made:
+    """Make a data set of a folder or zip of pictures; settings: those of `limner prepare` by the same names.
+
+    Raises UserError.
+    """
+    return finish(preparing(PrepareSettings.read({"images": images, "out": out} | settings, ORIGIN)))
 
 
 def generate(

@@ -117,7 +117,7 @@ def encode_timeline(model: BaseModel, text: str, steps: int, clip_skip: int = 1)
     is the first chunk's."""
     entries = timeline(text, steps)
     texts = list(dict.fromkeys(said for _, said in entries))
-    comma = model.tokenizer.get_vocab()[",</w>"]
+    comma = model.tokenizer.convert_tokens_to_ids(",</w>")  # get_vocab() would copy all 49,408
     rows = [chunks(said, model.pieces, comma) for said in texts]
     length = max(len(row) for row in rows)
     rows = [row + [Chunk()] * (length - len(row)) for row in rows]

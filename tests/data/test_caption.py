@@ -2,22 +2,14 @@ import random
 from pathlib import Path
 
 import pytest
-from transformers import CLIPTokenizerFast
 
-from limner.base.pocket import FOLDER
-from limner.data.caption import Tags, caption_for, keyword_problem, proposals
+from limner.data.caption import Tags, caption_for
 from limner.data.folder import Picture
 from limner.errors import UserError
 
 
 def picture(caption: str | None) -> Picture:
     return Picture(Path("a.png"), "0" * 64, 64, 64, caption)
-
-
-@pytest.fixture(scope="module")
-def tokenize():
-    tokenizer = CLIPTokenizerFast.from_pretrained(FOLDER / "tokenizer")
-    return lambda text: tokenizer(text, add_special_tokens=False).input_ids
 
 
 @pytest.mark.parametrize(
@@ -46,27 +38,6 @@ def test_templates() -> None:
         caption_for(picture(None), "zvq", "dog", "{keyword} {klass}")
     with pytest.raises(UserError, match=r"unknown \{class.__init__\}"):
         caption_for(picture(None), "zvq", "dog", "{keyword} {class.__init__}")
-
-
-@pytest.mark.parametrize("keyword", ["cat", "Dog", "emma", "my cat", "red_car", "a", "teapot"])
-def test_common_words_are_warned_of(keyword: str, tokenize) -> None:
-    problem = keyword_problem(keyword, tokenize)
-    assert problem is not None
-    assert repr(keyword) in problem
-    better = proposals(keyword, tokenize)
-    assert len(set(better)) == 3
-    assert all(repr(word) in problem and keyword_problem(word, tokenize) is None for word in better)
-    assert better == proposals(keyword, tokenize)
-
-
-@pytest.mark.parametrize("keyword", ["sks", "ohwx", "ohwx woman", "zvq style", "fxemoji", "limner"])
-def test_rare_keywords_pass(keyword: str, tokenize) -> None:
-    assert keyword_problem(keyword, tokenize) is None
-
-
-def test_syntax_and_empty_keywords_are_warned_of(tokenize) -> None:
-    assert "syntax" in (keyword_problem("zv(q", tokenize) or "")
-    assert "no letters" in (keyword_problem("", tokenize) or "")
 
 
 def test_tags_change_their_order_but_not_the_first() -> None:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from limner.data.crop import SMALLEST_VIEW, assign, buckets, crops_for, enlarged, pixels
+from limner.data.buckets import assign, buckets
+from limner.data.crop import SMALLEST_VIEW, crops_for, enlarged, pixels
 from limner.data.folder import Picture
 from limner.errors import UserError
 

@@ -7,8 +7,9 @@ import pytest
 
 from limner.base import pocket
 from limner.base.open import open_base
-from limner.data.caption import caption_for, keyword_problem
+from limner.data.caption import caption_for
 from limner.data.folder import ImageFolder, load_folder
+from limner.data.keyword import keyword_problem
 
 ROOT = Path(__file__).parents[2]
 SUBJECTS = sorted(path.parent for path in (ROOT / "recipes" / "subjects").glob("*/subject.toml"))

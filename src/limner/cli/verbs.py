@@ -19,7 +19,9 @@ from limner.config import (
     GenerateSettings,
     GridSettings,
     InspectSettings,
+    KeywordSettings,
     Learning,
+    PrepareSettings,
     ResumeSettings,
     TrainSettings,
     read_training,
@@ -49,6 +51,22 @@ def check(settings: CheckSettings, output: Output) -> dict:
     from limner.cli.pictures import examine
 
     return examine(settings, output)
+
+
+@verb(KeywordSettings, "keyword")
+def keyword(settings: KeywordSettings, output: Output) -> dict:
+    """Say what a base makes of a keyword: its tokens, what it means to the base already, and emptier ones."""
+    from limner.cli.keyword import tell
+
+    return tell(settings, output)
+
+
+@verb(PrepareSettings, "images", "out")
+def prepare(settings: PrepareSettings, output: Output) -> dict:
+    """Make a data set of a messy folder: the good pictures, cropped, captioned and masked, each decision explained."""
+    from limner.cli.prepare import show_prepare
+
+    return show_prepare(settings, output)
 
 
 @verb(TrainSettings, "images", configurable=True)
@@ -183,4 +201,4 @@ def inspect_(settings: InspectSettings, output: Output) -> dict:
     return show(settings.file, output)
 
 
-from limner.cli import edit  # noqa: E402, F401 (behind these, in the order of the work)
+from limner.cli import edit, library  # noqa: E402, F401 (behind these, in the order of the work)

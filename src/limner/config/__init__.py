@@ -1,5 +1,6 @@
 """Settings: each declared once; command-line options, TOML files, run.toml and docs/settings.md come from them."""
 
+from limner.config.captions import Captioning
 from limner.config.commands import (
     CheckSettings,
     DemoSettings,
@@ -8,7 +9,7 @@ from limner.config.commands import (
     GridSettings,
     InspectSettings,
 )
-from limner.config.common import Base, Machine, Models, Precision, Prediction, Seed
+from limner.config.common import KIND_FOLDERS, Base, Machine, Models, ModelsFolder, Precision, Prediction, Seed
 from limner.config.editing import (
     ConvertSettings,
     Directions,
@@ -19,6 +20,15 @@ from limner.config.editing import (
     ResizeSettings,
 )
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
+from limner.config.keyword import KeywordSettings
+from limner.config.library import (
+    DownloadSettings,
+    ModelsSettings,
+    SearchSettings,
+    Wanted,
+    library_path,
+)
+from limner.config.preparing import ImageFormat, PrepareSettings
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
     METHOD_NAMES,
@@ -33,13 +43,16 @@ from limner.config.training import (
 from limner.config.watching import Watching
 
 __all__ = [
+    "KIND_FOLDERS",
     "METHOD_NAMES",
     "Base",
+    "Captioning",
     "CheckSettings",
     "CompareSettings",
     "ConvertSettings",
     "DemoSettings",
     "Directions",
+    "DownloadSettings",
     "Drawing",
     "Edited",
     "EvaluateSettings",
@@ -48,24 +61,32 @@ __all__ = [
     "FilePrecision",
     "GenerateSettings",
     "GridSettings",
+    "ImageFormat",
     "InspectSettings",
     "Judging",
+    "KeywordSettings",
     "Learning",
     "Machine",
     "MergeSettings",
     "Models",
+    "ModelsFolder",
+    "ModelsSettings",
     "Output",
     "Pictures",
     "Precision",
     "Prediction",
+    "PrepareSettings",
     "Prior",
     "ResizeSettings",
     "ResumeSettings",
+    "SearchSettings",
     "Seed",
     "Settings",
     "TrainSettings",
+    "Wanted",
     "Watching",
     "Words",
+    "library_path",
     "names",
     "nearest",
     "read_toml",

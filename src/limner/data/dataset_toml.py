@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from limner.config import nearest, read_toml
+from limner.data.buckets import buckets, usual_step
 from limner.data.caption import Tags
 from limner.data.dataset import DataSet, Part, split_tokens
-from limner.data.folder import CAPTIONS
+from limner.data.folder import CAPTIONS_OF_KOHYA
 from limner.errors import UserError
 
-CAPTION_EXTENSION = ".caption"  # what sd-scripts looks for unless told otherwise
 Check = Callable[[Any], bool]
 
 
@@ -80,13 +80,13 @@ def read_dataset_toml(path: Path) -> DataSet:
         raise UserError(f"{path} names a metadata_file, which Limner does not read; use image_dir with caption files")
     _check_names(path, "the file", values, {"general", "datasets"})
     general = _table(path, "[general]", values.get("general", {}), SUBSET | DATASET, {})
-    warned = _passed_over(general)
+    warned = _passed_over(general) - _shapes(general)
     parts: list[Part] = []
     sets: list[dict[str, Any]] = []
     for number, held in enumerate(_list(path, "datasets", values.get("datasets", [])), 1):
         where = f"[[datasets]] {number}"
         dataset = _table(path, where, held, SUBSET | DATASET, {"subsets": list})
-        warned |= _passed_over(dataset)
+        warned |= _passed_over(dataset) - _shapes(general | dataset)
         sets.append(general | dataset)
         for index, inner in enumerate(_list(path, f"subsets of {where}", dataset.get("subsets", [])), 1):
             subset = _table(path, f"{where}, subset {index}", inner, SUBSET | OWN, {})
@@ -130,7 +130,7 @@ def _part(path: Path, values: Mapping[str, Any]) -> Part:
         class_word=class_word,
         repeats=values.get("num_repeats", 1),
         is_class=is_class,
-        captions=(CAPTION_EXTENSION, *CAPTIONS) if extension is None else (f".{extension.removeprefix('.')}",),
+        captions=CAPTIONS_OF_KOHYA if extension is None else (f".{extension.removeprefix('.')}",),
         prefix=values.get("caption_prefix", ""),
         suffix=values.get("caption_suffix", ""),
         tags=tags,
@@ -174,6 +174,19 @@ def _list(path: Path, what: str, values: Any) -> list[Any]:
 def _passed_over(values: Mapping[str, Any]) -> set[str]:
     """The names in a table that Limner does not follow, unless they ask for nothing."""
     return {name for name, value in values.items() if name in OTHERWISE and _asks(name, value)}
+
+
+def _shapes(values: Mapping[str, Any]) -> set[str]:
+    """The names of settings of buckets that ask for what Limner does by itself at that resolution."""
+    side = values.get("resolution")
+    if not isinstance(side, int):
+        return set()
+    try:
+        sides = [each for size in buckets(side) for each in size]
+    except UserError:
+        return set()
+    ours = {"min_bucket_reso": min(sides), "max_bucket_reso": max(sides), "bucket_reso_steps": usual_step(side)}
+    return {name for name, value in ours.items() if values.get(name) == value}
 
 
 def _asks(name: str, value: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from limner.data import mask
+from limner.data import mask, metadata
 from limner.data.colour import to_srgb
 from limner.data.decode import Unusable, check, decode, read, read_again
 from limner.data.mask import Mask
@@ -18,7 +18,8 @@ SUFFIXES = _USUAL | {".avif", ".heic", ".heif", ".hif"}
 # Files that a person takes for pictures: leaving them out without a word would look like a bug.
 FOREIGN = {".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"}
 
-CAPTIONS = (".txt",)  # endings of the files beside pictures, the first that is there counts
+CAPTIONS = (".txt", ".caption")  # endings of the files beside pictures, the first that is there counts
+CAPTIONS_OF_KOHYA = (".caption", ".txt")
 MAX_CAPTION_BYTES = 1 << 16
 
 
@@ -64,9 +65,10 @@ def load_folder(
 ) -> ImageFolder:
     """Check every picture of a folder (not of its subfolders), in order of their names.
 
-    Hidden files and files of other kinds are passed over. captions: endings of their files. masks: a folder of them,
-    else they lie beside the pictures or in a subfolder "masks". alpha_masks: whether a picture without one has it in
-    its alpha channel. Raises UserError if a folder is missing or not one picture of it can be used.
+    Hidden files and files of other kinds are passed over. captions: endings of their files; a picture that has none of
+    these has its caption in a metadata.jsonl of the folder or the one above. masks: a folder of them, else they lie
+    beside the pictures or in a subfolder "masks". alpha_masks: whether a picture without one has it in its alpha
+    channel. Raises UserError if a folder is missing or not one picture of it can be used.
     """
     pictures: list[Picture] = []
     skipped: list[Skipped] = []
@@ -76,9 +78,10 @@ def load_folder(
     candidates = [path for path in listed if mask.picture_of(path) not in stems]
     masks = masks or (folder / mask.FOLDER if (folder / mask.FOLDER).is_dir() else None)
     found = named | (mask.by_stem(_list(masks, "masks"), True) if masks else {})
+    told = metadata.beside(folder)
     for path in candidates:
         try:
-            pictures.append(_examine(path, captions, found, alpha_masks))
+            pictures.append(_examine(path, captions, told, found, alpha_masks))
         except Unusable as problem:
             skipped.append(Skipped(path, str(problem)))
     if not pictures:
@@ -108,7 +111,9 @@ def _list(folder: Path, what: str) -> list[Path]:
     ]
 
 
-def _examine(path: Path, captions: tuple[str, ...], masks: Mapping[str, Path], alpha_masks: bool) -> Picture:
+def _examine(
+    path: Path, captions: tuple[str, ...], told: Mapping[str, str], masks: Mapping[str, Path], alpha_masks: bool
+) -> Picture:
     if path.suffix.lower() in FOREIGN:
         raise Unusable(f"is of a kind that Limner does not read ({path.suffix}); export it as JPEG or PNG")
     stem = mask.picture_of(path)
@@ -120,7 +125,7 @@ def _examine(path: Path, captions: tuple[str, ...], masks: Mapping[str, Path], a
     found = mask.load_mask(masks[path.stem], size) if path.stem in masks else None
     if found is None and alpha_masks:
         found = mask.alpha_mask(path, data, sha256)
-    return Picture(path, sha256, *size, _sidecar(path, captions), found)
+    return Picture(path, sha256, *size, _sidecar(path, captions) or told.get(path.name), found)
 
 
 def _sidecar(path: Path, captions: tuple[str, ...]) -> str | None:
@@ -132,11 +137,17 @@ def _sidecar(path: Path, captions: tuple[str, ...]) -> str | None:
     try:
         with text_path.open("rb") as stream:
             data = stream.read(MAX_CAPTION_BYTES + 1)
-        if len(data) > MAX_CAPTION_BYTES:
-            raise Unusable(f"has a caption file {text_path.name} of more than {MAX_CAPTION_BYTES >> 10} KiB")
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except OSError as error:
         raise Unusable(f"has a caption file {text_path.name} that cannot be read ({error.strerror})") from error
+    return text_of(data, text_path.name)
+
+
+def text_of(data: bytes, name: str) -> str | None:
+    """A caption file's text, on one line; None if it is blank. Raises Unusable, in the name of the picture."""
+    if len(data) > MAX_CAPTION_BYTES:
+        raise Unusable(f"has a caption file {name} of more than {MAX_CAPTION_BYTES >> 10} KiB")
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unusable(f"has a caption file {text_path.name} that is not UTF-8 text; save it as UTF-8") from error
+        raise Unusable(f"has a caption file {name} that is not UTF-8 text; save it as UTF-8") from error
     return " ".join(text.replace("\0", " ").split()) or None

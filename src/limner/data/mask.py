@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image
@@ -30,7 +30,7 @@ class Mask:
         return _grey(decode(read_again(self.path, self.sha256)), self.is_alpha)
 
 
-def picture_of(path: Path) -> str | None:
+def picture_of(path: PurePath) -> str | None:
     """The stem of the picture whose mask a file is by its name; None for any other file."""
     endings = [ending for ending in ENDINGS if path.stem.endswith(ending) and path.stem != ending]
     return path.stem.removesuffix(endings[0]) if endings else None
@@ -46,26 +46,44 @@ def load_mask(path: Path, size: tuple[int, int]) -> Mask:
     """The mask of a picture of that width and height. Raises Unusable, in the name of the picture."""
     try:
         data = read(path)
-        found = check(data)
     except Unusable as problem:
         raise Unusable(f"has a mask {path.name} that {problem}") from problem
+    open_mask(path.name, data, size)
+    return Mask(path, hashlib.sha256(data).hexdigest())
+
+
+def open_mask(name: str, data: bytes, size: tuple[int, int]) -> Image.Image:
+    """Mode "L" of the file `name` that is the mask of a picture of that width and height.
+
+    Raises Unusable, in the name of the picture.
+    """
+    try:
+        found = check(data)
+    except Unusable as problem:
+        raise Unusable(f"has a mask {name} that {problem}") from problem
     if found != size:
         sides = f"{found[0]}x{found[1]}", f"{size[0]}x{size[1]}"
-        raise Unusable(f"has a mask {path.name} of {sides[0]} pixels, but is {sides[1]} itself; make them the same")
-    if _range(_grey(decode(data), False))[1] <= FAINTEST:
-        raise Unusable(f"has a mask {path.name} that is all black, so nothing would count; paint the subject white")
-    return Mask(path, hashlib.sha256(data).hexdigest())
+        raise Unusable(f"has a mask {name} of {sides[0]} pixels, but is {sides[1]} itself; make them the same")
+    grey = _grey(decode(data), False)
+    if _range(grey)[1] <= FAINTEST:
+        raise Unusable(f"has a mask {name} that is all black, so nothing would count; paint the subject white")
+    return grey
 
 
 def alpha_mask(path: Path, data: bytes, sha256: str) -> Mask | None:
     """The mask in a picture's own alpha channel; None if nothing is transparent. Raises Unusable if everything is."""
-    image = decode(data)
+    return None if alpha_of(decode(data)) is None else Mask(path, sha256, is_alpha=True)
+
+
+def alpha_of(image: Image.Image) -> Image.Image | None:
+    """A picture's alpha channel as mode "L"; None if nothing is transparent. Raises Unusable if everything is."""
     if not image.has_transparency_data:
         return None
-    low, high = _range(_grey(image, True))
+    alpha = _grey(image, True)
+    low, high = _range(alpha)
     if high == 0:
         raise Unusable("is all transparent, so nothing would count")
-    return Mask(path, sha256, is_alpha=True) if low < 255 else None
+    return alpha if low < 255 else None
 
 
 def _grey(image: Image.Image, is_alpha: bool) -> Image.Image:

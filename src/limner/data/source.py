@@ -1,17 +1,20 @@
 """Where pictures come from before they are a data set: a folder with its subfolders, or a zip; nothing is unpacked."""
 
+import functools
 import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from limner.data import mask
 from limner.data.decode import MAX_BYTES, Unusable, read
 from limner.data.folder import FOREIGN, SUFFIXES
 from limner.errors import UserError
 
 MOST_MEMBERS = 1_000_000  # of a zip
 MOST_RATIO = 200  # bytes of a member that one byte of the zip may become; pictures hardly shrink
+HIDDEN = (".", "__MACOSX")  # beginnings of names that hold no pictures of anybody
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,13 @@ class Source:
 def find_sources(images: Path) -> Iterator[Source]:
     """The pictures at a path, in order of their names: of a folder and its subfolders, or of a zip.
 
-    Hidden files and folders, links to folders, and files of other kinds are passed over. Folders are listed as they
-    are reached, so that a hundred thousand pictures take no memory. Raises UserError if there is nothing at the path
-    or it cannot be listed, and for a zip that is damaged.
+    Hidden files and folders, links to folders, masks of pictures, and files of other kinds are passed over. Folders
+    are listed as they are reached, so that a hundred thousand pictures take no memory; a zip stays open in each
+    process that reads it. Raises UserError if there is nothing at the path or it cannot be listed, and for a zip that
+    is damaged.
     """
     if images.is_dir():
-        return _of_folder(images, "")
+        return _of_folder(images, "", [])
     if not images.exists():
         raise UserError(f"no folder {images}; give the folder or the zip that holds your pictures")
     if not zipfile.is_zipfile(images):
@@ -70,48 +74,90 @@ def find_sources(images: Path) -> Iterator[Source]:
 
 def _wanted(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    hidden = any(part.startswith(HIDDEN) for part in path.parts)
     return not hidden and path.suffix.lower() in SUFFIXES | FOREIGN
 
 
-def _of_folder(root: Path, inside: str) -> Iterator[Source]:
+def _without_masks(names: list[str]) -> list[str]:
+    """The files of one folder that are not by their names masks of others in it."""
+    stems = {PurePosixPath(name).stem for name in names if mask.picture_of(PurePosixPath(name)) is None}
+    return [name for name in names if mask.picture_of(PurePosixPath(name)) not in stems]
+
+
+def _are_masks(names: list[str], pictures: list[str]) -> bool:
+    """Whether the files of a folder "masks" are masks of the pictures in the folder that holds it: all by their names.
+
+    Carnival masks, say, are not.
+    """
+    stems = {PurePosixPath(name).stem for name in pictures}
+    return all((mask.picture_of(path) or path.stem) in stems for path in map(PurePosixPath, names))
+
+
+def _of_folder(root: Path, inside: str, above: list[str]) -> Iterator[Source]:
+    """The sources in a folder and its subfolders. above: the pictures in the folder that holds it."""
     folder = root / inside
     try:
         with os.scandir(folder) as entries:
             found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     except OSError as error:
         raise UserError(f"cannot list {folder} ({error.strerror}); make it readable") from error
+    pictures = _without_masks([name for name, is_folder in found if not is_folder and _wanted(name)])
+    if folder.name == mask.FOLDER and inside and _are_masks(pictures, above):
+        return
+    listed = set(pictures)
     for name, is_folder in found:
         path = f"{inside}/{name}" if inside else name
-        if is_folder and not name.startswith("."):
-            yield from _of_folder(root, path)
-        elif not is_folder and _wanted(name):
+        if is_folder and not name.startswith(HIDDEN):
+            yield from _of_folder(root, path, pictures)
+        elif name in listed and not is_folder:
             yield Source(root, path)
 
 
 def _of_zip(path: Path) -> Iterator[Source]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(member.filename for member in archive.infolist() if not member.is_dir())
+        names = sorted(name for name in _archive(path, _stamp(path)).NameToInfo if not name.endswith("/"))
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"{path} is not a zip that can be read ({error}); pack it again") from error
     if len(names) > MOST_MEMBERS:
         raise UserError(f"{path} has more than {MOST_MEMBERS:,} files; give the pictures as a folder")
-    for name in dict.fromkeys(names):
-        parts = PurePosixPath(name).parts
-        if _wanted(name) and not name.startswith("/") and ".." not in parts and "\\" not in name:
-            yield Source(path, name, archive=True)
+    safe = [name for name in names if _wanted(name) and _is_inside(name)]
+    folders: dict[str, list[str]] = {}
+    for name in safe:
+        folders.setdefault(str(PurePosixPath(name).parent), []).append(name)
+    pictures = {folder: _without_masks(inside) for folder, inside in folders.items()}
+    skipped = {
+        folder
+        for folder, inside in pictures.items()
+        if (held := PurePosixPath(folder)).name == mask.FOLDER
+        and _are_masks(inside, pictures.get(str(held.parent), []))
+    }
+    kept = {name for folder, inside in pictures.items() if folder not in skipped for name in inside}
+    yield from (Source(path, name, archive=True) for name in safe if name in kept)
+
+
+def _is_inside(name: str) -> bool:
+    return not name.startswith("/") and ".." not in PurePosixPath(name).parts and "\\" not in name
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=1)  # in each process: reading a zip's list of members takes seconds if they are many
+def _archive(path: Path, stamp: tuple[int, int]) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
 
 
 def _member(path: Path, name: str, most_bytes: int) -> bytes:
     """The bytes of a zip's member, bounded whatever its header says. Raises Unusable, and KeyError if it is missing."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            member = archive.getinfo(name)
-            if member.file_size > MOST_RATIO * max(1, member.compress_size):
-                raise Unusable("is packed so tightly that it cannot be a picture")
-            with archive.open(member) as stream:
-                data = stream.read(most_bytes + 1)
+        archive = _archive(path, _stamp(path))
+        member = archive.getinfo(name)
+        if member.file_size > MOST_RATIO * max(1, member.compress_size):
+            raise Unusable("is packed so tightly that it cannot be a picture")
+        with archive.open(member) as stream:
+            data = stream.read(most_bytes + 1)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise Unusable(f"cannot be read from {path.name} ({error})") from error
     if len(data) > most_bytes:

@@ -18,7 +18,7 @@ class Progress:
 Edit = Generator[Progress, None, T]
 
 
-def finish(edit: Edit[T]) -> T:
+def finish(edit: Generator[object, None, T]) -> T:
     """What an edit makes, waited for."""
     while True:
         try:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from limner.base.model import BaseModel
 from limner.config import Settings
-from limner.data.caption import proposals
+from limner.data.keyword import proposals
 from limner.device import generator
 from limner.errors import UserError
 from limner.methods.method import Method, ParamGroup

@@ -1,0 +1,53 @@
+"""`limner prepare` as a person follows it."""
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from limner.cli.app import Interrupted
+from limner.cli.follow import Followed, follow
+from limner.cli.output import Output, duration, quoted
+from limner.config import PrepareSettings
+from limner.events import Event
+
+if TYPE_CHECKING:
+    from limner.preparation.prepare import Made
+
+
+def show_prepare(settings: PrepareSettings, output: Output) -> dict[str, Any]:
+    """Prepare, and say what was kept, what was not and why, and what to do next."""
+    from limner.preparation.prepare import preparing
+
+    began = time.monotonic()
+    result = Followed()
+    made: list[Made] = []
+
+    def events() -> Generator[Event, None, None]:
+        made.append((yield from preparing(settings)))
+
+    try:
+        with closing(events()) as told:
+            follow(told, output, result)
+    except KeyboardInterrupt:
+        message = "interrupted; give the same command again, and it goes on from there"
+        raise Interrupted(message, folder=str(settings.out)) from None
+    _tell(made[0], settings, output)
+    output.say(f"done in {duration(time.monotonic() - began)}")
+    return made[0].to_dict() | {"warnings": result.warnings, "seconds": round(time.monotonic() - began, 3)}
+
+
+def _tell(made: "Made", settings: PrepareSettings, output: Output) -> None:
+    if made.left_out:
+        output.table(("left out because of", "pictures"), made.left_out.most_common())
+    if made.sizes:
+        output.table(("size", "pictures"), made.sizes.most_common())
+    for remark in made.remarks:
+        output.say(remark.sentence)
+    kept = f"{made.kept} of {made.pictures} pictures are in {made.folder}"
+    lost = f", {made.lost:.0%} of them cut away" if made.kept else ""
+    output.result(f"{kept}{lost}, {made.enlarged} enlarged, {made.masks} with a mask; {made.written} written now")
+    output.result(f"look at {made.page}; decide otherwise in {made.choices}, and give the same command again")
+    keyword = "" if settings.keyword else " --keyword K"
+    if made.kept:
+        output.say(f"then train: limner train {quoted(made.folder)}{keyword}")

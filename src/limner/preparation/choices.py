@@ -1,0 +1,141 @@
+"""What a person decides: choices.toml in the prepared folder, written once with comments, then only read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limner.checking.facts import Facts
+from limner.config import nearest, read_toml
+from limner.errors import UserError
+from limner.files import atomic_path
+from limner.vision.region import Region
+
+NAME = "choices.toml"
+MOST_LISTED = 1000  # pictures that get a place of their own in the file; others are added by hand
+NO_MASK = "none"
+
+HEAD = """\
+# What you decide yourself. Change this file, give the same command again, and it is done as you say; what you leave out
+# is decided by Limner. It is written once, and never again: nothing of yours is overwritten.
+#
+# For each picture, by its path in the folder or zip of pictures:
+#   keep = true           keep it whatever speaks against it, or with false leave it out
+#   crop = [left, top, right, bottom]
+#                         what is kept lies inside: in shares of the picture's sides, as in [0.1, 0, 0.9, 0.8], or in
+#                         its pixels, upright, as in [120, 0, 1080, 800]
+#   caption = "text"      what it is called
+#   mask = "file"         an image of its size, white where it counts; relative to this file; or "none"
+#
+# Take away the # in front of what you want to say.
+
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is said of one picture; None leaves it open. crop: as written, see region(). mask: a path, or NO_MASK."""
+
+    keep: bool | None = None
+    crop: tuple[float, float, float, float] | None = None
+    caption: str | None = None
+    mask: str | None = None
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The names of what is not left open."""
+        return tuple(name for name in KINDS if getattr(self, name) is not None)
+
+    def region(self, facts: Facts) -> Region | None:
+        """The crop in shares of a picture. Raises UserError if it is not inside of it."""
+        if self.crop is None:
+            return None
+        left, top, right, bottom = self.crop
+        if max(self.crop) > 1:
+            left, right = left / facts.width, right / facts.width
+            top, bottom = top / facts.height, bottom / facts.height
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            size = f"{facts.width}x{facts.height}"
+            raise UserError(
+                f"{NAME}: the crop {list(self.crop)} of {facts.name!r} will not do; write [left, top, right, bottom] "
+                f"inside the picture, which is {size}"
+            )
+        return Region(left, top, right, bottom)
+
+
+NOTHING = Choice()
+
+
+def _is_crop(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(_is_number(side) for side in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6
+
+
+KINDS = {
+    "keep": (lambda value: isinstance(value, bool), "true or false"),
+    "crop": (_is_crop, "four numbers in brackets: left, top, right, bottom"),
+    "caption": (lambda value: isinstance(value, str) and bool(value.strip()), "text in quotes"),
+    "mask": (lambda value: isinstance(value, str) and bool(value), "the name of a file in quotes"),
+}
+
+
+def read_choices(path: Path) -> dict[str, Choice]:
+    """What a file says, by the names of pictures; empty if there is none. Raises UserError for what it cannot mean."""
+    if not path.exists():
+        return {}
+    values = read_toml(path)
+    for name in values:
+        if name != "pictures":
+            raise UserError(f'{path}: unknown table {name!r}; what you decide stands in [pictures."NAME"]')
+    pictures = values.get("pictures", {})
+    if not isinstance(pictures, dict):
+        raise UserError(f'{path}: pictures is no table; what you decide stands in [pictures."NAME"]')
+    return {name: _choice(path, name, said) for name, said in pictures.items() if said != {}}
+
+
+def _choice(path: Path, picture: str, said: Any) -> Choice:
+    if not isinstance(said, dict):
+        raise UserError(f'{path}: {picture!r} is no table; write [pictures."{picture}"] and the settings below it')
+    for name, value in said.items():
+        if name not in KINDS:
+            near = nearest(name, KINDS)
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(KINDS)}"
+            raise UserError(f"{path}: unknown setting {name!r} of {picture!r}; {hint}")
+        check, kind = KINDS[name]
+        if not check(value):
+            raise UserError(f"{path}: {name} = {value!r} of {picture!r} will not do; write {kind}")
+    crop = tuple(float(side) for side in said["crop"]) if "crop" in said else None
+    caption = " ".join(said["caption"].split()) if "caption" in said else None
+    return Choice(said.get("keep"), crop, caption, said.get("mask"))  # type: ignore[arg-type]
+
+
+def check_names(choices: Mapping[str, Choice], missing: set[str], names: Iterable[str], path: Path) -> None:
+    """Raise UserError for the first picture that is named but not there. names: of all that are."""
+    for picture in choices:
+        if picture in missing:
+            near = nearest(picture, names)
+            hint = f"did you mean {near!r}?" if near else "correct its name, or remove it"
+            raise UserError(f"{path}: there is no picture {picture!r}; {hint}")
+
+
+def write_choices(path: Path, decisions: Iterable[tuple[str, str]]) -> None:
+    """Write the file with a place for each picture, with what was decided as a comment. decisions: (name, words)."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.write(HEAD)
+        for number, (name, words) in enumerate(decisions):
+            if number == MOST_LISTED:
+                stream.write(
+                    f"# There are more pictures; write what you want of them as above, from {quoted(name)} on.\n"
+                )
+                break
+            stream.write(f"# {''.join(c if c.isprintable() else ' ' for c in words)}\n[pictures.{quoted(name)}]\n")
+            stream.write('# keep = true\n# crop = [0.0, 0.0, 1.0, 1.0]\n# caption = ""\n\n')
+
+
+def quoted(text: str) -> str:
+    """A TOML string of one line."""
+    marks = {'"': '\\"', "\\": "\\\\"}
+    return '"' + "".join(marks.get(c) or (c if c.isprintable() else f"\\U{ord(c):08x}") for c in text) + '"'

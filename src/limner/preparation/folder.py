@@ -1,0 +1,125 @@
+"""The prepared folder as a whole: whose it is, what in it is ours, and how it is brought up to date without loss."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from limner.errors import UserError
+from limner.files import atomic_path
+from limner.preparation.layouts import BEFORE, CLASS, IMAGES, MASKS, STATE
+from limner.preparation.ledger import Ledger, Record
+
+LEDGER = "prepared.sqlite"
+SET_ASIDE = "set-aside"
+# What files.atomic_path leaves behind in a process that was killed.
+UNFINISHED = re.compile(r"\.\d{4,}[-A-Za-z0-9]*\.[a-z0-9_]{8}\.(png|webp|jpg|txt|json|jsonl|toml|html)")
+
+
+def claim(out: Path, images: Path) -> None:
+    """Raise UserError unless a folder may be prepared into: it is new, empty, or was prepared before.
+
+    It must not lie in the folder of the pictures, which is not changed, nor hold it.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give the folder that the data set shall be written to")
+    here, there = out.resolve(), images.resolve()
+    if here == there or here.is_relative_to(there):
+        raise UserError(f"{out} lies in {images}, which is never changed; give a folder outside of it")
+    if there.is_relative_to(here):
+        raise UserError(f"{images} lies in {out}, which is to be written; give a folder of its own")
+    if out.is_dir() and not (out / STATE / LEDGER).exists():
+        foreign = next((path.name for path in sorted(out.iterdir()) if path.name != STATE), None)
+        if foreign is not None:
+            raise UserError(f"{out} holds what prepare did not write ({foreign}); give a new or empty folder")
+
+
+def clear_unfinished(out: Path) -> None:
+    """Remove what a killed process was writing: it never got its name."""
+    for folder in (IMAGES, MASKS, BEFORE, ""):
+        for path in _listed(out / folder):
+            if UNFINISHED.fullmatch(path.name) and path.is_file():
+                path.unlink()
+
+
+def foreign(out: Path, ledger: Ledger) -> Iterator[str]:
+    """Pictures and texts in the folders of the data set that prepare did not write; they are left alone."""
+    for folder in (IMAGES, MASKS):
+        for path in _listed(out / folder):
+            if not path.name.startswith(".") and not ledger.owns(f"{folder}/{path.name}"):
+                yield f"{folder}/{path.name}"
+
+
+def _listed(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield Path(entry.path)
+
+
+class Texts:
+    """Text files of the folder, written unless a person changed them since."""
+
+    def __init__(self, out: Path, ledger: Ledger) -> None:
+        self.out, self.ledger = out, ledger
+
+    def edited(self, path: str) -> str | None:
+        """What a person made of a file that was written in an earlier run; None if it is as it was, or not there."""
+        record = self.ledger.want(path)
+        if not record.changed_by_hand(self.out):
+            return None
+        return (self.out / path).read_text(encoding="utf-8", errors="replace")
+
+    def put(self, path: str, text: str) -> bool:
+        """Write a text under a name, unless it says that already, or a person changed it; returns if it says it."""
+        record = self.ledger.want(path)
+        target, data = self.out / path, text.encode()
+        there = target.read_bytes() if target.is_file() else None
+        if there != data:
+            if record.changed_by_hand(self.out):
+                return False
+            with atomic_path(target) as temporary:
+                temporary.write_bytes(data)
+        if there != data or not record.sha256:
+            self.ledger.wrote(Record.of(self.out, path, ""))
+        return True
+
+    def put_lines(self, path: str, lines: Iterable[str]) -> None:
+        """Write a report, line by line, in place of what is there."""
+        self.ledger.want(path)
+        with atomic_path(self.out / path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(lines)
+        self.ledger.wrote(Record.of(self.out, path, ""))
+
+
+def remove_unwanted(out: Path, ledger: Ledger) -> list[str]:
+    """Remove what earlier runs wrote and this one did not want; what a person changed of it is set aside instead.
+
+    Returns where that is, from the folder.
+    """
+    aside = []
+    while records := ledger.unwanted():
+        for record in records:
+            if record.changed_by_hand(out):
+                place = _free(out / STATE / SET_ASIDE / Path(record.path).name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (out / record.path).replace(place)
+                aside.append(str(place.relative_to(out)))
+            else:
+                (out / record.path).unlink(missing_ok=True)
+            ledger.forget(record.path)
+        ledger.commit()
+    for folder in (MASKS, CLASS, IMAGES):
+        if (out / folder).is_dir() and not any((out / folder).iterdir()):
+            (out / folder).rmdir()
+    return aside
+
+
+def _free(path: Path) -> Path:
+    """The path, or the next like it that nothing has."""
+    number = 1
+    free = path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free

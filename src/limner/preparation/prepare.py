@@ -1,0 +1,159 @@
+"""`limner prepare` from end to end: look, decide, write, describe; each step goes on where a stopped one was."""
+
+from collections import Counter
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from limner.captions.caption import Captions
+from limner.checking.examine import examine
+from limner.checking.findings import Wanted
+from limner.checking.pool import cores
+from limner.checking.store import Store
+from limner.checking.verdict import ALL_KINDS, Remark, Verdict
+from limner.config import PrepareSettings, nearest
+from limner.data.buckets import buckets
+from limner.data.source import find_sources
+from limner.errors import UserError
+from limner.events import Event, Prepared, Warned
+from limner.files import locked
+from limner.preparation.choices import NAME, NOTHING, Choice, check_names, read_choices
+from limner.preparation.decide import Rules, better_twins, decide
+from limner.preparation.describe import describe
+from limner.preparation.folder import LEDGER, claim, clear_unfinished, foreign, remove_unwanted
+from limner.preparation.layouts import DATASET, DECISIONS, PAGE, STATE
+from limner.preparation.ledger import Ledger
+from limner.preparation.masks import masks_of
+from limner.preparation.pictures import write_pictures
+from limner.preparation.report import write_report
+
+MOST_NAMED = 3  # files that a warning names
+
+
+@dataclass
+class Made:
+    """The data set that was written. written: pictures that were not there yet. lost: the mean share cut away.
+
+    enlarged: how many have more pixels than their source had. sizes, captions, left_out: how many of each size, from
+    each origin, and for each reason.
+    """
+
+    folder: Path
+    pictures: int = 0
+    kept: int = 0
+    written: int = 0
+    masks: int = 0
+    lost: float = 0.0
+    enlarged: int = 0
+    sizes: Counter[str] = field(default_factory=Counter)
+    captions: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def page(self) -> Path:
+        return self.folder / PAGE
+
+    @property
+    def choices(self) -> Path:
+        return self.folder / NAME
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        paths = {"folder": str(self.folder), "page": str(self.page), "choices": str(self.choices)}
+        paths |= {"dataset": str(self.folder / DATASET), "decisions": str(self.folder / DECISIONS)}
+        counts = {name: dict(getattr(self, name)) for name in ("sizes", "captions", "left_out")}
+        figures = {name: getattr(self, name) for name in ("pictures", "kept", "written", "masks", "enlarged")}
+        figures["lost"] = round(self.lost, 4)
+        return figures | counts | {"remarks": [asdict(remark) for remark in self.remarks]} | paths
+
+
+def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
+    """Make a data set of a folder or zip of pictures. Raises UserError.
+
+    What is wrong with the settings, the choices and the folders is found before a picture is opened.
+    """
+    claim(settings.out, settings.images)
+    rules = _rules(settings)
+    captions = Captions(settings)
+    masks = masks_of(settings)
+    if masks is not None:
+        masks.check()
+    choices = read_choices(settings.out / NAME)
+    total = _count(settings, choices)
+    made = Made(settings.out, pictures=total)
+    workers = settings.workers or cores()
+    with ExitStack() as stack:
+        stack.enter_context(locked(settings.out / STATE))
+        ledger = stack.enter_context(Ledger(settings.out / STATE / LEDGER))
+        store = stack.enter_context(Store(settings.out / STATE / "facts"))
+        clear_unfinished(settings.out)
+        verdict = yield from _look(settings, store, workers, total)
+        made.remarks = verdict.remarks
+        _decide(verdict, choices, rules, ledger)
+        yield from write_pictures(settings, verdict, choices, ledger, workers, made)
+        yield from describe(settings, verdict, choices, captions, ledger)
+        yield from write_report(settings, rules.sizes, ledger, made)
+        yield from _tidy(settings.out, ledger)
+    return made
+
+
+def _rules(settings: PrepareSettings) -> Rules:
+    for kind in (*settings.keep, *settings.drop):
+        if kind not in ALL_KINDS:
+            near = nearest(kind, ALL_KINDS)
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(ALL_KINDS)}"
+            raise UserError(f"there is no kind of finding {kind!r} to keep or drop; {hint}")
+    sizes = buckets(settings.resolution, settings.bucket_step, settings.bucket_count)
+    return Rules(frozenset(settings.keep), frozenset(settings.drop), sizes, settings.most_enlargement)
+
+
+def _count(settings: PrepareSettings, choices: Mapping[str, Choice]) -> int:
+    """How many sources there are. Raises UserError if there is none, or if a choice names one that is not there."""
+    missing = set(choices)
+    total = 0
+    for source in find_sources(settings.images):
+        missing.discard(source.name)
+        total += 1
+    if not total:
+        raise UserError(f"no pictures in {settings.images}; give the folder or the zip that holds your pictures")
+    if missing:
+        check_names(choices, missing, (source.name for source in find_sources(settings.images)), settings.out / NAME)
+    return total
+
+
+def _look(settings: PrepareSettings, store: Store, workers: int, total: int) -> Generator[Event, None, Verdict]:
+    wanted = Wanted(settings.resolution, settings.subject)
+    looking = examine(find_sources(settings.images), wanted, workers, store)
+    done = 0
+    while True:
+        try:
+            next(looking)
+        except StopIteration as end:
+            return end.value
+        done += 1
+        yield Prepared(done, max(done, total), "looking at pictures")
+
+
+def _decide(verdict: Verdict, choices: Mapping[str, Choice], rules: Rules, ledger: Ledger) -> None:
+    better = better_twins(verdict, choices, rules)
+    for at, judged in enumerate(verdict):
+        name = judged.facts.name
+        decision = decide(judged, choices.get(name, NOTHING), rules, better.get(at))
+        ledger.decide(name, at, decision.to_dict())
+    ledger.commit()
+
+
+def _tidy(out: Path, ledger: Ledger) -> Generator[Event, None, None]:
+    """Remove what belongs to the folder no more, and say what in it is not ours."""
+    for place in remove_unwanted(out, ledger):
+        yield Warned(f"what you changed of a picture that is not kept any more lies in {out / place}")
+    others = list(foreign(out, ledger))
+    if others:
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        yield Warned(
+            f"{out} holds files that prepare did not write ({', '.join(others[:MOST_NAMED])}{more}); they are left "
+            "alone, and will be trained on"
+        )
