@@ -45,7 +45,7 @@ class Sketch:
 
     @functools.cached_property
     def grey(self) -> NDArray[np.uint8]:
-        return cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+        return cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)
 
     @functools.cached_property
     def points(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -231,7 +231,7 @@ def _refined(one: Sketch, other: Sketch, matrix: Matrix) -> Matrix:
     start = cv2.invertAffineTransform(matrix).astype(np.float32)
     enough = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 1e-3)
     try:
-        _, found = cv2.findTransformECC(one.grey, other.grey, start, cv2.MOTION_AFFINE, enough, None, 5)  # type: ignore[call-overload]
+        _, found = cv2.findTransformECC(one.grey, other.grey, start, cv2.MOTION_AFFINE, enough, None, 5)
     except cv2.error:
         return matrix
     refined = cv2.invertAffineTransform(found.astype(np.float64))
