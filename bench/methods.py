@@ -12,6 +12,7 @@ method.
 """
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -121,29 +122,43 @@ def work(subjects: Sequence[Subject], options: argparse.Namespace) -> None:
     path = options.out / RESULTS
     done = {(row["subject"], row["method"], row["seed"]) for row in results(path) if "report" in row}
     for subject in subjects:
-        judge = None
+        judge = functools.cache(functools.partial(open_judge, subject, options))
         for method in options.methods:
             for seed in range(options.seeds):
-                if (subject.folder.name, method, seed) in done:
-                    continue
-                plain, *own = method.split(",")
-                settings = settings_of(subject, seed, options, own)
-                name = f"{method}-{seed}"
-                folder = options.out / subject.folder.name / name
-                folder.mkdir(parents=True, exist_ok=True)
-                arguments = training_arguments(plain, subject.folder / "train", settings)
-                trained = train_method(folder, folder / f"{subject.keyword}.safetensors", arguments, quiet=False)
-                row: Row = {"subject": subject.folder.name, "kind": subject.kind, "method": method, "seed": seed}
-                if isinstance(trained, Failed):
-                    row |= {"failure": trained.reason}
-                else:
-                    judge = judge or open_judge(subject, options)
-                    *_, report = judge.judge(Learned(folder / trained.file), name)
-                    assert isinstance(report, Report)
-                    row |= {"trained": vars(trained), "report": report.to_dict()}
-                with path.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(row) + "\n")
-                print(json.dumps({"subject": row["subject"], "method": method, "seed": seed} | _short(row)), flush=True)
+                if (subject.folder.name, method, seed) not in done:
+                    note(path, train_and_judge(subject, subject.folder / "train", method, method, seed, options, judge))
+
+
+def train_and_judge(
+    subject: Subject,
+    images: Path,
+    method: str,
+    label: str,
+    seed: int,
+    options: argparse.Namespace,
+    judge: Callable[[], Judge],
+) -> Row:
+    """The result of training on a folder of pictures. label: its method's name in the row. judge: opened if needed."""
+    plain, *own = method.split(",")
+    name = f"{label}-{seed}"
+    folder = options.out / subject.folder.name / name
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = training_arguments(plain, images, settings_of(subject, seed, options, own))
+    trained = train_method(folder, folder / f"{subject.keyword}.safetensors", arguments, quiet=False)
+    row: Row = {"subject": subject.folder.name, "kind": subject.kind, "method": label, "seed": seed}
+    if isinstance(trained, Failed):
+        return row | {"failure": trained.reason}
+    *_, report = judge().judge(Learned(folder / trained.file), name)
+    assert isinstance(report, Report)
+    return row | {"trained": vars(trained), "report": report.to_dict()}
+
+
+def note(path: Path, row: Row) -> None:
+    """Add a result to the file, and say it."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+    named = {name: row[name] for name in ("subject", "method", "seed")}
+    print(json.dumps(named | _short(row)), flush=True)
 
 
 def _short(row: Row) -> Row:

@@ -14,7 +14,7 @@ from limner.cli.output import duration
 
 KINDS = [
     "demo", "check", "captions", "train", "dreambooth", "resume", "generate", "grid", "evaluate", "compare", "inspect",
-    "convert", "extract", "merge", "resize",
+    "convert", "extract", "merge", "resize", "models",
 ]  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def write(half: str, out: Path, seed: int) -> list[Truth]:
     clean, spare = _bases(half, seed)
     made: list[tuple[Truth, Made]] = []
     for base in clean:
-        made.append((Truth("", base.name, base.kind, allowed=base.allowed), _stored(base)))
+        made.append((Truth("", base.name, base.kind, allowed=(*base.allowed, *_small(base.image))), _stored(base)))
     made += _copies(clean, {truth.shows: data for truth, data in made}, seed)
     made += _spoilt(spare, seed)
     made += _faces([base for base in clean if base.name in PORTRAITS], seed)
@@ -80,6 +80,11 @@ def _bases(half: str, seed: int) -> tuple[list[Base], list[Base]]:
     lines = list(pictures.line_art([base for base in photos if not base.allowed]))[::4][:LINES]
     clean = [base for base in (*photos, *objects) if base.name not in taken]
     return [*clean, *pictures.icons(half, seed), *lines], spare
+
+
+def _small(image: Image.Image) -> tuple[str, ...]:
+    """What may be said of a picture's size, for a base of 512 pixels."""
+    return ("small", "too_small", "long") if min(image.size) < 512 else ()
 
 
 def _stored(base: Base) -> Made:

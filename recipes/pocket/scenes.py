@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from limner.evaluate.fidelity import COLOURS
+from limner.vision.colours import COLOURS
 from recipes.pocket import SIZE
 from recipes.pocket.icons import STYLES, Nouns
 

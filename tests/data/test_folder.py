@@ -207,6 +207,18 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     assert "not an image" in found["h_script.png"]
 
 
+def test_a_png_with_other_bytes_amid_its_pixels_is_damaged(tmp_path: Path) -> None:
+    noise = Image.effect_noise((300, 300), 90)
+    noise.save(tmp_path / "a.png")
+    noise.save(tmp_path / "b.png")
+    data = bytearray((tmp_path / "b.png").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(range(200))
+    (tmp_path / "b.png").write_bytes(data)
+    loaded = load_folder(tmp_path)
+    assert [picture.path.name for picture in loaded.pictures] == ["a.png"]
+    assert "damaged" in loaded.skipped[0].reason
+
+
 def test_a_truncated_jpeg_by_any_length_is_found(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 60).convert("RGB").save(buffer, "jpeg", progressive=True)

@@ -5,13 +5,13 @@ import torch
 from PIL import Image, ImageDraw
 
 from limner.evaluate.fidelity import (
-    COLOURS,
     Known,
     background_colour,
     fidelity,
     questions,
     size_of_subject,
 )
+from limner.vision.colours import COLOURS
 
 
 def scene(colour: str, reach: float = 0.7, side: int = 128) -> Image.Image:

@@ -18,14 +18,15 @@ class Facts:
     that holds colours outside sRGB; location, whether EXIF says where it was taken; camera, whether EXIF names one;
     quality of a JPEG by its tables, 1..100, None where it has none.
 
-    Of the upright picture: width and height in pixels; transparent, share of pixels that are not opaque; sharpness,
-    0..1, of its sharpest parts; enlarged, about how many times its sides were enlarged from the detail it has, 1 where
-    they were not; brightness and contrast, mean and deviation of its lightness, 0..1; clipped, shares of pixels that
-    are all black and all white; blocks, how clearly the grid of a JPEG stands out, 0..1; noise, deviation in 0..255;
-    text, the share of it that looks like writing; screen, whether it looks like a screenshot; border: share of each
-    side (left, top, right, bottom) that is plain edge around the picture; faces; salient, where most of what stands out
-    lies; colour, the name of its background's; hashes: perceptual ones in hex, of the picture and of what is inside its
-    border, by their names.
+    Of the upright picture: width and height in pixels; transparent, share of pixels that are not opaque; screen,
+    whether it looks like a screenshot; border, shares of the sides (left, top, right, bottom) that are plain edge
+    around the picture; faces, the largest first. Of what is inside its border: sharpness, 0..1, of its sharpest parts,
+    1 if they are as sharp as its pixels can show; enlarged, about how many times its sides were enlarged by
+    interpolation, 1 if no trace of that is found; brightness, contrast, burnt, black and range: see vision.light.Light;
+    blocks, levels, 0..12, by which the grid of a JPEG stands out; noise, deviation in 0..255; text, the share that rows
+    of letters cover; salient, where most of what stands out lies, in shares of the whole; colour, the name of its
+    background's, "" if that is not of one; hashes: perceptual ones in hex, of the "whole" and, if it has a border, of
+    what is "inside", by these names.
     """
 
     name: str
@@ -49,7 +50,9 @@ class Facts:
     enlarged: float = 1.0
     brightness: float = 0.0
     contrast: float = 0.0
-    clipped: tuple[float, float] = (0.0, 0.0)
+    burnt: float = 0.0
+    black: float = 0.0
+    range: tuple[float, float] = (0.0, 1.0)
     blocks: float = 0.0
     noise: float = 0.0
     text: float = 0.0
@@ -68,6 +71,6 @@ class Facts:
         """The reverse of to_dict, also after a way through JSON."""
         regions = {"faces": tuple(Region(**each) for each in values["faces"])}
         regions["salient"] = Region(**values["salient"]) if values["salient"] else None  # type: ignore[assignment]
-        tuples = {name: tuple(values[name]) for name in ("clipped", "border")}
+        tuples = {name: tuple(values[name]) for name in ("range", "border")}
         hashes = tuple((name, value) for name, value in values["hashes"])
         return cls(**(values | regions | tuples | {"hashes": hashes}))

@@ -1,5 +1,6 @@
 """What is said of a picture: findings, each of a kind, with how grave it is and what to do."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,14 +73,110 @@ class Wanted:
     method: str = "lora"
 
 
+MOST_ENLARGED = 1.25  # times that a picture may have to be enlarged to be trained on
+SHARP = 0.55  # of Facts.sharpness; what is above is not called blurred, however small the picture
+DETAIL = 0.7  # of the resolution that the sharpest parts of a picture must fill
+DARK, DARK_AT_MOST = 0.25, 0.4  # brightness, and the lightest that is shown, below which a picture is too dark
+BURNT, PALE = 0.3, 0.35  # share burnt out, and the darkest that is shown, above which it is too bright
+WASHED_OUT = 0.65  # the darkest that is shown above which it is too bright whatever is burnt out
+FLAT = (0.07, 0.25)  # contrast, and range, of a picture that is grey in grey
+BLANK = 0.008  # contrast of a picture that shows nothing
+QUALITY, BLOCKS = 30, 1.9  # of a JPEG, at most; of the grid that it left, at least
+NOISY = 8.0  # deviation of the noise, of 255
+WRITTEN = 0.01  # share covered by letters
+LONG = 2.2  # times its shorter side
+FACE = 0.3  # of the largest face's area, that another must have to be a second person
+
+
 def findings(facts: Facts, wanted: Wanted) -> list[Finding]:
     """What there is to say of a picture by itself, the gravest first."""
     if facts.problem:
         return [_found("truncated" if "truncated" in facts.problem else "unreadable", facts.problem)]
-    found = []
-    if min(facts.width, facts.height) * 1.25 < wanted.resolution:
-        found.append(_found("too_small", f"is only {facts.width}x{facts.height} pixels"))
-    return found
+    if facts.contrast < BLANK:
+        return [_found("blank", "shows nothing but one colour"), *_of_file(facts)]
+    said = [*_of_size(facts, wanted), *_of_pixels(facts), *_of_content(facts, wanted), *_of_file(facts)]
+    return sorted(said, key=lambda finding: finding.level != "fault")
+
+
+def _of_size(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Whether it has the pixels, and in them the detail, that training at a resolution shows."""
+    size = f"{facts.width}x{facts.height}"
+    left, top, right, bottom = facts.border
+    sides = facts.width * (1 - left - right), facts.height * (1 - top - bottom)
+    needed = wanted.resolution / min(sides)
+    if needed > MOST_ENLARGED:
+        yield _found("too_small", f"is {size} pixels and must be enlarged {needed:.1f} times for {wanted.resolution}")
+    elif needed > 1:
+        yield _found("small", f"is {size} pixels, a little less than the {wanted.resolution} that are learned from")
+    if facts.enlarged * needed > MOST_ENLARGED and facts.enlarged > 1:
+        detail = f"{sides[0] / facts.enlarged:.0f}x{sides[1] / facts.enlarged:.0f}"
+        yield _found(
+            "enlarged", f"was enlarged about {facts.enlarged:.1f} times: its detail is that of {detail} pixels"
+        )
+    elif facts.sharpness < SHARP and facts.sharpness * min(sides) < DETAIL * wanted.resolution:
+        shown = facts.sharpness * min(sides)
+        yield _found("blurred", f"is blurred: even its sharpest parts show no more than {shown:.0f} pixels would")
+    if max(sides) > LONG * min(sides):
+        lost = 1 - 2 * min(sides) / max(sides)
+        yield _found(
+            "long", f"is {max(sides) / min(sides):.1f} times as long as it is wide: a crop loses {lost:.0%} of it"
+        )
+
+
+def _of_pixels(facts: Facts) -> Iterator[Finding]:
+    """Light, compression and noise."""
+    darkest, lightest = facts.range
+    if facts.brightness < DARK and lightest < DARK_AT_MOST:
+        yield _found("dark", f"is too dark: nothing in it is lighter than {lightest:.0%}")
+    elif (facts.burnt > BURNT and darkest > PALE) or darkest > WASHED_OUT:
+        yield _found("bright", f"is too bright: {facts.burnt:.0%} of it is burnt out, and nothing is dark")
+    elif facts.contrast < FLAT[0] and lightest - darkest < FLAT[1]:
+        yield _found("flat", f"has little contrast: its lightness is between {darkest:.0%} and {lightest:.0%}")
+    if facts.quality is not None and facts.quality <= QUALITY:
+        yield _found("compressed", f"is a JPEG of quality {facts.quality}, of 100")
+    elif facts.blocks >= BLOCKS:
+        yield _found("compressed", "shows the blocks of a JPEG of low quality")
+    if facts.noise >= NOISY:
+        yield _found("noisy", f"is noisy: by about {facts.noise:.0f} of 255 levels")
+
+
+def _of_content(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """What it shows that is not the subject, or not one subject."""
+    if facts.screen:
+        yield _found("screenshot", "looks like a screenshot")
+    if facts.text >= WRITTEN:
+        sure = "shows" if facts.text >= 4 * WRITTEN else "may show"
+        yield _found("text", f"{sure} writing or a watermark, on {facts.text:.0%} of it")
+    if any(facts.border):
+        sides = zip(("left", "above", "right", "below"), facts.border, strict=True)
+        where = ", ".join(f"{share:.0%} {side}" for side, share in sides if share)
+        yield _found("border", f"has a plain border ({where})")
+    if wanted.subject == "person":
+        largest = max((face.area for face in facts.faces), default=0.0)
+        persons = sum(face.area >= FACE * largest for face in facts.faces)
+        if persons > 1:
+            yield _found("several_faces", f"shows {persons} faces, where one person is meant")
+        elif not persons:
+            yield _found("no_face", "shows no face that was found")
+
+
+def _of_file(facts: Facts) -> Iterator[Finding]:
+    """What `limner prepare` mends by itself."""
+    if facts.orientation != 1:
+        yield _found("orientation", f"is stored turned or mirrored (EXIF orientation {facts.orientation})")
+    if facts.location:
+        yield _found("location", "says where it was taken")
+    if facts.transparent > 0:
+        yield _found("transparent", f"is transparent on {facts.transparent:.0%} of it")
+    if facts.frames > 1:
+        yield _found("frames", f"has {facts.frames} frames or pages")
+    if facts.mode == "CMYK":
+        with_profile = f", with the profile {facts.profile}" if facts.profile else ", without a profile"
+        yield _found("cmyk", f"is in CMYK, for print{with_profile}")
+    if facts.wide:
+        yield _found("wide", f"holds colours that sRGB has not ({facts.profile})")
+    if facts.bits > 8:
+        yield _found("deep", f"has {facts.bits} bits a channel")
 
 
 def _found(kind: str, sentence: str) -> Finding:

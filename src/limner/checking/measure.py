@@ -2,21 +2,37 @@
 
 import functools
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from limner.checking.facts import Facts
-from limner.data.colour import to_srgb
-from limner.data.decode import Unusable, check, decode
+from limner.checking.header import header_facts, says_screenshot
+from limner.data.colour import eight_bits, to_srgb
+from limner.data.decode import Unusable, load, open_image, problems, upright_size
 from limner.data.source import Source
+from limner.vision.border import border_of
+from limner.vision.colours import background_name
+from limner.vision.detail import blocks_of, enlargement, noise_of, sharpness
+from limner.vision.faces import Faces
 from limner.vision.hashes import phash
+from limner.vision.light import background_of, light_of
+from limner.vision.pixels import Pixels, fitted, grey_of
+from limner.vision.salience import salient
+from limner.vision.screen import is_screen
+from limner.vision.text import text_share
 
 if TYPE_CHECKING:
     from limner.evaluate.features import Evaluator
+
+# Pixels of the shorter side at which a picture is looked at: more than models learn from, and a telephone's 3,024 by 4
+# is 756. A JPEG is decoded to at least that, anything else is brought near it.
+SIDE = 720
+SMALL = 512  # pixels of the longer side at which light, colours and what stands out are judged
+LOSSLESS = ("PNG", "BMP", "DIB", "TIFF")
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,7 @@ class Measure:
     """Measures a source; it can be pickled, so that pool.in_order takes it. features: whether they are wanted."""
 
     features: bool = True
+    faces: Faces = field(default_factory=Faces)
 
     def __call__(self, source: Source) -> Measured:
         """What is to be known of a picture; never raises for what the file is."""
@@ -43,15 +60,28 @@ class Measure:
             data = source.read()
         except Unusable as problem:
             return Measured(Facts(source.name, problem=str(problem)))
-        known = {"name": source.name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        known: dict[str, Any] = {"name": source.name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
         try:
-            width, height = check(data)
+            with problems():
+                image = open_image(data)
+                told = header_facts(image, data)
+                size = upright_size(image)
+                said = says_screenshot(image)
+                loaded = load(image, at_least=SIDE)
+                transparent = _transparent(loaded)
+                seen = to_srgb(_reduced(loaded))
         except Unusable as problem:
-            return Measured(Facts(**known, problem=str(problem)))  # type: ignore[arg-type]
-        image = to_srgb(decode(data))
-        hashes = (("whole", phash(image)),)
-        facts = Facts(**known, width=width, height=height, hashes=hashes)  # type: ignore[arg-type]
-        return Measured(facts, features_of(image) if self.features else None)
+            return Measured(Facts(**known, problem=str(problem)))
+        pixels = np.asarray(seen)
+        lossless = told["kind"] in LOSSLESS
+        looks = _looks(pixels, loaded) | {
+            "width": size[0],
+            "height": size[1],
+            "transparent": transparent,
+            "screen": said or is_screen(pixels, size, lossless, told["camera"]),
+            "faces": self.faces(pixels),
+        }
+        return Measured(Facts(**known, **told, **looks), features_of(pixels) if self.features else None)
 
 
 def measure(source: Source) -> Measured:
@@ -59,14 +89,68 @@ def measure(source: Source) -> Measured:
     return Measure()(source)
 
 
-def features_of(image: Image.Image) -> NDArray[np.int8]:
-    """Measured.features of an RGB picture. It computes with one thread: the pool has a process for each core."""
+def _reduced(image: Image.Image) -> Image.Image:
+    """An image of any mode brought down by a whole factor, as far as its shorter side stays SIDE."""
+    factor = min(image.size) // SIDE
+    return image.reduce(factor) if factor > 1 and image.mode not in ("1", "P") else image
+
+
+def _transparent(image: Image.Image) -> float:
+    """The share of pixels that are not opaque."""
+    if not image.has_transparency_data:
+        return 0.0
+    return float((np.asarray(image.convert("RGBA").getchannel("A")) < 255).mean())
+
+
+def _looks(rgb: Pixels, loaded: Image.Image) -> dict[str, Any]:
+    """Values of Facts that the pixels show, by their names. loaded: the same picture, before it was reduced."""
+    border = border_of(rgb)
+    inner = _inside(rgb, border)
+    grey, small = grey_of(inner), fitted(inner, SMALL)
+    background = background_of(small)
+    light = light_of(grey_of(small), background)
+    noise = noise_of(grey)
+    sharp = sharpness(grey, noise)
+    unscaled = grey_of(rgb) if loaded.size == rgb.shape[1::-1] else np.asarray(eight_bits(loaded).convert("L"))
+    hashes = [("whole", phash(rgb))]
+    if any(border):
+        hashes.append(("inside", phash(inner)))
+    return {
+        "sharpness": sharp,
+        "enlarged": enlargement(grey, sharp),
+        "brightness": light.brightness,
+        "contrast": light.contrast,
+        "burnt": light.burnt,
+        "black": light.black,
+        "range": light.range,
+        "blocks": blocks_of(unscaled),
+        "noise": noise,
+        "text": text_share(grey),
+        "border": border,
+        "salient": salient(small, background),
+        "colour": background_name(small),
+        "hashes": tuple(hashes),
+    }
+
+
+def _inside(rgb: Pixels, border: tuple[float, float, float, float]) -> Pixels:
+    high, wide = rgb.shape[:2]
+    left, top, right, bottom = border
+    rows, columns = (
+        slice(round(top * high), high - round(bottom * high)),
+        slice(round(left * wide), wide - round(right * wide)),
+    )
+    return np.ascontiguousarray(rgb[rows, columns])
+
+
+def features_of(rgb: Pixels) -> NDArray[np.int8]:
+    """Measured.features of a picture (height, width, 3). It computes with one thread: the pool has a process a core."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        pooled = _evaluator()([image]).pooled[0].numpy()
+        pooled = _evaluator()([Image.fromarray(rgb)]).pooled[0].numpy()
     finally:
         torch.set_num_threads(threads)
     return np.rint(pooled * (127 / np.abs(pooled).max())).astype(np.int8)

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -28,7 +30,7 @@ def in_order(work: Callable[[Thing], Result], things: Iterable[Thing], workers: 
         yield from map(work, things)
         return
     context = multiprocessing.get_context("spawn")  # forking would copy locks of torch's and OpenCV's threads
-    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for thing in things:
@@ -42,8 +44,19 @@ def in_order(work: Callable[[Thing], Result], things: Iterable[Thing], workers: 
                 future.cancel()
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """Make a worker of a fresh process: with one thread, deaf to interrupts, and gone when its parent is."""
     import cv2
 
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is imported
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told too, and ends the work in order
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers, which would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

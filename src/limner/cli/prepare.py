@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from limner.cli.app import Interrupted
 from limner.cli.follow import Followed, follow
 from limner.cli.output import Output, duration, quoted
 from limner.config import PrepareSettings
@@ -25,8 +26,12 @@ def show_prepare(settings: PrepareSettings, output: Output) -> dict[str, Any]:
     def events() -> Generator[Event, None, None]:
         made.append((yield from preparing(settings)))
 
-    with closing(events()) as told:
-        follow(told, output, result)
+    try:
+        with closing(events()) as told:
+            follow(told, output, result)
+    except KeyboardInterrupt:
+        message = "interrupted; give the same command again, and it goes on from there"
+        raise Interrupted(message, folder=str(settings.out)) from None
     _tell(made[0], settings, output)
     output.say(f"done in {duration(time.monotonic() - began)}")
     return made[0].to_dict() | {"warnings": result.warnings, "seconds": round(time.monotonic() - began, 3)}

@@ -211,4 +211,4 @@ def inspect_(settings: InspectSettings, output: Output) -> dict:
     return show(settings.file, output)
 
 
-from limner.cli import edit  # noqa: E402, F401 (behind these, in the order of the work)
+from limner.cli import edit, library  # noqa: E402, F401 (behind these, in the order of the work)

@@ -9,7 +9,7 @@ from limner.config.commands import (
     GridSettings,
     InspectSettings,
 )
-from limner.config.common import Base, Machine, Models, Precision, Prediction, Seed
+from limner.config.common import KIND_FOLDERS, Base, Machine, Models, ModelsFolder, Precision, Prediction, Seed
 from limner.config.editing import (
     ConvertSettings,
     Directions,
@@ -21,6 +21,13 @@ from limner.config.editing import (
 )
 from limner.config.judging import CompareSettings, EvaluateSettings, Judging
 from limner.config.keyword import KeywordSettings
+from limner.config.library import (
+    DownloadSettings,
+    ModelsSettings,
+    SearchSettings,
+    Wanted,
+    library_path,
+)
 from limner.config.preparing import ImageFormat, PrepareSettings
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
 from limner.config.training import (
@@ -36,6 +43,7 @@ from limner.config.training import (
 from limner.config.watching import Watching
 
 __all__ = [
+    "KIND_FOLDERS",
     "METHOD_NAMES",
     "Base",
     "Captioning",
@@ -45,6 +53,7 @@ __all__ = [
     "ConvertSettings",
     "DemoSettings",
     "Directions",
+    "DownloadSettings",
     "Drawing",
     "Edited",
     "EvaluateSettings",
@@ -61,6 +70,8 @@ __all__ = [
     "Machine",
     "MergeSettings",
     "Models",
+    "ModelsFolder",
+    "ModelsSettings",
     "Output",
     "Pictures",
     "Precision",
@@ -69,11 +80,14 @@ __all__ = [
     "Prior",
     "ResizeSettings",
     "ResumeSettings",
+    "SearchSettings",
     "Seed",
     "Settings",
     "TrainSettings",
+    "Wanted",
     "Watching",
     "Words",
+    "library_path",
     "names",
     "nearest",
     "read_toml",

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from limner.config.settings import FilePath, Settings
 
+# Where the webui looks for a kind of file, below its models folder.
+KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable-diffusion"}
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Prediction = Literal["auto", "epsilon", "v_prediction"]
 
@@ -42,10 +44,14 @@ class Base(Settings):
     vae: FilePath | None = Field(None, description="Another VAE than the base's own: a file, or a diffusers folder.")
 
 
-class Models(Base):
-    """What there is to start from."""
+class ModelsFolder(Settings):
+    title: ClassVar[str] = "Models"
 
     models: FilePath = Field(
         default_factory=lambda: Path(os.environ.get("LIMNER_MODELS") or "models"),
         description="Folder of models as the webui has it, LoRAs in its subfolder Lora; $LIMNER_MODELS, else models.",
     )
+
+
+class Models(ModelsFolder, Base):
+    """What there is to start from."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from limner.data.colour import to_srgb
 from limner.errors import UserError
@@ -157,6 +157,8 @@ def _left_empty(jpeg: bytes) -> bool:
 
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where the EXIF block is damaged: the pixels may be fine all the same."""
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        image.load()  # as its getexif() does, where what the pixels raise would be taken for damage of the EXIF block
     try:
         if "original_orientation" in image.info:  # pillow-heif moves it
             return int(image.info["original_orientation"] or 1)

@@ -16,22 +16,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from limner.evaluate.metrics import Spread
+from limner.vision.colours import edge_of, name_of
 
-# Named background colours, sRGB, as the pocket base learned them; the nearest one names a picture's.
-COLOURS = {
-    "white": (255, 255, 255),
-    "black": (18, 18, 20),
-    "gray": (140, 140, 145),
-    "red": (214, 40, 45),
-    "orange": (245, 140, 30),
-    "yellow": (250, 215, 55),
-    "green": (50, 160, 75),
-    "blue": (45, 95, 215),
-    "purple": (130, 60, 180),
-    "pink": (250, 160, 195),
-    "brown": (125, 80, 50),
-    "teal": (40, 170, 170),
-}
 ASKED_COLOURS = ("white", "red", "blue", "yellow", "green", "purple")
 COLOURS_OF_SMALL = ("white", "green")
 # Objects that a style is asked to draw; UNRELATED (protocol.py) has the base draw the same ones, in this order.
@@ -45,7 +31,6 @@ OBJECTS = (
     "a clock",
     "a pair of scissors",
 )
-BORDER = 0.04  # of a side: 5 pixels of 128; the part at the edge in which the background is read
 FOREGROUND = 60  # distance from the background in sRGB, 0 to 441, beyond which a pixel shows something
 SMALL_BELOW = 0.62  # of a side; the pocket base was taught small icons of 0.36 to 0.52 of it and others from 0.72
 OUTLIERS = 2  # percent at each end; specks beyond the subject do not make it large
@@ -89,8 +74,7 @@ def questions(keyword: str, class_word: str, is_style: bool) -> tuple[Question, 
 
 def background_colour(image: Image.Image) -> str:
     """The named colour nearest to the median of the border, in sRGB."""
-    median = _border_median(_levels(image))
-    return min(COLOURS, key=lambda name: float(((np.array(COLOURS[name]) - median) ** 2).sum()))
+    return name_of(_border_median(_levels(image)))
 
 
 def size_of_subject(image: Image.Image) -> str:
@@ -110,10 +94,7 @@ def _levels(image: Image.Image) -> np.ndarray:
 
 
 def _border_median(levels: np.ndarray) -> np.ndarray:
-    width = max(1, round(BORDER * min(levels.shape[:2])))
-    inner = np.zeros(levels.shape[:2], bool)
-    inner[width:-width, width:-width] = True
-    return np.median(levels[~inner], axis=0)
+    return np.median(edge_of(levels), axis=0)
 
 
 class Known:

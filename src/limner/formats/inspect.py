@@ -21,7 +21,7 @@ from limner.container.places import DTYPE_NAMES
 from limner.formats import verdicts
 from limner.formats.blocks import Block, blocks_of, counted, layers_of, network_of
 from limner.formats.factors import spellings
-from limner.formats.hashes import hash_file
+from limner.formats.hashes import Hashes, hash_file
 from limner.formats.identify import ADAPTERS, BUNDLE, family_with_reasons, kind, naming
 from limner.formats.metadata import run_card
 from limner.formats.verdicts import Verdict
@@ -97,8 +97,11 @@ class Summary:
         return asdict(self)
 
 
-def inspect(path: Path) -> Summary:
-    """Facts about any file of tensors; UserError if it is not one or is damaged."""
+def inspect(path: Path, hashed: bool = True) -> Summary:
+    """Facts about any file of tensors; UserError if it is not one or is damaged.
+
+    hashed: whether to read all of it for its hashes, which are "" or None otherwise.
+    """
     with open_tensors(path) as file:
         small = {name: file.get(name) for name, shape in file.shapes.items() if _is_small(name, shape)}
         header: Header = file
@@ -107,7 +110,7 @@ def inspect(path: Path) -> Summary:
     is_adapter = sort in ADAPTERS or sort in forms()
     alphas = _alphas(header, small) if is_adapter else {}
     blocks = blocks_of(header, alphas) if is_adapter else {}
-    hashes = hash_file(path, header.data_start)
+    hashes = hash_file(path, header.data_start) if hashed else Hashes("", "", "")
     claimed = header.metadata.get("sshs_model_hash")
     spec = header.metadata.get("modelspec.hash_sha256")
     card = run_card(header.metadata)
@@ -140,9 +143,9 @@ def inspect(path: Path) -> Summary:
         autov2=hashes.autov2,
         autov3=hashes.autov3,
         webui_hash=_webui_hash(sort, hashes.sha256, claimed or hashes.tensors),
-        hash_matches=None if claimed is None else claimed.removeprefix("0x") == hashes.tensors,
+        hash_matches=None if claimed is None or not hashed else claimed.removeprefix("0x") == hashes.tensors,
         modelspec_hash=spec,
-        modelspec_matches=None if spec is None else spec.lower().removeprefix("0x") == hashes.tensors,
+        modelspec_matches=None if spec is None or not hashed else spec.lower().removeprefix("0x") == hashes.tensors,
         programs=_programs(header, sort, family, identity, small, _hides_alpha(header, blocks)),
     )
 

@@ -8,10 +8,14 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from limner.config import PrepareSettings
 from limner.data import mask
+from limner.data.colour import to_srgb
 from limner.data.decode import Unusable
 from limner.data.folder import SUFFIXES
 from limner.data.source import Source
+from limner.errors import UserError
+from limner.preparation.segment import Segmenter
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Masks:
-    """Ways to a picture's mask, of which the first that yields one counts: a file, the alpha channel.
+    """Ways to a picture's mask, of which the first that yields one counts: a file, the alpha channel, a model.
 
     folder: of masks that have the pictures' names, in the same subfolders; besides, a mask lies beside its picture or
     in a folder "masks" there, as for training. Nothing is kept open, so that it goes to other processes.
@@ -33,14 +37,28 @@ class Masks:
     files: bool = True
     folder: Path | None = None
     alpha: bool = True
+    model: Segmenter | None = None
 
-    def find(self, source: Source, decoded: Image.Image) -> Found | None:
-        """The mask of an upright picture, decoded in its file's own mode. Raises Unusable in the picture's name."""
+    def check(self) -> None:
+        """Raise UserError for what would fail with every picture."""
+        if self.folder is not None and not self.folder.is_dir():
+            raise UserError(f"no folder {self.folder} of masks; give the one that holds them, or leave it out")
+        if self.model is not None:
+            self.model.check()
+
+    def find(self, source: Source, decoded: Image.Image, rgb: Image.Image | None = None) -> Found | None:
+        """The mask of an upright picture, decoded in its file's own mode; rgb: the same as sRGB, where it is at hand.
+
+        Raises Unusable in the picture's name, UserError for a model that fails.
+        """
         if self.files:
             for name, data in self._beside(source):
                 return Found(mask.open_mask(PurePosixPath(name).name, data, decoded.size), name)
         alpha = mask.alpha_of(decoded) if self.alpha else None
-        return Found(alpha, "its transparency") if alpha is not None else None
+        if alpha is not None:
+            return Found(alpha, "its transparency")
+        found = self.model(rgb or to_srgb(decoded)) if self.model else None
+        return Found(found, "the segmentation model") if found is not None else None
 
     def _beside(self, source: Source) -> Iterator[tuple[str, bytes]]:
         """Names and bytes of the files that are masks of a picture by their names, the nearest first."""
@@ -53,6 +71,15 @@ class Masks:
                 other = Source(self.folder, name)
                 if _is_there(other):
                     yield name, _read(other)
+
+
+def masks_of(settings: PrepareSettings) -> Masks | None:
+    """The ways to masks that settings name; None if none are wanted."""
+    if settings.mask_files == "none":
+        return None
+    label = settings.mask_label or settings.class_word
+    model = Segmenter(settings.mask_model, label, settings.download_model) if settings.mask_model else None
+    return Masks(folder=settings.masks, alpha=settings.alpha_masks, model=model)
 
 
 def candidates(name: str) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from limner.base import pocket
 from limner.base.model import BaseModel
 from limner.base.open import find_base, open_base
-from limner.config import Settings, TrainSettings
+from limner.config import KIND_FOLDERS, Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.buckets import buckets
 from limner.data.cache import Examples, encode_caption
@@ -41,7 +41,7 @@ from limner.run.data import (
 )
 from limner.run.derive import derive
 from limner.run.folder import Record, Source
-from limner.run.outputs import KIND_FOLDERS, check_out, default_out, kind_folders, outputs, prompt_files
+from limner.run.outputs import check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
 from limner.train import BatchSource, Plan
@@ -230,7 +230,11 @@ def assemble(
     check_watching(settings, len(data.taught))
     unseen = hold_out(data.taught, settings.held_out or 0, settings.seed)
     items = data.items(settings)
-    held_out = [replace(item, crops=0, mirror=False, tags=None) for item in items if item.picture.sha256 in unseen]
+    held_out = [
+        replace(item, crops=0, mirror=False, colour_jitter=0.0, tags=None)
+        for item in items
+        if item.picture.sha256 in unseen
+    ]
     learned = [item for item in items if item.picture.sha256 not in unseen]
     job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data.of_class))
     for method in job.new_methods():

@@ -4,16 +4,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from limner.config import TrainSettings
+from limner.config import KIND_FOLDERS, TrainSettings
 from limner.errors import UserError
 from limner.files import require_writable
 from limner.formats.bundle import bundled_name
 from limner.formats.diffusers import INDEX, check_folder
 from limner.methods.method import find_methods
 from limner.named import PromptFiles
-
-# Where the webui looks for a kind of file, below its models folder.
-KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable-diffusion"}
 
 
 def default_out(settings: TrainSettings) -> Path:

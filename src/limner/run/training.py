@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.base.open import open_base
-from limner.config import ResumeSettings, TrainSettings, read_toml, read_training
+from limner.config import KIND_FOLDERS, ResumeSettings, TrainSettings, read_toml, read_training
 from limner.container.header import read_header
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
@@ -24,7 +24,7 @@ from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder, Source
 from limner.run.job import Job, assemble, prepare, read_methods
-from limner.run.outputs import KIND_FOLDERS, check_out, default_out
+from limner.run.outputs import check_out, default_out
 from limner.run.plots import Plots
 from limner.run.watch import Outcome, Watch
 from limner.train import BatchSource

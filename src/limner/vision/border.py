@@ -1,0 +1,59 @@
+"""Plain bars and frames around a picture, as of letterboxing, scans and screenshots."""
+
+import cv2
+import numpy as np
+
+from limner.vision.pixels import Pixels
+
+NEAR = 12  # levels by which a border's pixels may differ from its colour; compression blurs them
+PLAIN = 0.985  # of a line that must have the border's colour
+ABRUPT = 0.5  # of the first line after a border that must not: a subject before a plain background comes by and by
+AFTER = 3  # lines in which it must have ended; a border's edge is rarely just between two pixels
+MOST = 0.4  # of a side that a border may take
+LEAST = 0.006  # of a side; at least two lines
+
+Border = tuple[float, float, float, float]
+
+
+def border_of(rgb: Pixels) -> Border:
+    """Shares of the sides, left, top, right and bottom, that a plain border takes; 0 where there is none.
+
+    A border's lines are of one colour from end to end, and it ends along a straight line. A bar alone at one side is
+    a border too, but not one that the picture would lose without: it must be on opposite sides, or of three.
+    """
+    high, wide = rgb.shape[:2]
+    left = top = right = bottom = 0
+    for _ in range(2):  # after the bars above and below are known, those beside are seen, and the other way round
+        inner = rgb[:, left : wide - right]
+        top, bottom = _lines(inner, high), _lines(inner[::-1], high)
+        inner = rgb[top : high - bottom].transpose(1, 0, 2)
+        left, right = _lines(inner, wide), _lines(inner[::-1], wide)
+    if not (left and right) or not (top or _reaches(rgb[:, left : wide - right], rgb[0, 0])):
+        left = right = 0
+    if not (top and bottom) or not (left or _reaches(rgb[top : high - bottom].transpose(1, 0, 2), rgb[0, 0])):
+        top = bottom = 0
+    return left / wide, top / high, right / wide, bottom / high
+
+
+def _lines(rgb: Pixels, whole: int) -> int:
+    """How many lines from the first on are a border; whole: lines of the picture in that direction."""
+    colour = np.median(rgb[0], axis=0)
+    most = min(len(rgb) - 1, round(MOST * whole))
+    near = _near(rgb[: most + AFTER], colour).mean(axis=1)
+    other = np.flatnonzero(near < PLAIN)
+    if not len(other) or other[0] < max(2, round(LEAST * whole)):
+        return 0
+    end = int(other[0])
+    if near[end : end + AFTER].min() > 1 - ABRUPT:
+        return 0
+    return end + int(near[end : end + AFTER].argmin() > 0)
+
+
+def _reaches(inner: Pixels, colour: Pixels) -> bool:
+    """Whether what is between two bars reaches from end to end of them; a thing on plain ground does not."""
+    return all(float(_near(line[None], colour).mean()) < 1 - ABRUPT for line in (inner[0], inner[-1]))
+
+
+def _near(rgb: Pixels, colour: Pixels) -> Pixels:
+    low, high = np.clip(colour.astype(float) - NEAR, 0, 255), np.clip(colour.astype(float) + NEAR, 0, 255)
+    return cv2.inRange(np.ascontiguousarray(rgb), low, high) / 255

@@ -1,0 +1,19 @@
+"""Pixels as OpenCV takes them: uint8, (height, width, 3) in the order red, green, blue, or (height, width) of grey."""
+
+from typing import Any
+
+import cv2
+from numpy.typing import NDArray
+
+Pixels = NDArray[Any]  # OpenCV's own types are wider than what it returns
+
+
+def grey_of(rgb: Pixels) -> Pixels:
+    """Lightness, weighted as in BT.601."""
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+
+
+def fitted(pixels: Pixels, longest: int) -> Pixels:
+    """A picture whose longer side is brought down to `longest` pixels; itself if it is not longer."""
+    scale = longest / max(pixels.shape[:2])
+    return pixels if scale >= 1 else cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
