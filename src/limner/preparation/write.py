@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from limner.config import ImageFormat
-from limner.data.colour import to_srgb
+from limner.data.colour import is_srgb, to_srgb
 from limner.data.decode import Unusable, decode, read
 from limner.data.mask import open_mask
 from limner.data.source import Source
@@ -67,13 +67,13 @@ def write(task: Task) -> Outcome:
         if hashlib.sha256(data).hexdigest() != task.sha256:
             raise Unusable("changed while it was in use; give the same command again")
         decoded = decode(data)
-        image = to_srgb(decoded)
+        image = decoded if is_srgb(decoded) else to_srgb(decoded)
         found = _mask(task, decoded, image) if task.mask else None
     except Unusable as problem:
         return Outcome(str(problem))
     records = []
     if task.before:
-        small = image.copy()
+        small = image.reduce(max(1, max(image.size) // BEFORE_SIDE))
         small.thumbnail((BEFORE_SIDE, BEFORE_SIDE), Image.Resampling.BOX, reducing_gap=None)
         records.append(_put(task.root, task.before, encode(small, "jpeg", quality=80), task.sha256))
     if task.image and task.framing:
