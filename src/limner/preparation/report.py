@@ -11,7 +11,6 @@ from limner.preparation.choices import NAME, write_choices
 from limner.preparation.decide import Decision
 from limner.preparation.folder import Texts
 from limner.preparation.layouts import (
-    CLASS,
     DATASET,
     DECISIONS,
     IMAGES,
@@ -55,7 +54,7 @@ def write_report(
         settings.resolution,
         sizes,
         settings.bucket_step,
-        class_images=(settings.out / CLASS).is_dir(),
+        class_images=made.of_class > 0,
     )
     files = {DATASET: dataset_toml(layout)}
     if made.masks and settings.mask_files == "folder":
