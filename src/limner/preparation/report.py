@@ -52,6 +52,7 @@ def write_report(
         settings.resolution,
         sizes,
         settings.bucket_step,
+        class_images=made.of_class > 0,
     )
     files = {DATASET: dataset_toml(layout)}
     if made.masks and settings.mask_files == "folder":
