@@ -1,7 +1,6 @@
 """The clean pictures of the set: photographs whole and in pieces, objects on white and in scenes, icons."""
 
 import io
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFilter
 
-from recipes.faults import HALVES
+from recipes.faults import HALVES, rng_of
 from recipes.faults.sources import TABLE, Package
 from recipes.pocket.icons import STYLES, fetch, read_nouns, svg_of
 from recipes.pocket.scenes import COLOURS
@@ -76,11 +75,6 @@ TRUE = {
     "airplane-from-above": ("noisy", "flat"),
     "march-pastoral": ("noisy", "flat"),
 }
-
-
-def rng_of(seed: int, name: str) -> np.random.Generator:
-    """A source of chance of its own for each thing, so that adding one changes no other."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def photographs(half: str) -> Iterator[Base]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from recipes.faults import pictures, sources, spoil
+from recipes.faults import pictures, rng_of, sources, spoil
 from recipes.faults.edits import EDITS, Made, encode
-from recipes.faults.pictures import PORTRAITS, TRUE, Base, rng_of
+from recipes.faults.pictures import PORTRAITS, TRUE, Base
 from recipes.faults.plan import COPIES, FAULTS, SEVERAL_FACES
 
 TRUTH = "truth.json"
