@@ -88,7 +88,7 @@ def _small(image: Image.Image) -> tuple[str, ...]:
 
 
 def _stored(base: Base) -> Made:
-    return encode(base.image, ".png" if base.kind in ("icon", "lines") else ".jpg")
+    return encode(base.image, ".png" if base.kind in ("icon", "small icon", "lines") else ".jpg")
 
 
 def _copies(clean: list[Base], stored: dict[str, Made], seed: int) -> list[tuple[Truth, Made]]:
