@@ -12,7 +12,7 @@ from PIL import Image
 from limner.checking.facts import Facts
 from limner.checking.header import header_facts, says_screenshot
 from limner.data.colour import eight_bits, to_srgb
-from limner.data.decode import Unusable, load, open_image, problems, upright_size
+from limner.data.decode import Unusable, load, open_image, problems, upright
 from limner.data.source import Source
 from limner.vision.border import border_of
 from limner.vision.colours import background_name
@@ -64,20 +64,23 @@ class Measure:
         try:
             with problems():
                 image = open_image(data)
-                told = header_facts(image, data)
-                size = upright_size(image)
-                said = says_screenshot(image)
+                stored = image.size
                 loaded = load(image, at_least=SIDE)
+                size = upright(stored, image)
                 transparent = _transparent(loaded)
                 seen = to_srgb(_reduced(loaded))
+                unscaled = np.asarray(eight_bits(loaded).convert("L"))
+                told = header_facts(image, data)
+                said = says_screenshot(image)
         except Unusable as problem:
             return Measured(Facts(**known, problem=str(problem)))
         pixels = np.asarray(seen)
         lossless = told["kind"] in LOSSLESS
-        looks = _looks(pixels, loaded) | {
+        looks = _looks(pixels) | {
             "width": size[0],
             "height": size[1],
             "transparent": transparent,
+            "blocks": blocks_of(unscaled),
             "screen": said or is_screen(pixels, size, lossless, told["camera"]),
             "faces": self.faces(pixels),
         }
@@ -102,16 +105,15 @@ def _transparent(image: Image.Image) -> float:
     return float((np.asarray(image.convert("RGBA").getchannel("A")) < 255).mean())
 
 
-def _looks(rgb: Pixels, loaded: Image.Image) -> dict[str, Any]:
-    """Values of Facts that the pixels show, by their names. loaded: the same picture, before it was reduced."""
+def _looks(rgb: Pixels) -> dict[str, Any]:
+    """Values of Facts that the pixels show, by their names."""
     border = border_of(rgb)
     inner = _inside(rgb, border)
     grey, small = grey_of(inner), fitted(inner, SMALL)
     background = background_of(small)
-    light = light_of(grey_of(small), background)
+    light = light_of(small, background)
     noise = noise_of(grey)
     sharp = sharpness(grey, noise)
-    unscaled = grey_of(rgb) if loaded.size == rgb.shape[1::-1] else np.asarray(eight_bits(loaded).convert("L"))
     hashes = [("whole", phash(rgb))]
     if any(border):
         hashes.append(("inside", phash(inner)))
@@ -123,7 +125,6 @@ def _looks(rgb: Pixels, loaded: Image.Image) -> dict[str, Any]:
         "burnt": light.burnt,
         "black": light.black,
         "range": light.range,
-        "blocks": blocks_of(unscaled),
         "noise": noise,
         "text": text_share(grey),
         "border": border,
