@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import limner
+from limner.checking.verdict import ALL_KINDS
 from limner.data.colour import to_srgb
+from limner.data.dataset import load
 from limner.data.decode import Unusable, decode
+from limner.data.layout import find_dataset
 from limner.data.source import Source, find_sources
 from limner.errors import UserError
 from limner.preparation.framing import Framing
@@ -180,6 +184,30 @@ class TestOnnx:
         (tmp_path / "b" / "preprocessor_config.json").write_text('{"image_std": [0, 0, 0]}')
         with pytest.raises(UserError, match="image_std"):
             Segmenter(str(network)).check()
+
+    def test_the_data_set_has_them(self, tmp_path: Path, bright: Image.Image) -> None:
+        """Through `limner prepare`: the masks lie where training finds them, in their pictures' sizes."""
+        speckled = np.asarray(bright) // 2 + np.random.default_rng(0).integers(0, 120, (100, 200, 3), dtype=np.uint8)
+        (tmp_path / "photos").mkdir()
+        Image.fromarray(speckled).save(tmp_path / "photos" / "a.png")
+        made = limner.prepare(
+            tmp_path / "photos",
+            tmp_path / "out",
+            resolution=64,
+            workers=1,
+            keep=tuple(ALL_KINDS),
+            mask_model=str(self.make(tmp_path / "net.onnx")),
+        )
+        assert (made.kept, made.masks) == (1, 1)
+        [loaded] = load(find_dataset(tmp_path / "out"))
+        (found,) = loaded.pictures
+        assert found.mask is not None
+        mask, image = np.asarray(found.mask.open()), np.asarray(found.open()).mean(axis=2)
+        assert mask.shape == image.shape
+        assert image[mask > 200].mean() > 2 * image[mask < 50].mean()
+        with pytest.raises(UserError, match="no segmentation model"):
+            limner.prepare(tmp_path / "photos", tmp_path / "other", mask_model="nobody/nothing")
+        assert not (tmp_path / "other" / "images").exists()
 
     def test_what_is_no_such_network(self, tmp_path: Path, bright: Image.Image) -> None:
         with pytest.raises(UserError, match="not one map"):

@@ -35,7 +35,7 @@ class Captioning(Subject, Machine):
     caption_model: str | None = Field(
         None, description="The captioner's model: a folder, or a hub id that is in the cache."
     )
-    download_model: bool = Field(False, description="Fetch the captioner's model from the hub if it is not there.")
+    download_model: bool = Field(False, description="Fetch models from the hub that are not there.")
     captioner_set: tuple[str, ...] = Field(
         (), description="A setting of the captioner's own as name=value, as in threshold=0.5; may be repeated."
     )

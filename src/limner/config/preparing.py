@@ -6,7 +6,7 @@ from pydantic import Field
 
 from limner.config.captions import Captioning
 from limner.config.common import Machine
-from limner.config.settings import FilePath
+from limner.config.settings import FilePath, Words
 
 ImageFormat = Literal["png", "webp", "jpeg"]
 
@@ -42,6 +42,14 @@ class PrepareSettings(Captioning, Machine):
         None, description="Folder of masks by the pictures' names; those beside the pictures are found by themselves."
     )
     alpha_masks: bool = Field(False, description="Take the transparency of pictures without a mask as theirs.")
+    mask_model: str | None = Field(
+        None,
+        description="Segmentation model that makes the masks of pictures that have none: an .onnx file, or a folder or "
+        "hub id of one or of transformers'.",
+    )
+    mask_label: Words = Field(
+        "", description="What the subject is in the segmentation model's words; by default the class."
+    )
     mask_files: Literal["none", "folder", "beside"] = Field(
         "folder",
         description="Where masks go, if pictures have any: a folder masks, or beside the pictures for OneTrainer.",

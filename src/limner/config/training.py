@@ -39,6 +39,12 @@ class Pictures(Settings):
     tag_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the other tags left out, the keyword never.")
     crops: int | None = Field(None, ge=0, le=100, description="Random crops of a picture, beside the centre one.")
     mirror: bool = Field(False, description="Show all pictures mirrored too; not for faces and letters.")
+    colour_jitter: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Show all pictures in other lights too, brightness, contrast and saturation up to so much apart.",
+    )
     masks: FilePath | None = Field(
         None, description="Folder of masks, white where a picture counts; by default name.mask.png beside name.jpg."
     )

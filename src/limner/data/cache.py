@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -60,7 +61,7 @@ class Examples(Sequence[Example]):
         self._views = [
             (item, view)
             for item in items
-            for view in crops_for(item.picture, resolution, item.crops, seed, item.mirror)
+            for view in crops_for(item.picture, resolution, item.crops, seed, item.mirror, item.colour_jitter)
         ]
         self._cache_dir = cache_dir
         self._text = text
@@ -156,7 +157,8 @@ def _latents(
 
     One crop at a time, whatever else is missing: in a batch the last bits would depend on what the cache holds.
     """
-    recipe = _recipe(model, "latents", picture=picture.sha256, **_said(view))
+    light = None if view.light is None else asdict(view.light)
+    recipe = _recipe(model, "latents", picture=picture.sha256, light=light, **_said(view))
 
     def compute() -> Tensor:
         latents = model.encode_images(pixels(opened(), view)[None])[0].float()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from limner.base.conditioning import Sizes
@@ -13,16 +13,34 @@ from limner.data.buckets import assign, buckets
 from limner.data.folder import Picture
 
 SMALLEST_VIEW = 0.75  # of the centre crop's sides that a random crop shows at least
+LIGHTS = 3  # other lights in which every crop is shown
+
+
+@dataclass(frozen=True)
+class Light:
+    """Factors of a picture's brightness, contrast and saturation, as Pillow's ImageEnhance takes them. No hue: a
+    caption that names a colour stays true."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+
+    def on(self, image: Image.Image) -> Image.Image:
+        image = ImageEnhance.Brightness(image).enhance(self.brightness)
+        image = ImageEnhance.Contrast(image).enhance(self.contrast)
+        return ImageEnhance.Color(image).enhance(self.saturation)
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A view of a picture: `box` (left, top, right, bottom) in source pixels, resampled to width x height."""
+    """A view of a picture: `box` (left, top, right, bottom) in source pixels, resampled to width x height, mirrored
+    and in another light if so said."""
 
     box: tuple[float, float, float, float]
     width: int
     height: int
     mirrored: bool = False
+    light: Light | None = None
 
     @property
     def enlargement(self) -> float:
@@ -30,9 +48,12 @@ class Crop:
         return self.width / (self.box[2] - self.box[0])
 
 
-def crops_for(picture: Picture, resolution: int, random_crops: int, seed: int, mirror: bool = False) -> list[Crop]:
+def crops_for(
+    picture: Picture, resolution: int, random_crops: int, seed: int, mirror: bool = False, jitter: float = 0.0
+) -> list[Crop]:
     """The centre crop, and up to `random_crops` further ones that the seed and the picture's bytes decide; with
-    `mirror` all of them mirrored too.
+    `mirror` all of them mirrored too, and with `jitter` all of these in LIGHTS other lights, whose factors lie within
+    1 - jitter and 1 + jitter.
 
     A random crop shows 75 to 100% of the centre crop's width, anywhere in the picture; it never enlarges more than
     the centre crop does, so that a small picture yields fewer: equal crops are given once. Crop i is the same
@@ -47,7 +68,10 @@ def crops_for(picture: Picture, resolution: int, random_crops: int, seed: int, m
         view, across, down = rng.uniform(smallest, 1), rng.random(), rng.random()
         crops.append(_place(picture, width, height, scale * view, across, down))
     crops = list(dict.fromkeys(crops))
-    return crops + [replace(crop, mirrored=True) for crop in crops if mirror]
+    crops += [replace(crop, mirrored=True) for crop in crops if mirror]
+    rng = random.Random(f"light {seed} {picture.sha256}")
+    lit = [replace(crop, light=_light(rng, jitter)) for crop in crops for _ in range(LIGHTS if jitter else 0)]
+    return crops + lit
 
 
 def centre_crop(picture: Picture, width: int, height: int) -> Crop:
@@ -73,6 +97,7 @@ def sizes(picture: Picture, crop: Crop) -> Sizes:
 def pixels(image: Image.Image, crop: Crop) -> Tensor:
     """Float32 (3, height, width) in -1..1 of an RGB image's crop, by Lanczos."""
     view = _view(image, crop, (crop.width, crop.height), Image.Resampling.LANCZOS)
+    view = view if crop.light is None else crop.light.on(view)
     return torch.from_numpy(np.asarray(view, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
 
 
@@ -85,6 +110,10 @@ def coverage(mask: Image.Image, crop: Crop, factor: int) -> Tensor:
 def _view(image: Image.Image, crop: Crop, size: tuple[int, int], filter: Image.Resampling) -> Image.Image:
     view = image.resize(size, filter, box=crop.box)
     return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if crop.mirrored else view
+
+
+def _light(rng: random.Random, jitter: float) -> Light:
+    return Light(*(rng.uniform(1 - jitter, 1 + jitter) for _ in range(3)))
 
 
 def _place(picture: Picture, width: int, height: int, scale: float, across: float, down: float) -> Crop:

@@ -57,8 +57,8 @@ class DataSet:
 class Item:
     """A picture, its caption, and how it is taught.
 
-    repeats: appearances in an epoch. weight: of its loss. crops, mirror: as crop.crops_for takes them. tags, dropout:
-    as Batches does. mask_background: how much counts outside its mask.
+    repeats: appearances in an epoch. weight: of its loss. crops, mirror, colour_jitter: as crop.crops_for takes
+    them. tags, dropout: as Batches does. mask_background: how much counts outside its mask.
     """
 
     picture: Picture
@@ -67,6 +67,7 @@ class Item:
     weight: float = 1.0
     crops: int = 0
     mirror: bool = False
+    colour_jitter: float = 0.0
     tags: Tags | None = None
     dropout: float = 0.0
     mask_background: float = 0.0
@@ -81,6 +82,7 @@ class Teaching:
     dropout: float = 0.0
     crops: int = 0
     mirror: bool = False
+    colour_jitter: float = 0.0
     masks: Path | None = None
     alpha_masks: bool = False
     mask_background: float = 0.0
@@ -142,6 +144,7 @@ def _item(part: Part, picture: Picture, teaching: Teaching) -> Item:
         repeats=part.repeats,
         crops=teaching.crops if part.crops is None else min(part.crops, teaching.crops),
         mirror=teaching.mirror if part.mirror is None else part.mirror,
+        colour_jitter=teaching.colour_jitter,
         tags=tags.about(part.keyword) if tags.vary else None,
         dropout=teaching.dropout if part.dropout is None else part.dropout,
         mask_background=teaching.mask_background,

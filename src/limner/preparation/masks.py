@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from limner.config import PrepareSettings
 from limner.data import mask
 from limner.data.colour import to_srgb
 from limner.data.decode import Unusable
@@ -70,6 +71,15 @@ class Masks:
                 other = Source(self.folder, name)
                 if _is_there(other):
                     yield name, _read(other)
+
+
+def masks_of(settings: PrepareSettings) -> Masks | None:
+    """The ways to masks that settings name; None if none are wanted."""
+    if settings.mask_files == "none":
+        return None
+    label = settings.mask_label or settings.class_word
+    model = Segmenter(settings.mask_model, label, settings.download_model) if settings.mask_model else None
+    return Masks(folder=settings.masks, alpha=settings.alpha_masks, model=model)
 
 
 def candidates(name: str) -> list[str]:

@@ -21,7 +21,7 @@ from limner.preparation.decide import Decision
 from limner.preparation.framing import Framing
 from limner.preparation.layouts import Names, names_of
 from limner.preparation.ledger import Ledger, Record, Row
-from limner.preparation.masks import Masks, candidates
+from limner.preparation.masks import Masks, candidates, masks_of
 from limner.preparation.write import MOST_BEFORE, Outcome, Task, write
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _works(
 ) -> Iterator[_Work]:
     """What there is to write; the paths of what is left because a person changed it go to by_hand."""
     out = settings.out
-    masks = Masks(folder=settings.masks, alpha=settings.alpha_masks) if settings.mask_files != "none" else None
+    masks = masks_of(settings)
 
     def missing(path: str, key: str) -> bool:
         record = ledger.want(path)

@@ -25,6 +25,7 @@ from limner.preparation.describe import describe
 from limner.preparation.folder import LEDGER, claim, clear_unfinished, foreign, remove_unwanted
 from limner.preparation.layouts import DATASET, DECISIONS, PAGE, STATE
 from limner.preparation.ledger import Ledger
+from limner.preparation.masks import masks_of
 from limner.preparation.pictures import write_pictures
 from limner.preparation.report import write_report
 
@@ -77,6 +78,9 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     claim(settings.out, settings.images)
     rules = _rules(settings)
     captions = Captions(settings)
+    masks = masks_of(settings)
+    if masks is not None:
+        masks.check()
     choices = read_choices(settings.out / NAME)
     total = _count(settings, choices)
     made = Made(settings.out, pictures=total)

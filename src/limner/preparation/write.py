@@ -67,10 +67,10 @@ def write(task: Task) -> Outcome:
         if hashlib.sha256(data).hexdigest() != task.sha256:
             raise Unusable("changed while it was in use; give the same command again")
         decoded = decode(data)
-        found = _mask(task, decoded) if task.mask else None
+        image = to_srgb(decoded)
+        found = _mask(task, decoded, image) if task.mask else None
     except Unusable as problem:
         return Outcome(str(problem))
-    image = to_srgb(decoded)
     records = []
     if task.before:
         small = image.copy()
@@ -98,11 +98,11 @@ def encode(image: Image.Image, format: ImageFormat, quality: int = 97) -> bytes:
     return stream.getvalue()
 
 
-def _mask(task: Task, decoded: Image.Image) -> Found | None:
+def _mask(task: Task, decoded: Image.Image, image: Image.Image) -> Found | None:
     if task.mask_by_hand is not None:
         path = task.mask_by_hand
         return Found(open_mask(path.name, read(path), decoded.size), f"{path.name}, by hand")
-    return task.masks.find(task.source, decoded) if task.masks else None
+    return task.masks.find(task.source, decoded, image) if task.masks else None
 
 
 def _put(task: Task, path: str, data: bytes, key: str) -> Record:

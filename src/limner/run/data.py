@@ -183,6 +183,7 @@ def teaching(settings: TrainSettings) -> Teaching:
         dropout=settings.caption_dropout,
         crops=settings.crops or 0,
         mirror=settings.mirror,
+        colour_jitter=settings.colour_jitter,
         masks=settings.masks,
         alpha_masks=settings.alpha_masks,
         mask_background=settings.mask_background or 0.0,

@@ -230,7 +230,11 @@ def assemble(
     check_watching(settings, len(data.taught))
     unseen = hold_out(data.taught, settings.held_out or 0, settings.seed)
     items = data.items(settings)
-    held_out = [replace(item, crops=0, mirror=False, tags=None) for item in items if item.picture.sha256 in unseen]
+    held_out = [
+        replace(item, crops=0, mirror=False, colour_jitter=0.0, tags=None)
+        for item in items
+        if item.picture.sha256 in unseen
+    ]
     learned = [item for item in items if item.picture.sha256 not in unseen]
     job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data.of_class))
     for method in job.new_methods():
