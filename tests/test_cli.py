@@ -14,7 +14,7 @@ from limner.cli.output import duration
 
 KINDS = [
     "demo", "check", "train", "dreambooth", "resume", "generate", "grid", "evaluate", "compare", "inspect", "convert",
-    "extract", "merge", "resize", "models",
+    "extract", "merge", "resize", "search", "download", "models",
 ]  # fmt: skip
 
 
