@@ -27,15 +27,21 @@ def test_an_edit_in_bulk_survives_preparing_again(
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    for name in ("05-classic.png", "06-glossy.png"):
+    for name in ("05-classic.png", "06-glossy.png", "08-rounded.png"):
         shutil.copy(TRAIN / name, photos)
     (photos / "metadata.jsonl").write_text('{"file_name": "05-classic.png", "text": "in a pot"}\n')
     prepare = [
         "prepare", str(photos), str(out), "--keyword", "gfvx", "--class", "tree", "--captioner", "pixels",
         "--resolution", "128", "--workers", "1", "--quiet",
     ]  # fmt: skip
+    long = ", ".join(["gfvx"] * 40)
+    (photos / "08-rounded.caption").write_text(long)
     assert main(prepare) == 0
-    first = {"0001-05-classic.png": "gfvx, in a pot", "0002-06-glossy.png": "gfvx tree, yellow background"}
+    assert "1 caption has more than 75 tokens (images/0003-08-rounded.png)" in capsys.readouterr().err
+    first = {
+        "0001-05-classic.png": "gfvx, in a pot", "0002-06-glossy.png": "gfvx tree, yellow background",
+        "0003-08-rounded.png": long,
+    }  # fmt: skip
     assert read(out) == first
     assert main(["captions", str(out), "--add", "indoors", "--write", "--quiet"]) == 0
     assert read(out) == {name: f"{text}, indoors" for name, text in first.items()}
