@@ -186,7 +186,7 @@ def test_onetrainer_reads_it(out: Path, beside: Path) -> None:
 
 
 def test_datasets_reads_it(out: Path, beside: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="`datasets` is not installed: make develop")
+    datasets = pytest.importorskip("datasets", reason="`datasets` is not installed")
     for folder in (out, beside):
         rows = datasets.load_dataset(
             "imagefolder", data_dir=str(folder / "images"), split="train", cache_dir=str(tmp_path)

@@ -103,13 +103,13 @@ def _works(
         if row.number <= MOST_BEFORE and not facts.problem and missing(names.before, facts.sha256):
             task = replace(task, before=names.before)
         if decision.kept and decision.framing:
-            key = _key(facts.sha256, _view(decision.framing), settings.format)
+            key = key_of(facts.sha256, view_of(decision.framing), settings.format)
             task = replace(task, key=key, image=names.image if missing(names.image, key) else None)
             said = choices.get(source.name, NOTHING).mask
             path = None if said in (None, NO_MASK) else out / str(said)
             if stamps is not None and said != NO_MASK:
                 stamp = stamp_of_file(path, source.name) if path else stamps.of(source)
-                key = _key(facts.sha256, _view(decision.framing), repr(masks), stamp)
+                key = key_of(facts.sha256, view_of(decision.framing), repr(masks), stamp)
                 if missing(names.mask, key):
                     task = replace(task, mask=names.mask, mask_key=key, masks=masks, mask_by_hand=path)
             elif row.mask:
@@ -170,11 +170,12 @@ def _mask_of(settings: PrepareSettings, row: Row) -> str:
     return names_of(row.number, row.decision["source"], settings.format, beside).mask
 
 
-def _key(*parts: object) -> str:
+def key_of(*parts: object) -> str:
+    """Of all that a file is made from."""
     return hashlib.sha256(json.dumps([RECIPE, *parts]).encode()).hexdigest()
 
 
-def _view(framing: Framing) -> list[float]:
+def view_of(framing: Framing) -> list[float]:
     return [*framing.box, framing.width, framing.height]
 
 
