@@ -4,9 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from limner.config.common import Machine
+from limner.config.common import Machine, cache_folder
 from limner.config.settings import FilePath, Settings, Words
-from limner.config.training import cache_folder
 
 RESOLUTION = 512  # pixels, where neither a resolution nor a base is said
 METHODS = ("lora", "dreambooth", "embedding")  # that want their pictures in ways of their own; others are as lora
