@@ -135,13 +135,15 @@ def test_a_persons_own_pictures(values: dict[str, Any], tmp_path: Path) -> None:
     (folder / "broken.png").write_bytes(b"no picture")
     (folder / "IMG_1.txt").write_text("a sleeping dog")
     made, events = prepare(values, class_images=folder, base="not looked at")
-    named = {path.with_suffix(".txt").read_text() for path in of_class(made.folder)}
+    captions = {path.with_suffix(".txt").read_text() for path in of_class(made.folder)}
     assert made.of_class == 3
-    assert named == {"dog\n", "a sleeping dog\n"}
+    assert captions == {"dog\n", "a sleeping dog\n"}
     with Image.open(of_class(made.folder)[0]) as image:
         assert image.size == (80, 48) or image.width * image.height <= 64 * 64
     said = " ".join(warnings(events))
-    assert all(name in said for name in ("again.png shows the same as IMG_0.png", "tiny.png would have to", "broken.png"))
+    assert all(
+        name in said for name in ("again.png shows the same as IMG_0.png", "tiny.png would have to", "broken.png")
+    )
     assert "again.png" in {path.name for path in folder.iterdir()}
 
 
