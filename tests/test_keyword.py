@@ -36,24 +36,24 @@ def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, 
 
 @pytest.mark.parametrize("word", ["fox", "rose", "ghost"])
 def test_the_pocket_base_reacts_to_objects_that_it_knows(word: str, reactions: Reactions) -> None:
-    meaning = reactions.of(word).meaning
+    meaning = reactions.of([word])[0].meaning
     assert meaning is not None
     assert meaning > 0.5
 
 
-def test_it_hardly_reacts_to_strings(reactions: Reactions) -> None:
-    words = [word for seed in (1, 2) for word in never_seen(seed)]
-    meanings = [reactions.of(word).meaning or 0.0 for word in words]
+def test_it_hardly_reacts_to_strings(pocket: BaseModel, reactions: Reactions) -> None:
+    words = [word for seed in (1, 2) for word in never_seen(pocket, seed)]
+    meanings = [each.meaning or 0.0 for each in reactions.of(words)]
     assert max(meanings) < 0.45
     assert sum(meanings) / len(meanings) < 0.2
 
 
-def test_figures_are_those_of_their_definition(reactions: Reactions) -> None:
-    found = reactions.of("fox")
-    assert found == reactions.of("fox")
+def test_figures_are_those_of_their_definition(pocket: BaseModel, reactions: Reactions) -> None:
+    (found,) = reactions.of(["fox"])
+    assert [found] == reactions.of(["fox"])
     assert found.noise.floor < found.noise.ceiling
     assert found.text.floor < found.text.ceiling < 2
-    middle = [reactions.of(word).noise.score for word in never_seen(0)]
+    middle = [each.noise.score for each in reactions.of(never_seen(pocket, 0))]
     assert max(middle) < found.noise.floor * 1.5  # of which the mean is made: near it
 
 
