@@ -13,8 +13,8 @@ from limner.cli import main
 from limner.cli.output import duration
 
 KINDS = [
-    "demo", "check", "train", "dreambooth", "resume", "generate", "grid", "evaluate", "compare", "inspect", "convert",
-    "extract", "merge", "resize", "models",
+    "demo", "check", "prepare", "captions", "keyword", "train", "dreambooth", "resume", "generate", "grid", "evaluate",
+    "compare", "inspect", "convert", "extract", "merge", "resize", "search", "download", "models",
 ]  # fmt: skip
 
 

@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from shelf_files import embedding, lora
 
 from limner.cli import main
 from limner.errors import UserError
@@ -20,45 +19,6 @@ from limner.library.reader import Reader
 from limner.library.scan import Hashing, PassedOver, Reading, Scanned, hash_files, scan, shelf_root
 from limner.library.shelf import Described, Hashes, Origin, Stamp
 from limner.library.store import Store
-
-
-def lora(path: Path, seed: int = 0, **metadata: str) -> Path:
-    """A LoRA for one layer of Stable Diffusion 1, in kohya's names."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    numbers = torch.Generator().manual_seed(seed)
-    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
-    tensors = {
-        f"{layer}.lora_down.weight": torch.randn(4, 768, generator=numbers),
-        f"{layer}.lora_up.weight": torch.randn(320, 4, generator=numbers),
-        f"{layer}.alpha": torch.tensor(4.0),
-    }
-    save_file(tensors, path, metadata)
-    return path
-
-
-def embedding(path: Path, width: int = 1024) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"emb_params": torch.zeros(2, width)}, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[Reader]:
-    """One worker for all: it takes seconds to start."""
-    with Reader() as one:
-        yield one
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "library.sqlite") as one:
-        yield one
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "models").mkdir()
-    return (tmp_path / "models").resolve()
 
 
 def names(store: Store, root: Path, *query: str) -> list[str]:

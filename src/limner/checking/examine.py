@@ -44,5 +44,5 @@ def examine(sources: Iterable[Source], wanted: Wanted, workers: int, store: Stor
         yield from (store.facts(rows[known]) for known in range(told, len(rows)))
     finally:
         store.flush()
-    groups = find_duplicates(store, rows, first[0] if first else None, workers)
+    groups = find_duplicates(store, rows, first[0] if first else None, wanted, workers)
     return Verdict(store, rows, first[0] if first else None, wanted, groups)

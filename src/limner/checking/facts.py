@@ -23,10 +23,10 @@ class Facts:
     around the picture; faces, the largest first. Of what is inside its border: sharpness, 0..1, of its sharpest parts,
     1 if they are as sharp as its pixels can show; enlarged, about how many times its sides were enlarged by
     interpolation, 1 if no trace of that is found; brightness, contrast, burnt, black and range: see vision.light.Light;
-    blocks, levels, 0..12, by which the grid of a JPEG stands out; noise, deviation in 0..255; text, the share that rows
-    of letters cover; salient, where most of what stands out lies, in shares of the whole; colour, the name of its
-    background's, "" if that is not of one; hashes: perceptual ones in hex, of the "whole" and, if it has a border, of
-    what is "inside", by these names.
+    blocks, how clearly the grid of a JPEG stands out; noise, deviation in 0..255; text, the share that rows of letters
+    cover; salient, where most of what stands out lies, in shares of the whole; colour, the name of its background's, ""
+    if that is not of one; hashes: perceptual ones in hex, of the "whole" and, if it has a border, of what is "inside",
+    by these names, and "whole turned" and "inside turned", of their seven turned and mirrored copies.
     """
 
     name: str

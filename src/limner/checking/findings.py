@@ -77,13 +77,13 @@ MOST_ENLARGED = 1.25  # times that a picture may have to be enlarged to be train
 SHARP = 0.55  # of Facts.sharpness; what is above is not called blurred, however small the picture
 DETAIL = 0.7  # of the resolution that the sharpest parts of a picture must fill
 DARK, DARK_AT_MOST = 0.25, 0.4  # brightness, and the lightest that is shown, below which a picture is too dark
-BURNT, PALE = 0.3, 0.35  # share burnt out, and the darkest that is shown, above which it is too bright
-WASHED_OUT = 0.65  # the darkest that is shown above which it is too bright whatever is burnt out
+BRIGHT, BURNT, PALE = 0.8, 0.12, 0.35  # brightness, share burnt out, the darkest that is shown, above which: too bright
 FLAT = (0.07, 0.25)  # contrast, and range, of a picture that is grey in grey
 BLANK = 0.008  # contrast of a picture that shows nothing
-QUALITY, BLOCKS = 30, 1.9  # of a JPEG, at most; of the grid that it left, at least
+QUALITY, BLOCKS = 30, 0.95  # of a JPEG, at most; of the grid that it left, at least
+SAVED_AGAIN = 60  # quality of a JPEG from which its blocks are those of an earlier one. WebP has blocks of its own
 NOISY = 8.0  # deviation of the noise, of 255
-WRITTEN = 0.01  # share covered by letters
+WRITTEN, SURELY = 0.003, 0.02  # share covered by letters from which on it may be written on, and surely is
 LONG = 2.2  # times its shorter side
 FACE = 0.3  # of the largest face's area, that another must have to be a second person
 
@@ -92,7 +92,7 @@ def findings(facts: Facts, wanted: Wanted) -> list[Finding]:
     """What there is to say of a picture by itself, the gravest first."""
     if facts.problem:
         return [_found("truncated" if "truncated" in facts.problem else "unreadable", facts.problem)]
-    if facts.contrast < BLANK:
+    if facts.contrast < BLANK and facts.brightness >= DARK:
         return [_found("blank", "shows nothing but one colour"), *_of_file(facts)]
     said = [*_of_size(facts, wanted), *_of_pixels(facts), *_of_content(facts, wanted), *_of_file(facts)]
     return sorted(said, key=lambda finding: finding.level != "fault")
@@ -128,13 +128,13 @@ def _of_pixels(facts: Facts) -> Iterator[Finding]:
     darkest, lightest = facts.range
     if facts.brightness < DARK and lightest < DARK_AT_MOST:
         yield _found("dark", f"is too dark: nothing in it is lighter than {lightest:.0%}")
-    elif (facts.burnt > BURNT and darkest > PALE) or darkest > WASHED_OUT:
-        yield _found("bright", f"is too bright: {facts.burnt:.0%} of it is burnt out, and nothing is dark")
+    elif facts.brightness > BRIGHT and facts.burnt > BURNT and darkest > PALE:
+        yield _found("bright", f"is too bright: colours are burnt out on {facts.burnt:.0%} of it, and nothing is dark")
     elif facts.contrast < FLAT[0] and lightest - darkest < FLAT[1]:
         yield _found("flat", f"has little contrast: its lightness is between {darkest:.0%} and {lightest:.0%}")
     if facts.quality is not None and facts.quality <= QUALITY:
         yield _found("compressed", f"is a JPEG of quality {facts.quality}, of 100")
-    elif facts.blocks >= BLOCKS:
+    elif facts.blocks >= BLOCKS and facts.kind != "WEBP" and (facts.quality or 100) >= SAVED_AGAIN:
         yield _found("compressed", "shows the blocks of a JPEG of low quality")
     if facts.noise >= NOISY:
         yield _found("noisy", f"is noisy: by about {facts.noise:.0f} of 255 levels")
@@ -145,7 +145,7 @@ def _of_content(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     if facts.screen:
         yield _found("screenshot", "looks like a screenshot")
     if facts.text >= WRITTEN:
-        sure = "shows" if facts.text >= 4 * WRITTEN else "may show"
+        sure = "shows" if facts.text >= SURELY else "may show"
         yield _found("text", f"{sure} writing or a watermark, on {facts.text:.0%} of it")
     if any(facts.border):
         sides = zip(("left", "above", "right", "below"), facts.border, strict=True)

@@ -20,7 +20,7 @@ WIDER = 1.05  # times sRGB's triangle of colours
 
 
 def header_facts(image: Image.Image, data: bytes) -> dict[str, Any]:
-    """Values of Facts, by their names, of an image of data.decode.open_image() that is not loaded yet."""
+    """Values of Facts, by their names, of an image of data.decode.open_image() that is loaded, and the file's bytes."""
     profile = _profile(image)
     kind = "JPEG" if image.format == "MPO" else image.format or ""
     return {

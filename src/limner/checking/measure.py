@@ -12,15 +12,16 @@ from PIL import Image
 from limner.checking.facts import Facts
 from limner.checking.header import header_facts, says_screenshot
 from limner.data.colour import eight_bits, to_srgb
-from limner.data.decode import Unusable, load, open_image, problems, upright_size
+from limner.data.decode import Unusable, load, open_image, problems, upright
 from limner.data.source import Source
-from limner.vision.border import border_of
+from limner.vision.border import Border, border_of
 from limner.vision.colours import background_name
 from limner.vision.detail import blocks_of, enlargement, noise_of, sharpness
 from limner.vision.faces import Faces
-from limner.vision.hashes import phash
+from limner.vision.hashes import phash, turned_phashes
 from limner.vision.light import background_of, light_of
 from limner.vision.pixels import Pixels, fitted, grey_of
+from limner.vision.region import Region
 from limner.vision.salience import salient
 from limner.vision.screen import is_screen
 from limner.vision.text import text_share
@@ -64,20 +65,24 @@ class Measure:
         try:
             with problems():
                 image = open_image(data)
-                told = header_facts(image, data)
-                size = upright_size(image)
-                said = says_screenshot(image)
+                stored = image.size
                 loaded = load(image, at_least=SIDE)
+                size = upright(stored, image)
                 transparent = _transparent(loaded)
                 seen = to_srgb(_reduced(loaded))
+                # Scaled, a JPEG shows no grid, and no fault by it either.
+                unscaled = np.asarray(eight_bits(loaded).convert("L")) if image.size == stored else None
+                told = header_facts(image, data)
+                said = says_screenshot(image)
         except Unusable as problem:
             return Measured(Facts(**known, problem=str(problem)))
         pixels = np.asarray(seen)
         lossless = told["kind"] in LOSSLESS
-        looks = _looks(pixels, loaded) | {
+        looks = _looks(pixels) | {
             "width": size[0],
             "height": size[1],
             "transparent": transparent,
+            "blocks": 0.0 if unscaled is None else blocks_of(unscaled),
             "screen": said or is_screen(pixels, size, lossless, told["camera"]),
             "faces": self.faces(pixels),
         }
@@ -102,19 +107,18 @@ def _transparent(image: Image.Image) -> float:
     return float((np.asarray(image.convert("RGBA").getchannel("A")) < 255).mean())
 
 
-def _looks(rgb: Pixels, loaded: Image.Image) -> dict[str, Any]:
-    """Values of Facts that the pixels show, by their names. loaded: the same picture, before it was reduced."""
+def _looks(rgb: Pixels) -> dict[str, Any]:
+    """Values of Facts that the pixels show, by their names."""
     border = border_of(rgb)
     inner = _inside(rgb, border)
     grey, small = grey_of(inner), fitted(inner, SMALL)
     background = background_of(small)
-    light = light_of(grey_of(small), background)
+    light = light_of(small, background)
     noise = noise_of(grey)
     sharp = sharpness(grey, noise)
-    unscaled = grey_of(rgb) if loaded.size == rgb.shape[1::-1] else np.asarray(eight_bits(loaded).convert("L"))
-    hashes = [("whole", phash(rgb))]
+    hashes = [("whole", phash(rgb)), ("whole turned", turned_phashes(rgb))]
     if any(border):
-        hashes.append(("inside", phash(inner)))
+        hashes += [("inside", phash(inner)), ("inside turned", turned_phashes(inner))]
     return {
         "sharpness": sharp,
         "enlarged": enlargement(grey, sharp),
@@ -123,17 +127,16 @@ def _looks(rgb: Pixels, loaded: Image.Image) -> dict[str, Any]:
         "burnt": light.burnt,
         "black": light.black,
         "range": light.range,
-        "blocks": blocks_of(unscaled),
         "noise": noise,
         "text": text_share(grey),
         "border": border,
-        "salient": salient(small, background),
+        "salient": _of_whole(salient(small, background), border),
         "colour": background_name(small),
         "hashes": tuple(hashes),
     }
 
 
-def _inside(rgb: Pixels, border: tuple[float, float, float, float]) -> Pixels:
+def _inside(rgb: Pixels, border: Border) -> Pixels:
     high, wide = rgb.shape[:2]
     left, top, right, bottom = border
     rows, columns = (
@@ -141,6 +144,17 @@ def _inside(rgb: Pixels, border: tuple[float, float, float, float]) -> Pixels:
         slice(round(left * wide), wide - round(right * wide)),
     )
     return np.ascontiguousarray(rgb[rows, columns])
+
+
+def _of_whole(region: Region | None, border: Border) -> Region | None:
+    """A region of what is inside a border, as one of the whole picture."""
+    if region is None:
+        return None
+    left, top, right, bottom = border
+    wide, high = 1 - left - right, 1 - top - bottom
+    return Region(
+        left + region.left * wide, top + region.top * high, left + region.right * wide, top + region.bottom * high
+    )
 
 
 def features_of(rgb: Pixels) -> NDArray[np.int8]:

@@ -92,8 +92,7 @@ class Verdict:
 
     def __getitem__(self, at: int) -> Judged:
         facts = self.facts(at)
-        found = tuple(findings(facts, self.wanted))
-        found += self._of_group(at)
+        found = (*self._of_group(at), *findings(facts, self.wanted))
         order = {"unusable": 0, "fault": 1, "note": 2}
         found = tuple(sorted(found, key=lambda finding: order[finding.level]))
         return Judged(self.source(at), self.rows[at], facts, found, propose(found))

@@ -12,6 +12,7 @@ from limner.cli.follow import Followed, follow
 from limner.cli.options import group
 from limner.cli.output import Output, duration, megabytes, quoted
 from limner.config import (
+    CaptionsSettings,
     CheckSettings,
     CompareSettings,
     DemoSettings,
@@ -67,6 +68,15 @@ def prepare(settings: PrepareSettings, output: Output) -> dict:
     from limner.cli.prepare import show_prepare
 
     return show_prepare(settings, output)
+
+
+@verb(CaptionsSettings, "images")
+def captions(settings: CaptionsSettings, output: Output) -> dict:
+    """Look at the captions of a folder, and change them together: shown first, written with --write, undone with
+    --undo."""
+    from limner.cli.captions import show_captions
+
+    return show_captions(settings, output)
 
 
 @verb(TrainSettings, "images", configurable=True)

@@ -68,8 +68,9 @@ def check(data: bytes) -> tuple[int, int]:
     """Width and height, upright, of an encoded image that decodes to its last row. Raises Unusable."""
     with problems():
         image = open_image(data)
-        size = upright_size(image)
+        stored = image.size
         small = load(image, at_least=MIN_SIDE)
+        size = upright(stored, image)
         to_srgb(small.resize((8, 8), Image.Resampling.NEAREST))  # the colours' conversion works; its result is unused
     return size
 
@@ -116,10 +117,9 @@ def open_image(data: bytes) -> Image.Image:
     return image
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height that an image from open_image() has when it is upright."""
-    width, height = image.size
-    return (height, width) if _turn(image) in _ON_ITS_SIDE else (width, height)
+def upright(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
+    """Width and height when it is upright, of an image that is loaded by now and had that size before."""
+    return size[::-1] if _turn(image) in _ON_ITS_SIDE else size
 
 
 def load(image: Image.Image, at_least: int | None = None) -> Image.Image:
@@ -130,10 +130,10 @@ def load(image: Image.Image, at_least: int | None = None) -> Image.Image:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        turn = _turn(image)
         if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
             image.draft(image.mode, (at_least, at_least))
         image.load()
+        turn = _turn(image)  # not before: asked for EXIF, a PNG loads itself, and hides why that failed
     return image if turn is None else image.transpose(turn)
 
 

@@ -146,6 +146,15 @@ class Store:
         rows = self._db.execute(f"SELECT {COLUMNS} FROM {JOINED} WHERE files.root = ? AND size = ?", [str(root), size])
         return [_file(row) for row in rows]
 
+    def path_of(self, root: Path, hashes: Sequence[str]) -> Path | None:
+        """A file of a root that is known to have one of these SHA-256."""
+        marks = ", ".join("?" * len(hashes))
+        found = self._db.execute(
+            f"SELECT name FROM files WHERE root = ? AND sha256 IN ({marks}) LIMIT 1", [str(root), *hashes]
+        )
+        row = found.fetchone()
+        return None if row is None else root / row[0]
+
     # Where they came from
 
     def remember(self, sha256: str, origin: Origin) -> None:

@@ -16,12 +16,12 @@ from limner.data.decode import Unusable, decode, read
 from limner.events import Event, Prepared, Warned
 from limner.preparation.choices import NAME, NOTHING, Choice
 from limner.preparation.decide import Decision
-from limner.preparation.folder import Texts
+from limner.preparation.folder import EDITED, Texts
 from limner.preparation.layouts import names_of
 from limner.preparation.ledger import Ledger
 
 RECIPE = 1
-BY_HAND, EDITED = "by hand", "edited in place"
+BY_HAND = "by hand"
 
 
 def describe(

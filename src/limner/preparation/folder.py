@@ -12,6 +12,7 @@ from limner.preparation.ledger import Ledger, Record
 
 LEDGER = "prepared.sqlite"
 SET_ASIDE = "set-aside"
+EDITED = "edited in place"  # where a caption or mask comes from that a person changed in the folder
 # What files.atomic_path leaves behind in a process that was killed.
 UNFINISHED = re.compile(r"\.\d{4,}[-A-Za-z0-9]*\.[a-z0-9_]{8}\.(png|webp|jpg|txt|json|jsonl|toml|html)")
 

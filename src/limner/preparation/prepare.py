@@ -27,7 +27,7 @@ from limner.preparation.folder import LEDGER, claim, clear_unfinished, foreign, 
 from limner.preparation.layouts import DATASET, DECISIONS, PAGE, STATE
 from limner.preparation.ledger import Ledger
 from limner.preparation.masks import masks_of
-from limner.preparation.pictures import write_pictures
+from limner.preparation.pictures import complete_masks, write_pictures
 from limner.preparation.report import write_report
 
 MOST_NAMED = 3  # files that a warning names
@@ -100,6 +100,7 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
         made.remarks = verdict.remarks
         _decide(verdict, choices, rules, ledger)
         yield from write_pictures(settings, verdict, choices, ledger, workers, made)
+        complete_masks(settings, ledger)
         yield from describe(settings, verdict, choices, captions, ledger)
         made.of_class = yield from write_class(settings, rules.sizes, ledger, workers)
         yield from write_report(settings, rules.sizes, ledger, made)

@@ -18,30 +18,36 @@ Border = tuple[float, float, float, float]
 def border_of(rgb: Pixels) -> Border:
     """Shares of the sides, left, top, right and bottom, that a plain border takes; 0 where there is none.
 
-    A border's lines are of one colour from end to end, and it ends along a straight line. A bar alone at one side is
-    a border too, but not one that the picture would lose without: it must be on opposite sides, or of three.
+    A border's lines are of one colour from end to end, it ends along a straight line, and it is on opposite sides. A
+    thing before a plain background is not bordered by that, unless it has straight edges on all sides.
     """
     high, wide = rgb.shape[:2]
     left = top = right = bottom = 0
     for _ in range(2):  # after the bars above and below are known, those beside are seen, and the other way round
-        inner = rgb[:, left : wide - right]
-        top, bottom = _lines(inner, high), _lines(inner[::-1], high)
-        inner = rgb[top : high - bottom].transpose(1, 0, 2)
-        left, right = _lines(inner, wide), _lines(inner[::-1], wide)
-    if not (left and right) or not (top or _reaches(rgb[:, left : wide - right], rgb[0, 0])):
+        top, bottom = _bars(rgb[:, left : wide - right])
+        left, right = _bars(rgb[top : high - bottom].transpose(1, 0, 2))
+    if left and not top and not _reaches(rgb[:, left : wide - right], rgb[0, 0]):
         left = right = 0
-    if not (top and bottom) or not (left or _reaches(rgb[top : high - bottom].transpose(1, 0, 2), rgb[0, 0])):
+    if top and not left and not _reaches(rgb[top : high - bottom].transpose(1, 0, 2), rgb[0, 0]):
         top = bottom = 0
     return left / wide, top / high, right / wide, bottom / high
 
 
-def _lines(rgb: Pixels, whole: int) -> int:
-    """How many lines from the first on are a border; whole: lines of the picture in that direction."""
+def _bars(rgb: Pixels) -> tuple[int, int]:
+    """Lines of the bars above and below; none if there is one alone."""
+    above, below = _lines(rgb), _lines(rgb[::-1])
+    return (above, below) if above and below else (0, 0)
+
+
+def _lines(rgb: Pixels) -> int:
+    """How many lines from the first on are a border."""
     colour = np.median(rgb[0], axis=0)
-    most = min(len(rgb) - 1, round(MOST * whole))
+    least, most = max(2, round(LEAST * len(rgb))), round(MOST * len(rgb))
+    if _near(rgb[:least], colour).mean(axis=1).min() < PLAIN:  # as of most pictures
+        return 0
     near = _near(rgb[: most + AFTER], colour).mean(axis=1)
     other = np.flatnonzero(near < PLAIN)
-    if not len(other) or other[0] < max(2, round(LEAST * whole)):
+    if not len(other) or other[0] > most:
         return 0
     end = int(other[0])
     if near[end : end + AFTER].min() > 1 - ABRUPT:

@@ -6,21 +6,21 @@ import cv2
 import numpy as np
 
 from limner.vision.colours import edge_of
-from limner.vision.pixels import Pixels
+from limner.vision.pixels import Pixels, grey_of, highest
 from limner.vision.region import Region
 
 NEAR = 10  # levels of each channel by which a plain background may differ from its colour
 LEAST_SHOWN = 0.0005  # of a picture; if less is not background, all of it is judged
-BLACK, WHITE = 3, 252  # at most, at least: levels in which nothing more can be told apart
-PALE = 225  # level from which on what surrounds a burnt-out place is pale too; around a white thing it is not
+BLACK, WHITE = 3, 254  # at most, at least: levels at which a channel's end is reached
+OUTSIDE = 0.02  # of what is shown, at each end, that its range leaves out
 OUTLIERS = 1  # percent at each end; specks do not make a subject large
 
 
 @dataclass(frozen=True)
 class Light:
-    """brightness and contrast: mean and deviation of the lightness of all of a picture, 0..1. burnt: the share of it
-    that is white and fades into what surrounds it. black: the share of what is not plain background that is black.
-    range: between which lightnesses all but 2% at each end of that lies, 0..1."""
+    """brightness and contrast: mean and deviation of the lightness of all of a picture, 0..1. Of what is not plain
+    background: burnt, the share of it where a channel is at its top, flat areas aside, which were drawn so; black, the
+    share all black; range, between which lightnesses all but 2% at each end lie, 0..1."""
 
     brightness: float
     contrast: float
@@ -29,23 +29,25 @@ class Light:
     range: tuple[float, float]
 
 
-def light_of(grey: Pixels, background: Pixels) -> Light:
-    """background: a mask of grey's size, see background_of()."""
-    shown = grey[background == 0]
-    if shown.size < max(16, LEAST_SHOWN * grey.size):
-        shown = grey.reshape(-1)
-    dark, bright = np.percentile(shown, (2, 98))
-    black = float((shown <= BLACK).mean())
-    range_shown = float(dark) / 255, float(bright) / 255
-    return Light(float(grey.mean()) / 255, float(grey.std()) / 255, _burnt(grey), black, range_shown)
-
-
-def _burnt(grey: Pixels) -> float:
-    white = cv2.compare(grey, np.array(WHITE, np.uint8), cv2.CMP_GE)
-    around = cv2.subtract(cv2.dilate(white, np.ones((5, 5), np.uint8)), white)
-    ring = grey[around > 0]
-    fades = float((ring >= PALE).mean()) if ring.size else 1.0
-    return float((white > 0).mean()) * fades
+def light_of(rgb: Pixels, background: Pixels) -> Light:
+    """background: a mask of the picture's size, see background_of()."""
+    grey = grey_of(rgb)
+    shown = cv2.bitwise_not(background)
+    if cv2.countNonZero(shown) < max(16, LEAST_SHOWN * grey.size):
+        shown = np.full_like(grey, 255)
+    levels = cv2.calcHist([grey], [0], shown, [256], [0, 256])[:, 0].cumsum()
+    levels /= levels[-1]
+    dark, bright = (float(np.searchsorted(levels, share)) / 255 for share in (OUTSIDE, 1 - OUTSIDE))
+    beside = cv2.absdiff(rgb, cv2.copyMakeBorder(rgb[:, 1:], 0, 0, 0, 1, cv2.BORDER_REPLICATE))
+    burnt = (highest(rgb) >= WHITE) & (highest(beside) > 0) & (shown > 0)
+    mean, deviation = cv2.meanStdDev(grey)
+    return Light(
+        float(mean[0, 0]) / 255,
+        float(deviation[0, 0]) / 255,
+        int(burnt.sum()) / cv2.countNonZero(shown),
+        float(levels[BLACK]),
+        (dark, bright),
+    )
 
 
 def background_of(rgb: Pixels) -> Pixels:
