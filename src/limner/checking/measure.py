@@ -14,13 +14,14 @@ from limner.checking.header import header_facts, says_screenshot
 from limner.data.colour import eight_bits, to_srgb
 from limner.data.decode import Unusable, load, open_image, problems, upright
 from limner.data.source import Source
-from limner.vision.border import border_of
+from limner.vision.border import Border, border_of
 from limner.vision.colours import background_name
 from limner.vision.detail import blocks_of, enlargement, noise_of, sharpness
 from limner.vision.faces import Faces
 from limner.vision.hashes import phash, turned_phashes
 from limner.vision.light import background_of, light_of
 from limner.vision.pixels import Pixels, fitted, grey_of
+from limner.vision.region import Region
 from limner.vision.salience import salient
 from limner.vision.screen import is_screen
 from limner.vision.text import text_share
@@ -69,7 +70,8 @@ class Measure:
                 size = upright(stored, image)
                 transparent = _transparent(loaded)
                 seen = to_srgb(_reduced(loaded))
-                unscaled = np.asarray(eight_bits(loaded).convert("L"))
+                # Scaled, a JPEG shows no grid, and no fault by it either.
+                unscaled = np.asarray(eight_bits(loaded).convert("L")) if image.size == stored else None
                 told = header_facts(image, data)
                 said = says_screenshot(image)
         except Unusable as problem:
@@ -80,7 +82,7 @@ class Measure:
             "width": size[0],
             "height": size[1],
             "transparent": transparent,
-            "blocks": blocks_of(unscaled),
+            "blocks": 0.0 if unscaled is None else blocks_of(unscaled),
             "screen": said or is_screen(pixels, size, lossless, told["camera"]),
             "faces": self.faces(pixels),
         }
@@ -128,13 +130,13 @@ def _looks(rgb: Pixels) -> dict[str, Any]:
         "noise": noise,
         "text": text_share(grey),
         "border": border,
-        "salient": salient(small, background),
+        "salient": _of_whole(salient(small, background), border),
         "colour": background_name(small),
         "hashes": tuple(hashes),
     }
 
 
-def _inside(rgb: Pixels, border: tuple[float, float, float, float]) -> Pixels:
+def _inside(rgb: Pixels, border: Border) -> Pixels:
     high, wide = rgb.shape[:2]
     left, top, right, bottom = border
     rows, columns = (
@@ -142,6 +144,17 @@ def _inside(rgb: Pixels, border: tuple[float, float, float, float]) -> Pixels:
         slice(round(left * wide), wide - round(right * wide)),
     )
     return np.ascontiguousarray(rgb[rows, columns])
+
+
+def _of_whole(region: Region | None, border: Border) -> Region | None:
+    """A region of what is inside a border, as one of the whole picture."""
+    if region is None:
+        return None
+    left, top, right, bottom = border
+    wide, high = 1 - left - right, 1 - top - bottom
+    return Region(
+        left + region.left * wide, top + region.top * high, left + region.right * wide, top + region.bottom * high
+    )
 
 
 def features_of(rgb: Pixels) -> NDArray[np.int8]:

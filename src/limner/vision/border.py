@@ -42,10 +42,12 @@ def _bars(rgb: Pixels) -> tuple[int, int]:
 def _lines(rgb: Pixels) -> int:
     """How many lines from the first on are a border."""
     colour = np.median(rgb[0], axis=0)
-    most = round(MOST * len(rgb))
+    least, most = max(2, round(LEAST * len(rgb))), round(MOST * len(rgb))
+    if _near(rgb[:least], colour).mean(axis=1).min() < PLAIN:  # as of most pictures
+        return 0
     near = _near(rgb[: most + AFTER], colour).mean(axis=1)
     other = np.flatnonzero(near < PLAIN)
-    if not len(other) or other[0] < max(2, round(LEAST * len(rgb))):
+    if not len(other) or other[0] > most:
         return 0
     end = int(other[0])
     if near[end : end + AFTER].min() > 1 - ABRUPT:

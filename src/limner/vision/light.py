@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 
 from limner.vision.colours import edge_of
-from limner.vision.pixels import Pixels, grey_of
+from limner.vision.pixels import Pixels, grey_of, highest
 from limner.vision.region import Region
 
 NEAR = 10  # levels of each channel by which a plain background may differ from its colour
 LEAST_SHOWN = 0.0005  # of a picture; if less is not background, all of it is judged
 BLACK, WHITE = 3, 254  # at most, at least: levels at which a channel's end is reached
+OUTSIDE = 0.02  # of what is shown, at each end, that its range leaves out
 OUTLIERS = 1  # percent at each end; specks do not make a subject large
 
 
@@ -31,18 +32,21 @@ class Light:
 def light_of(rgb: Pixels, background: Pixels) -> Light:
     """background: a mask of the picture's size, see background_of()."""
     grey = grey_of(rgb)
-    shown = background == 0
-    if shown.sum() < max(16, LEAST_SHOWN * grey.size):
-        shown = np.ones_like(shown)
-    dark, bright = np.percentile(grey[shown], (2, 98))
+    shown = cv2.bitwise_not(background)
+    if cv2.countNonZero(shown) < max(16, LEAST_SHOWN * grey.size):
+        shown = np.full_like(grey, 255)
+    levels = cv2.calcHist([grey], [0], shown, [256], [0, 256])[:, 0].cumsum()
+    levels /= levels[-1]
+    dark, bright = (float(np.searchsorted(levels, share)) / 255 for share in (OUTSIDE, 1 - OUTSIDE))
     beside = cv2.absdiff(rgb, cv2.copyMakeBorder(rgb[:, 1:], 0, 0, 0, 1, cv2.BORDER_REPLICATE))
-    burnt = (rgb.max(axis=2) >= WHITE) & (beside.max(axis=2) > 0)
+    burnt = (highest(rgb) >= WHITE) & (highest(beside) > 0) & (shown > 0)
+    mean, deviation = cv2.meanStdDev(grey)
     return Light(
-        float(grey.mean()) / 255,
-        float(grey.std()) / 255,
-        float(burnt[shown].mean()),
-        float((grey[shown] <= BLACK).mean()),
-        (float(dark) / 255, float(bright) / 255),
+        float(mean[0, 0]) / 255,
+        float(deviation[0, 0]) / 255,
+        int(burnt.sum()) / cv2.countNonZero(shown),
+        float(levels[BLACK]),
+        (dark, bright),
     )
 
 

@@ -17,3 +17,9 @@ def fitted(pixels: Pixels, longest: int) -> Pixels:
     """A picture whose longer side is brought down to `longest` pixels; itself if it is not longer."""
     scale = longest / max(pixels.shape[:2])
     return pixels if scale >= 1 else cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def highest(rgb: Pixels) -> Pixels:
+    """Each pixel's highest channel; as rgb.max(axis=2), many times as fast."""
+    red, green, blue = cv2.split(rgb)
+    return cv2.max(cv2.max(red, green), blue)

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from limner.vision.pixels import Pixels
+from limner.vision.pixels import Pixels, highest
 
 # Pixels of screens that are common, shorter side first: phones, tablets, then desks. Photographs rarely have them.
 PHONES = {
@@ -42,6 +42,6 @@ def is_screen(rgb: Pixels, size: tuple[int, int], lossless: bool, camera: bool) 
 
 def _still(rgb: Pixels, levels: int) -> float:
     """The share of pixels that differ by no more than some levels from those above and beside them."""
-    beside = cv2.absdiff(rgb[1:, 1:], rgb[1:, :-1]).max(axis=2)
-    above = cv2.absdiff(rgb[1:, 1:], rgb[:-1, 1:]).max(axis=2)
-    return float((np.maximum(beside, above) <= levels).mean())
+    beside = highest(cv2.absdiff(rgb[1:, 1:], rgb[1:, :-1]))
+    above = highest(cv2.absdiff(rgb[1:, 1:], rgb[:-1, 1:]))
+    return float((cv2.max(beside, above) <= levels).mean())
