@@ -174,6 +174,7 @@ def _all(events: Any) -> Any:
     yield
 
 
+@pytest.mark.usefixtures("same_reader")
 def test_limner_search(
     site: Site, sites: Any, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
