@@ -18,6 +18,7 @@ from limner.data.decode import Unusable, decode, problems
 from limner.data.source import Source
 from limner.vision.align import SIDE, Alignment, Sketch, align, sketch
 
+COMPARED = 1  # of what is found here and how; another one looks again where it is remembered
 ROUND = 64  # pairs that are compared before what they joined is used; always so many, whatever the workers
 FEW = 2 * ROUND  # pairs that are compared sooner than worker processes start
 SHIFTED = 12.0  # levels, of mean difference, above which colours are said to be changed

@@ -11,6 +11,7 @@ from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
 from limner.checking.measure import measure
 from limner.checking.pool import Workers, in_order, open_workers
+from limner.checking.remembered import remembered_groups
 from limner.checking.store import Store
 from limner.checking.variety import MOST_COMPARED, variety_of
 from limner.checking.verdict import Verdict
@@ -50,7 +51,8 @@ def examine(
             yield from (store.facts(rows[known]) for known in range(told, len(rows)))
         finally:
             store.flush()
-        groups = find_duplicates(store, rows, first[0] if first else None, wanted, crew)
+        some = first[0] if first else None
+        groups = remembered_groups(store, rows, wanted, lambda: find_duplicates(store, rows, some, wanted, crew))
     verdict = Verdict(store, rows, first[0] if first else None, wanted, groups)
     kept = ((at, each.row, each.facts) for at, each in enumerate(verdict) if each.proposal.keep)
     every = max(1, -(-len(rows) // MOST_COMPARED))
