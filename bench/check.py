@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,9 @@ def ask(folder: Path, options: Sequence[str]) -> dict[str, Said]:
 def understand(told: dict[str, Any]) -> dict[str, Said]:
     """The JSON of `limner check`, by files."""
     pictures = {each["file"]: each["findings"] for each in told["pictures"]}
+    for each in told["skipped"]:
+        kind = "truncated" if "truncated" in each["reason"] else "unreadable"
+        pictures[each["file"]] = [{"kind": kind, "level": "unusable"}]
     groups: dict[str, frozenset[str]] = {}
     for group in told["duplicates"]:
         groups |= dict.fromkeys(group, frozenset(group))
@@ -96,7 +99,7 @@ def accused(truths: list[dict[str, Any]], said: dict[str, Said]) -> dict[str, Li
             hit = kind in wrong if kind in kinds else any(level != "note" for level in wrong.values())
             lines[kind].add(hit, f"{truth['file']} ({truth['kind']})", False)
     lines["duplicate"] = Line()
-    same = dict(kin(truths))
+    same = kin(truths)
     for truth in clean:
         wrongly = said[truth["file"]].group - same[truth["file"]]
         lines["duplicate"].add(bool(wrongly), f"{truth['file']} with {', '.join(sorted(wrongly))}", False)
@@ -108,16 +111,14 @@ def _wrong(truth: dict[str, Any], said: Said) -> dict[str, str]:
     return {kind: level for kind, level in said.kinds.items() if kind not in {*truth["allowed"], *GROUPED}}
 
 
-def kin(truths: list[dict[str, Any]]) -> Iterator[tuple[str, set[str]]]:
-    """Of each file, those with which it may be grouped, itself among them."""
-    copies = defaultdict(set)
+def kin(truths: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """Of each file, those with which it may be grouped, itself among them: what is near to one that is near, too."""
+    together = {truth["file"]: {truth["file"]} for truth in truths}
     for truth in truths:
-        copies[truth["original"] or truth["file"]].add(truth["file"])
-    near = {truth["file"]: {*truth["near"]} for truth in truths}
-    for truth in truths:
-        own = {*copies[truth["original"] or truth["file"]], *near[truth["file"]]}
-        own |= {other for other, names in near.items() if truth["file"] in names}
-        yield truth["file"], own | {copy for name in own for copy in copies.get(name, ())}
+        joined = {truth["file"], *truth["near"], *([truth["original"]] if truth["original"] else [])}
+        joined = set().union(*(together[name] for name in joined))
+        together |= dict.fromkeys(joined, joined)
+    return together
 
 
 def table(title: str, lines: dict[str, Line], verb: str) -> str:

@@ -1,8 +1,8 @@
 """`python -m bench.messy`: what `limner prepare` does for the result, on messy versions of held-out subjects.
 
-Each subject of recipes/subjects is trained on as it is (clean, the ceiling), in a messy version of it, recipes.faults.messy
-(a third there twice, some blurred, letterboxed, framed, small in a corner, turned by EXIF, compressed), and on what
-`limner prepare` makes of the messy version, all judged as bench.methods judges. Resumable, as that is.
+Each subject of recipes/subjects is trained on as it is (clean, the ceiling), in the messy version that
+recipes/faults/messy.py makes (a third there twice, some blurred, letterboxed, framed, small in a corner, turned by
+EXIF, compressed), and on what `limner prepare` makes of that, all judged as bench.methods judges. Resumable likewise.
 """
 
 import argparse

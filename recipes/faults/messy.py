@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from recipes.faults import spoil
+from recipes.faults import rng_of, spoil
 from recipes.faults.edits import EDITS, Edit, Made, encode
-from recipes.faults.pictures import rng_of
 
 COPIED = 3  # one picture in so many is there again, edited
 COPIES = ("resized", "recompressed", "cropped", "recoloured", "bordered", "exact")

@@ -1,7 +1,6 @@
 """The clean pictures of the set: photographs whole and in pieces, objects on white and in scenes, icons."""
 
 import io
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFilter
 
-from recipes.faults import HALVES
+from recipes.faults import HALVES, rng_of
 from recipes.faults.sources import TABLE, Package
 from recipes.pocket.icons import STYLES, fetch, read_nouns, svg_of
 from recipes.pocket.scenes import COLOURS
@@ -19,7 +18,7 @@ SIDE = 1280  # pixels, the longest side of a whole photograph
 OBJECT_PIXELS = 60_000  # of a stamp, that it is sharp at OBJECT
 OBJECT = (380, 560)  # pixels, the longest side of an object
 SCENE, SCENES = (720, 640), 2  # pixels, and pictures of an object before a background
-ICONS = 24  # of one style
+ICONS, SMALL_ICONS = 24, 10  # of one style, and of another
 ICON_SIDE = 512
 INKED = 0.04  # share of a line drawing that is a line, at least
 STAMP_BYTES = 25_000  # of its file; smaller ones are drawings
@@ -63,6 +62,7 @@ class Base:
 
 # What is so of a photograph as it comes, or may be said of it.
 TRUE = {
+    "astronaut.png": ("text",),  # on her badges
     "page.png": ("text", "screenshot"),
     "text.png": ("text", "screenshot", "noisy"),
     "moon.png": ("blurred", "flat", "enlarged"),  # soft itself
@@ -76,11 +76,6 @@ TRUE = {
     "airplane-from-above": ("noisy", "flat"),
     "march-pastoral": ("noisy", "flat"),
 }
-
-
-def rng_of(seed: int, name: str) -> np.random.Generator:
-    """A source of chance of its own for each thing, so that adding one changes no other."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def photographs(half: str) -> Iterator[Base]:
@@ -136,16 +131,18 @@ def _kin(path: str) -> str:
 
 
 def icons(half: str, seed: int) -> Iterator[Base]:
-    """Icons of one style, all on white or each on a plain colour, as a style is taught."""
-    rng = rng_of(seed, f"icons {half}")
-    style = {"tuning": "flat", "report": "minimal"}[half]
-    package = fetch(*STYLES[style])
-    nouns = [str(noun) for noun in rng.permutation(sorted(read_nouns().learned))]
-    drawn = [(noun, svg) for noun in nouns if (svg := svg_of(package, noun)) is not None][:ICONS]
-    for noun, svg in drawn:
-        colour = "white" if rng.random() < 0.5 else str(rng.choice(sorted(COLOURS)))
-        image = draw(svg, ICON_SIDE, rng.uniform(0.7, 0.9), colour, (rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7)))
-        yield Base(f"{style} {noun}", "icon", noun, image)
+    """Icons of one style, each on white or on a plain colour, as a style is taught; and small ones of another."""
+    styles = {"tuning": ("flat", "glossy"), "report": ("minimal", "rounded")}[half]
+    cases = ("icon", ICONS, (0.7, 0.9), styles[0]), ("small icon", SMALL_ICONS, (0.3, 0.5), styles[1])
+    for kind, count, shares, style in cases:
+        rng = rng_of(seed, f"{kind} {half}")
+        package = fetch(*STYLES[style])
+        nouns = [str(noun) for noun in rng.permutation(sorted(read_nouns().learned))]
+        drawn = [(noun, svg) for noun in nouns if (svg := svg_of(package, noun)) is not None][:count]
+        for noun, svg in drawn:
+            colour = "white" if rng.random() < 0.5 else str(rng.choice(sorted(COLOURS)))
+            place = (rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7))
+            yield Base(f"{style} {noun}", kind, noun, draw(svg, ICON_SIDE, rng.uniform(*shares), colour, place))
 
 
 def line_art(photos: list[Base]) -> Iterator[Base]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from recipes.faults import pictures, sources, spoil
+from recipes.faults import pictures, rng_of, sources, spoil
 from recipes.faults.edits import EDITS, Made, encode
-from recipes.faults.pictures import PORTRAITS, TRUE, Base, rng_of
+from recipes.faults.pictures import PORTRAITS, TRUE, Base
 from recipes.faults.plan import COPIES, FAULTS, SEVERAL_FACES
 
 TRUTH = "truth.json"
@@ -88,7 +88,7 @@ def _small(image: Image.Image) -> tuple[str, ...]:
 
 
 def _stored(base: Base) -> Made:
-    return encode(base.image, ".png" if base.kind in ("icon", "lines") else ".jpg")
+    return encode(base.image, ".png" if base.kind in ("icon", "small icon", "lines") else ".jpg")
 
 
 def _copies(clean: list[Base], stored: dict[str, Made], seed: int) -> list[tuple[Truth, Made]]:

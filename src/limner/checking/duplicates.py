@@ -1,22 +1,220 @@
 """Pictures that show the same: the same file twice, or one edited from another."""
 
+import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from limner.checking.candidates import MOST_BY_FEATURES, Hashes, alike
+from limner.checking.facts import Facts
+from limner.checking.findings import Wanted, findings
+from limner.checking.pool import in_order
 from limner.checking.store import Store
 from limner.checking.verdict import Group, Twin
+from limner.data.colour import to_srgb
+from limner.data.decode import Unusable, decode, problems
 from limner.data.source import Source
+from limner.vision.align import SIDE, Alignment, Sketch, align, sketch
+
+ROUND = 64  # pairs that are compared before what they joined is used; always so many, whatever the workers
+FEW = 2 * ROUND  # pairs that are compared sooner than worker processes start
+SHIFTED = 12.0  # levels, of mean difference, above which colours are said to be changed
 
 
-def find_duplicates(store: Store, rows: Sequence[int], first: Source | None, workers: int) -> tuple[Group, ...]:
-    """The groups of pictures that show the same, in the order of their best."""
-    same = defaultdict(list)
+@dataclass(frozen=True)
+class Shown:
+    """A picture as it is laid on another: without its border."""
+
+    source: Source
+    border: tuple[float, float, float, float]
+
+    def sketch(self) -> Sketch | None:
+        """None if it can no longer be read."""
+        return _sketch(self)
+
+
+@functools.lru_cache(256)
+def _sketch(shown: Shown) -> Sketch | None:
+    try:
+        with problems():
+            image = to_srgb(decode(shown.source.read(), at_least=SIDE))
+    except Unusable:
+        return None
+    left, top, right, bottom = shown.border
+    wide, high = image.size
+    return sketch(
+        image.crop((round(left * wide), round(top * high), wide - round(right * wide), high - round(bottom * high)))
+    )
+
+
+def compare(pair: tuple[Shown, Shown]) -> Alignment | None:
+    """How the second lies on the first, if they are one picture."""
+    one, other = (shown.sketch() for shown in pair)
+    found = align(one, other) if one is not None and other is not None else None
+    return found if found is not None and found.same else None
+
+
+class Joined:
+    """Sets of things that grow together (union-find)."""
+
+    def __init__(self) -> None:
+        self._parents: dict[int, int] = {}
+
+    def root(self, thing: int) -> int:
+        while (parent := self._parents.get(thing, thing)) != thing:
+            thing = parent
+        return thing
+
+    def join(self, one: int, other: int) -> None:
+        one, other = sorted((self.root(one), self.root(other)))
+        self._parents[other] = one
+
+    def groups(self) -> list[list[int]]:
+        found = defaultdict(list)
+        for thing in sorted(set(self._parents) | set(self._parents.values())):
+            found[self.root(thing)].append(thing)
+        return [found[root] for root in sorted(found)]
+
+
+def find_duplicates(
+    store: Store, rows: Sequence[int], first: Source | None, wanted: Wanted, workers: int
+) -> tuple[Group, ...]:
+    """The groups of pictures that show the same, in the order of the first of each. first: any of the sources.
+
+    Candidates come by hashes and features; each is confirmed by laying the pictures over each other. The same groups
+    come of the same pictures whatever the number of workers.
+    """
+    if first is None:
+        return ()
+    same = _same_files(store, rows)
+    joined = Joined()
+    for places in same.values():
+        for at in places[1:]:
+            joined.join(places[0], at)
+    leaders = np.array(sorted(places[0] for places in same.values()), np.int64)
+    relations = {}
+    for pair, alignment in _confirmed(store, rows, leaders, first, joined, workers):
+        relations[pair] = alignment
+    return tuple(_group(places, store, rows, first, wanted, relations) for places in joined.groups())
+
+
+def _same_files(store: Store, rows: Sequence[int]) -> dict[bytes, list[int]]:
+    """Places of usable pictures by the digest of their bytes."""
+    found: dict[bytes, list[int]] = {}
     for at, row in enumerate(rows):
         facts = store.facts(row)
         if not facts.problem:
-            same[bytes.fromhex(facts.sha256)].append(at)
-    return tuple(
-        Group(places[0], tuple(Twin(at, "the same file as") for at in places[1:]))
-        for places in same.values()
-        if len(places) > 1
+            found.setdefault(bytes.fromhex(facts.sha256), []).append(at)
+    return found
+
+
+def _confirmed(
+    store: Store, rows: Sequence[int], leaders: np.ndarray, first: Source, joined: Joined, workers: int
+) -> Iterator[tuple[tuple[int, int], Alignment]]:
+    """Pairs of places that show the same, joined as they are found."""
+    pairs = _candidates(store, rows, leaders)
+
+    def shown(at: int) -> Shown:
+        facts = store.facts(rows[at])
+        return Shown(Source(first.root, facts.name, first.archive), facts.border)
+
+    def open_pairs(some: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        return [pair for pair in some if joined.root(pair[0]) != joined.root(pair[1])]
+
+    workers = workers if len(pairs) > FEW else 1
+    for start in range(0, len(pairs), ROUND):
+        still = open_pairs(pairs[start : start + ROUND])
+        looked = in_order(compare, [(shown(one), shown(other)) for one, other in still], workers)
+        for pair, alignment in zip(still, looked, strict=True):
+            if alignment is not None:
+                joined.join(*pair)
+                yield pair, alignment
+
+
+def _candidates(store: Store, rows: Sequence[int], leaders: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of places that may show the same, the likeliest first."""
+    likely: dict[tuple[int, int], float] = {}
+    numbered = ((int(at), store.facts(rows[at])) for at in leaders)
+    for one, other, nearness in Hashes.of(numbered).pairs():
+        likely[one, other] = max(nearness, likely.get((one, other), 0))
+    if len(leaders) <= MOST_BY_FEATURES:
+        places = np.array([rows[at] for at in leaders], np.int64)
+        for first, second, cosine in alike(store.features(), places):
+            pair = int(leaders[first]), int(leaders[second])
+            likely[pair] = max(cosine, likely.get(pair, 0))
+    return sorted(likely, key=lambda pair: (-round(likely[pair], 6), pair))
+
+
+def _group(
+    places: list[int],
+    store: Store,
+    rows: Sequence[int],
+    first: Source,
+    wanted: Wanted,
+    relations: dict[tuple[int, int], Alignment],
+) -> Group:
+    facts = {at: store.facts(rows[at]) for at in places}
+    best = min(places, key=lambda at: _worth(facts[at], wanted))
+    twins = [Twin(at, _how(at, best, facts, first, relations)) for at in places if at != best]
+    return Group(best, tuple(twins))
+
+
+def _worth(facts: Facts, wanted: Wanted) -> tuple[float | str, ...]:
+    """What the best of a group has least of: faults, missing pixels, writing, blur, losses; then by name."""
+    faults = sum(finding.level == "fault" for finding in findings(facts, wanted))
+    left, top, right, bottom = facts.border
+    inside = (1 - left - right) * (1 - top - bottom)
+    pixels = facts.width * facts.height * inside / facts.enlarged**2
+    loss = 100 - (facts.quality or 100)
+    return (
+        faults,
+        -round(4 * np.log2(max(1.0, pixels))),
+        round(facts.text, 2),
+        -round(facts.sharpness, 1),
+        loss,
+        -facts.size,
+        facts.name,
     )
+
+
+def _how(
+    at: int, best: int, facts: dict[int, Facts], first: Source, relations: dict[tuple[int, int], Alignment]
+) -> str:
+    """What a picture is of the best of its group, as in "a mirrored copy of"."""
+    one, other = facts[best], facts[at]
+    if one.sha256 == other.sha256:
+        return "the same file as"
+    alignment = relations.get((min(at, best), max(at, best)))
+    if alignment is None or best > at:  # relations tell how the later lies on the earlier
+        shown = [Shown(Source(first.root, each.name, first.archive), each.border) for each in (one, other)]
+        alignment = compare((shown[0], shown[1]))
+    return describe(alignment, one, other) if alignment else "the same picture as"
+
+
+def describe(alignment: Alignment, one: Facts, other: Facts) -> str:
+    """What the other is of the one, in words: "a smaller, mirrored copy of"."""
+    words = []
+    if any(other.border) and not any(one.border):
+        words.append("framed")
+    if alignment.mirrored and abs(alignment.turn) > 135 and alignment.tilt < 2:
+        words.append("upside-down mirrored")
+    elif alignment.mirrored:
+        words.append("mirrored")
+    if abs(alignment.turn) > 45 and not (alignment.mirrored and abs(alignment.turn) > 135):
+        words.append("turned")
+    if alignment.tilt > 1.5:
+        words.append("tilted")
+    if alignment.covers[0] < 0.93 and alignment.covers[1] > alignment.covers[0] + 0.05:
+        words.append("cropped")
+    elif other.width * other.height < 0.8 * one.width * one.height:
+        words.append("smaller")
+    if alignment.shift > SHIFTED:
+        words.append("recoloured")
+    if other.quality is not None and (one.quality is None or other.quality < one.quality - 10):
+        words.append("recompressed")
+    if not words:
+        return "the same picture as"
+    article = "an" if words[0][0] in "aeiou" else "a"
+    return f"{article} {', '.join(words)} copy of"

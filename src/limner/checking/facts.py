@@ -26,7 +26,7 @@ class Facts:
     blocks, how clearly the grid of a JPEG stands out; noise, deviation in 0..255; text, the share that rows of letters
     cover; salient, where most of what stands out lies, in shares of the whole; colour, the name of its background's, ""
     if that is not of one; hashes: perceptual ones in hex, of the "whole" and, if it has a border, of what is "inside",
-    by these names.
+    by these names, and "whole turned" and "inside turned", of their seven turned and mirrored copies.
     """
 
     name: str

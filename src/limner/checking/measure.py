@@ -18,7 +18,7 @@ from limner.vision.border import Border, border_of
 from limner.vision.colours import background_name
 from limner.vision.detail import blocks_of, enlargement, noise_of, sharpness
 from limner.vision.faces import Faces
-from limner.vision.hashes import phash
+from limner.vision.hashes import phash, turned_phashes
 from limner.vision.light import background_of, light_of
 from limner.vision.pixels import Pixels, fitted, grey_of
 from limner.vision.region import Region
@@ -116,9 +116,9 @@ def _looks(rgb: Pixels) -> dict[str, Any]:
     light = light_of(small, background)
     noise = noise_of(grey)
     sharp = sharpness(grey, noise)
-    hashes = [("whole", phash(rgb))]
+    hashes = [("whole", phash(rgb)), ("whole turned", turned_phashes(rgb))]
     if any(border):
-        hashes.append(("inside", phash(inner)))
+        hashes += [("inside", phash(inner)), ("inside turned", turned_phashes(inner))]
     return {
         "sharpness": sharp,
         "enlarged": enlargement(grey, sharp),

@@ -8,11 +8,14 @@ difference is looked at cell by cell: an edit explains nearly all cells, two pho
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from limner.vision.recolour import CELL, Colours, agreeing, fit_colours
 
 SIDE = 256  # pixels of the longer side at which points are looked for
 POINTS = 400  # at most, in a picture
@@ -20,7 +23,6 @@ RATIO = 0.85  # of the distances of the nearest and the second nearest descripto
 REACH = 3.0  # pixels that a point may lie off where the map puts it
 FEWEST = 5  # points that must fit the map
 COARSE = 2  # times smaller than SIDE, where pixels are compared
-CELL = 8  # pixels of a square that agrees or not, there
 
 # Measured on edits of 44 photos and 130 drawings, beside frames of videos and the photos' and drawings' nearest others.
 COVER = 0.9  # share of one of the two pictures that the other covers: edits crop, they do not pan
@@ -28,12 +30,12 @@ COVERED = 0.3  # share of the other
 AGREEING = 0.75  # share of cells; text laid over takes some
 EXPLAINED = 0.88  # of the colours' variance, in the better 85% of pixels; gravel and grass lose some when resampled
 PLAIN = 0.25  # share of a picture in one colour, above which it has too little to tell a turn from another drawing
+GROUND, AROUND = 0.06, 9  # difference from a plain ground that is something shown; pixels that are counted with it
 OFF = 0.03  # of a side, that frames may be apart
 TILTED = 10.0  # degrees
-UNSEEN = 0.001  # squared error, of channels in 0..1
 STRETCH = 1.5  # of one direction against the other
 
-Colours = NDArray[np.float32]
+Matrix = NDArray[np.floating[Any]]  # (2, 3), affine
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,12 @@ class Sketch:
 
     @functools.cached_property
     def grey(self) -> NDArray[np.uint8]:
-        return cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+        return cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)
 
     @functools.cached_property
     def points(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(n, 2) places and (n, 128) descriptors of unit length."""
-        found, described = cv2.SIFT_create(POINTS, contrastThreshold=0.02).detectAndCompute(self.grey, None)
+        found, described = cv2.SIFT.create(POINTS, contrastThreshold=0.02).detectAndCompute(self.grey, None)
         if described is None or len(found) < FEWEST:
             return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
         described = np.sqrt(described / np.maximum(described.sum(1, keepdims=True), 1e-6))  # Arandjelovic 2012
@@ -69,10 +71,12 @@ class Sketch:
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a picture lies on another. turn: degrees, anticlockwise, that the other is turned by, after it was mirrored
-    if it is. covers: the share of the one that the other covers, and of the other that the one covers. agreeing: share
-    of cells. explained: share of the variance of colours. shift: mean difference of colours before they were fitted, 0..255. placed: whether
-    the frames lie as an edit leaves them."""
+    """How a picture lies on another. mirrored: it was first. turn: degrees anticlockwise, of the other, -180..180.
+
+    covers: the share of the one that the other covers, and of the other that the one covers. agreeing: share of cells.
+    explained: share of the variance of colours. shift: mean difference of colours before they were fitted, 0..255.
+    placed: whether the frames lie as an edit leaves them.
+    """
 
     mirrored: bool
     turn: float
@@ -125,7 +129,7 @@ def align(one: Sketch, other: Sketch) -> Alignment | None:
     return best
 
 
-def _by_points(one: Sketch, other: Sketch) -> list[tuple[NDArray[np.float64], float]]:
+def _by_points(one: Sketch, other: Sketch) -> list[tuple[Matrix, float]]:
     """The affine map (2, 3) from the other's pixels to the one's on which most matching points agree, if any do."""
     (places, described), (others, descriptions) = one.points, other.points
     if not len(places) or not len(others):
@@ -154,40 +158,37 @@ def _by_points(one: Sketch, other: Sketch) -> list[tuple[NDArray[np.float64], fl
     return [(matrix, float(fits.sum()))]
 
 
-def _by_frames(one: Sketch, other: Sketch) -> list[tuple[NDArray[np.float64], float]]:
+def _by_frames(one: Sketch, other: Sketch) -> list[tuple[Matrix, float]]:
     """The maps that lay the other's frame on the one's, in each of four turns, where the greys then correlate."""
     height, width = one.grey.shape
     tall, wide = other.grey.shape
     corners, frame = (_corners(each).astype(np.float32) for each in (other, one))
-    found = []
-    small = cv2.resize(one.grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    seen = cv2.resize(other.grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    found: list[tuple[Matrix, float]] = []
+    small, seen = (cv2.resize(each.grey, (32, 32), interpolation=cv2.INTER_AREA) for each in (one, other))
+    if min(small.std(), seen.std()) < 1:
+        return []
     for turn in range(4):
-        target = np.roll(frame, -turn, axis=0)
-        if turn % 2 and abs(math.log(width * wide / height / tall)) > math.log(STRETCH):
-            continue
-        if not turn % 2 and abs(math.log(width * tall / height / wide)) > math.log(STRETCH):
-            continue
+        shape = (tall, wide) if turn % 2 else (wide, tall)
+        stretch = abs(math.log(width * shape[1] / height / shape[0]))
         correlation = float(np.corrcoef(small.ravel(), np.rot90(seen, -turn).ravel())[0, 1])
-        if correlation > 0.8:
-            found.append((cv2.getAffineTransform(corners[:3], target[:3]), 10 * correlation))
+        if stretch < math.log(STRETCH) and correlation > 0.8:
+            target = np.roll(frame, -turn, axis=0)
+            laid = np.asarray(cv2.getAffineTransform(corners[:3], target[:3]), np.float64)
+            found.append((laid, 10 * correlation))
     return found
 
 
-def _compared(one: Sketch, other: Sketch, matrix: NDArray[np.float64], mirrored: bool) -> Alignment | None:
+def _compared(one: Sketch, other: Sketch, matrix: Matrix, mirrored: bool) -> Alignment | None:
     """What is to be said of the other laid on the one by a map, once that is refined."""
     stretch = np.linalg.svd(matrix[:, :2])[1]
     if stretch[1] < 0.2 or stretch[0] > 5 or stretch[0] > STRETCH * stretch[1]:
         return None
     matrix = _refined(one, other, matrix)
-    whole = matrix.copy()
+    whole, matrix = matrix, _halved(matrix)
     below, above = _half(one), _half(other)
-    corner = (COARSE - 1) / 2  # pixels are squares: the middle of the first coarse one lies between fine ones
-    matrix[:, 2] = (matrix[:, :2] @ [corner, corner] + matrix[:, 2] - corner) / COARSE
-    laid = cv2.warpAffine(above, matrix, below.shape[1::-1], flags=cv2.INTER_LINEAR)
-    inside = cv2.warpAffine(
-        np.full(above.shape[:2], 255, np.uint8), matrix, below.shape[1::-1], flags=cv2.INTER_NEAREST
-    )
+    laid = cv2.warpAffine(above, matrix, below.shape[1::-1], flags=cv2.INTER_LINEAR).astype(np.float32)
+    white = np.full(above.shape[:2], 255, np.uint8)
+    inside = cv2.warpAffine(white, matrix, below.shape[1::-1], flags=cv2.INTER_NEAREST)
     inside = cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255)
     meeting = inside > 0
     count = int(meeting.sum())
@@ -195,18 +196,33 @@ def _compared(one: Sketch, other: Sketch, matrix: NDArray[np.float64], mirrored:
         return None
     area = abs(float(np.linalg.det(matrix[:, :2])))
     covers = (count / meeting.size, min(1.0, count / area / above[..., 0].size))
-    fitted = _fit(laid[meeting] / 255, below[meeting] / 255)
+    plain = one.plain or other.plain
+    telling = _telling(laid, below, meeting) if plain else meeting
+    fitted = fit_colours(laid[telling], below[telling])
     if fitted is None:
         return None
     error, explained = fitted
     turn = math.degrees(math.atan2(matrix[0, 1] - matrix[1, 0], matrix[0, 0] + matrix[1, 1]))
-    shift = float(np.abs(laid[meeting] - below[meeting]).mean())
-    agreeing = _agreeing(error, below / 255, meeting)
-    placed = not (one.plain or other.plain) or _placed(one, other, whole, turn)
-    return Alignment(mirrored, turn, covers, agreeing, explained, shift, placed)
+    shift = float(np.abs(laid[meeting] - below[meeting]).mean()) * 255
+    placed = not plain or _placed(one, other, whole, turn)
+    return Alignment(mirrored, turn, covers, agreeing(error, below, telling), explained, shift, placed)
 
 
-def _placed(one: Sketch, other: Sketch, matrix: NDArray[np.float64], turn: float) -> bool:
+def _telling(laid: Colours, below: Colours, meeting: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of pictures on plain grounds, where one of them shows something, and a little around it.
+
+    The ground agrees with any other: a small drawing would be among the pixels that need not.
+    """
+    shown = np.zeros(meeting.shape, bool)
+    for each in (laid, below):
+        ground = np.median(each[meeting], axis=0)
+        shown |= np.abs(each - ground).max(axis=2) > GROUND
+    around = cv2.dilate(shown.astype(np.uint8), np.ones((AROUND, AROUND), np.uint8)) > 0
+    telling = around & meeting
+    return telling if telling.sum() >= CELL * CELL else meeting
+
+
+def _placed(one: Sketch, other: Sketch, matrix: Matrix, turn: float) -> bool:
     """Whether frames lie in each other, or have one middle, as edits leave them.
 
     Only of plain pictures is this asked: one drawing set on a plain ground twice, here and there, larger and smaller,
@@ -222,17 +238,17 @@ def _placed(one: Sketch, other: Sketch, matrix: NDArray[np.float64], turn: float
     return tilt < 2 and any(inside)
 
 
-def _corners(sketch: Sketch) -> NDArray[np.float64]:
+def _corners(sketch: Sketch) -> Matrix:
     height, width = sketch.grey.shape
     return np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
 
 
-def _refined(one: Sketch, other: Sketch, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def _refined(one: Sketch, other: Sketch, matrix: Matrix) -> Matrix:
     """The map moved until the greys correlate best; as it was where that does not converge."""
     start = cv2.invertAffineTransform(matrix).astype(np.float32)
     enough = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 1e-3)
     try:
-        _, found = cv2.findTransformECC(one.grey, other.grey, start, cv2.MOTION_AFFINE, enough, None, 5)  # type: ignore[call-overload]
+        _, found = cv2.findTransformECC(one.grey, other.grey, start, cv2.MOTION_AFFINE, enough, None, 5)
     except cv2.error:
         return matrix
     refined = cv2.invertAffineTransform(found.astype(np.float64))
@@ -240,81 +256,14 @@ def _refined(one: Sketch, other: Sketch, matrix: NDArray[np.float64]) -> NDArray
     return refined if stretch[1] > 0.2 and stretch[0] < STRETCH * stretch[1] else matrix
 
 
+def _halved(matrix: Matrix) -> Matrix:
+    """The same map between pictures COARSE times smaller."""
+    corner = (COARSE - 1) / 2  # pixels are squares: the middle of the first coarse one lies between fine ones
+    moved = (matrix[:, :2] @ [corner, corner] + matrix[:, 2] - corner) / COARSE
+    return np.c_[matrix[:, :2], moved]
+
+
 def _half(sketch: Sketch) -> Colours:
     height, width = sketch.grey.shape
     size = (max(4, width // COARSE), max(4, height // COARSE))
-    return cv2.resize(sketch.pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-
-
-def _fit(laid: Colours, below: Colours) -> tuple[Colours, float] | None:
-    """Squared error of each pixel (n,) once one picture's colours are fitted to the other's, and the share of the
-    variance that is explained, in the better 85% of pixels. None if no change of colours that a person would make
-    does it.
-
-    Such changes are a curve for each channel, a mixture in which each channel keeps the largest part, or grey.
-    """
-    if np.square(laid - laid.mean(0)).sum() < np.square(below - below.mean(0)).sum():
-        laid, below = below, laid  # what has less contrast can be made of what has more
-    grey = np.array([0.299, 0.587, 0.114], np.float32)
-    if min(np.ptp(each, axis=1).mean() for each in (laid, below)) < 0.025:
-        laid, below = (laid @ grey)[:, None], (below @ grey)[:, None]
-    best = None
-    for mixed in (False, True):
-        found = _fitted(laid, below, mixed)
-        if found is not None and (best is None or found[1] > best[1]):
-            best = found
-    return best
-
-
-def _fitted(laid: Colours, below: Colours, mixed: bool) -> tuple[Colours, float] | None:
-    channels = laid.shape[1]
-    good = np.ones(len(laid), bool)
-    error = np.zeros(len(laid), np.float32)
-    for _ in range(3):
-        if mixed:
-            terms = np.c_[laid, np.ones(len(laid), np.float32)]
-            found = _solve(terms[good], below[good], np.eye(channels + 1, channels, dtype=np.float32))
-            strongest = np.abs(found[:channels]).argmax(0)
-            if (strongest != np.arange(channels)).any() or (found.diagonal() < 0).any():
-                return None
-            guess = terms @ found
-        else:
-            columns = []
-            for channel in range(channels):
-                values = laid[:, channel]
-                terms = np.stack([values, np.square(values), np.ones_like(values)], 1)
-                start = np.array([[1.0], [0.0], [0.0]], np.float32)
-                curve = _solve(terms[good], below[good, channel : channel + 1], start)
-                slopes = curve[0, 0] + 2 * curve[1, 0] * np.quantile(values, (0.1, 0.9))
-                if (slopes < -0.1).any():
-                    return None  # it would turn light into dark
-                columns.append(terms @ curve)
-            guess = np.concatenate(columns, 1)
-        error = np.square(np.clip(guess, 0, 1) - below).sum(1)
-        good = error <= np.quantile(error, 0.85)
-    variance = float(np.square(below[good] - below[good].mean(0)).sum())
-    return error, 1 - float(error[good].sum()) / max(variance, 1e-6)
-
-
-def _solve(terms: Colours, values: Colours, start: Colours) -> Colours:
-    """Least squares, kept near `start` where the colours are too few to tell."""
-    pull = 1e-3 * len(terms) * np.eye(terms.shape[1], dtype=np.float32)
-    return np.linalg.solve(terms.T @ terms + pull, terms.T @ values + pull @ start).astype(np.float32)
-
-
-def _agreeing(error: Colours, below: Colours, meeting: NDArray[np.bool_]) -> float:
-    """The share of cells whose error is small beside what they show, or too small to be seen."""
-    spread = np.zeros(meeting.shape, np.float32)
-    spread[meeting] = error
-    weight = cv2.boxFilter(meeting.astype(np.float32), -1, (CELL, CELL))
-    shown = np.where(meeting[..., None], below, 0).astype(np.float32)
-    means = cv2.boxFilter(shown, -1, (CELL, CELL)) / np.maximum(weight, 1e-3)[..., None]
-    squares = cv2.boxFilter(np.square(shown), -1, (CELL, CELL)) / np.maximum(weight, 1e-3)[..., None]
-    detail = np.maximum(0, squares - np.square(means)).sum(-1)
-    errors = cv2.boxFilter(spread, -1, (CELL, CELL)) / np.maximum(weight, 1e-3)
-    centres = np.zeros(meeting.shape, bool)
-    centres[CELL // 2 :: CELL // 2, CELL // 2 :: CELL // 2] = True
-    counted = centres & (weight > 0.5)
-    if not counted.any():
-        return 0.0
-    return float(np.mean(errors[counted] < 0.2 * detail[counted] + UNSEEN))
+    return cv2.resize(sketch.pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
