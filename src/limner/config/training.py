@@ -39,7 +39,11 @@ class Pictures(Settings):
     keep_tags: int = Field(1, ge=0, le=1000, description="Tags at a caption's beginning that stay there.")
     tag_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the other tags left out, the keyword never.")
     crops: int | None = Field(None, ge=0, le=100, description="Random crops of a picture, beside the centre one.")
-    mirror: bool = Field(False, description="Show all pictures mirrored too; not for faces and letters.")
+    mirror: bool | Literal["auto"] = Field(
+        False,
+        description="Show all pictures mirrored too; not for faces and letters. auto: only those in which nothing has "
+        "a left and a right.",
+    )
     colour_jitter: float = Field(
         0.0,
         ge=0,
