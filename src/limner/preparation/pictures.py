@@ -124,7 +124,8 @@ def _take(outcome: Outcome, work: _Work, ledger: Ledger) -> None:
     for record in outcome.records:
         ledger.wrote(record)
     if outcome.problem:
-        decision = replace(work.decision, kept=False, why=outcome.problem, framing=None)
+        why = outcome.problem
+        decision = replace(work.decision, kept=False, framing=None, why=why, because="unreadable")
         ledger.decide(work.decision.source, work.row.place, decision.to_dict())
         for path in (work.names.image, work.names.mask, work.names.before):
             ledger.unwant(path)

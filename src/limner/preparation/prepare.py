@@ -14,7 +14,7 @@ from limner.checking.pool import Workers, cores
 from limner.checking.store import Store
 from limner.checking.verdict import ALL_KINDS, Remark, Verdict
 from limner.config import PrepareSettings, nearest
-from limner.data.buckets import buckets
+from limner.data.buckets import buckets, usual_step
 from limner.data.source import find_sources
 from limner.errors import UserError
 from limner.events import Event, Prepared, Warned
@@ -96,6 +96,11 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
         store = stack.enter_context(Store(settings.out / STATE / "facts"))
         workers = stack.enter_context(Workers(settings.workers or cores()))
         clear_unfinished(settings.out)
+        step = settings.bucket_step or usual_step(settings.resolution)
+        if step != usual_step(settings.resolution):
+            yield Warned(
+                f"limner train has buckets in steps of {usual_step(settings.resolution)} pixels, and crops again"
+            )
         verdict = yield from _look(settings, store, workers, total)
         made.remarks = verdict.remarks
         _decide(verdict, choices, rules, ledger)
