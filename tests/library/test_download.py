@@ -257,6 +257,12 @@ def test_next_to_nothing_ends(net: Net, body: bytes) -> None:
     with pytest.raises(UserError, match="next to nothing"):
         net.fetch()
     assert time.monotonic() - began < 3
+    large = body + bytes(10**7)
+    net.offer(large, lambda it: it.drip(200, large, 0.02))
+    net.shelf.store._db.execute("DELETE FROM answers")
+    with pytest.raises(UserError, match="next to nothing"):
+        net.fetch()
+    assert time.monotonic() - began < 6
 
 
 def test_more_bytes_than_told(net: Net, body: bytes) -> None:
@@ -423,6 +429,18 @@ def test_a_folder_that_is_a_link_out(net: Net, body: bytes, tmp_path: Path) -> N
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_a_file_system_without_links(net: Net, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    other = lora(net.shelf.root / "Lora" / "ink_wash.safetensors", seed=1, rank=2)
+    before = other.read_bytes()
+    net.offer(body)
+    assert net.fetch()[-1].path.read_bytes() == body
+    assert other.read_bytes() == before
+
+
 def test_two_at_once(net: Net, body: bytes) -> None:
     from limner.files import locked
 
@@ -454,6 +472,7 @@ def test_which_of_several_files(net: Net, body: bytes, site: Site) -> None:
         net.fetch()
 
 
+@pytest.mark.usefixtures("same_reader")
 def test_the_commands(
     net: Net,
     body: bytes,

@@ -48,10 +48,10 @@ def demo(settings: DemoSettings, output: Output) -> dict:
 
 @verb(CheckSettings, "images")
 def check(settings: CheckSettings, output: Output) -> dict:
-    """Look at a folder of pictures: what can be used, what cannot and why, what is there twice."""
-    from limner.cli.pictures import examine
+    """Look at a folder of pictures: what can be used and what cannot and why, what is there twice, what is missing."""
+    from limner.cli.check import check_pictures
 
-    return examine(settings, output)
+    return check_pictures(settings, output)
 
 
 @verb(KeywordSettings, "keyword")

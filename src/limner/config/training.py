@@ -31,7 +31,10 @@ class Pictures(Settings):
     class_word: Words = Field(
         "", alias="class", description="What the subject is, in a word or two, as in dog or style."
     )
-    template: str = Field("{keyword} {class}", description="Caption of a picture that has none beside it.")
+    template: str = Field(
+        "{keyword} {class}",
+        description="Caption of a picture that has none, or a list of such: object, person, animal, style, auto.",
+    )
     shuffle_captions: bool = Field(False, description="Say the tags of captions, split at commas, in changing order.")
     keep_tags: int = Field(1, ge=0, le=1000, description="Tags at a caption's beginning that stay there.")
     tag_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the other tags left out, the keyword never.")

@@ -30,6 +30,7 @@ COVERED = 0.3  # share of the other
 AGREEING = 0.75  # share of cells; text laid over takes some
 EXPLAINED = 0.88  # of the colours' variance, in the better 85% of pixels; gravel and grass lose some when resampled
 PLAIN = 0.25  # share of a picture in one colour, above which it has too little to tell a turn from another drawing
+GROUND, AROUND = 0.06, 9  # difference from a plain ground that is something shown; pixels that are counted with it
 OFF = 0.03  # of a side, that frames may be apart
 TILTED = 10.0  # degrees
 STRETCH = 1.5  # of one direction against the other
@@ -195,14 +196,30 @@ def _compared(one: Sketch, other: Sketch, matrix: Matrix, mirrored: bool) -> Ali
         return None
     area = abs(float(np.linalg.det(matrix[:, :2])))
     covers = (count / meeting.size, min(1.0, count / area / above[..., 0].size))
-    fitted = fit_colours(laid[meeting], below[meeting])
+    plain = one.plain or other.plain
+    telling = _telling(laid, below, meeting) if plain else meeting
+    fitted = fit_colours(laid[telling], below[telling])
     if fitted is None:
         return None
     error, explained = fitted
     turn = math.degrees(math.atan2(matrix[0, 1] - matrix[1, 0], matrix[0, 0] + matrix[1, 1]))
     shift = float(np.abs(laid[meeting] - below[meeting]).mean()) * 255
-    placed = not (one.plain or other.plain) or _placed(one, other, whole, turn)
-    return Alignment(mirrored, turn, covers, agreeing(error, below, meeting), explained, shift, placed)
+    placed = not plain or _placed(one, other, whole, turn)
+    return Alignment(mirrored, turn, covers, agreeing(error, below, telling), explained, shift, placed)
+
+
+def _telling(laid: Colours, below: Colours, meeting: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of pictures on plain grounds, where one of them shows something, and a little around it.
+
+    The ground agrees with any other: a small drawing would be among the pixels that need not.
+    """
+    shown = np.zeros(meeting.shape, bool)
+    for each in (laid, below):
+        ground = np.median(each[meeting], axis=0)
+        shown |= np.abs(each - ground).max(axis=2) > GROUND
+    around = cv2.dilate(shown.astype(np.uint8), np.ones((AROUND, AROUND), np.uint8)) > 0
+    telling = around & meeting
+    return telling if telling.sum() >= CELL * CELL else meeting
 
 
 def _placed(one: Sketch, other: Sketch, matrix: Matrix, turn: float) -> bool:
