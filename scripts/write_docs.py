@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from limner.captions.captioner import captioners, find_captioner
 from limner.cli.options import ordered_fields, shown_default
 from limner.cli.verbs import SETTINGS
 from limner.config import Settings
@@ -29,6 +30,10 @@ def page() -> str:
         told.setdefault(settings, verb)
     for name, method in sorted(methods().items()):
         parts.append(f"## The table [{name}]\n\n{table(method.Config)}")
+    for name in captioners():
+        config = find_captioner(name).Config
+        if config.model_fields:
+            parts.append(f"## --captioner-set of {name}\n\n{table(config)}")
     return "\n".join(parts)
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from training import same, small_run, snapshot
 
-from limner import diffusion, run
+from limner import classes, diffusion, run
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.cli import main
@@ -57,12 +57,12 @@ def test_class_pictures_are_drawn_once(values: dict[str, Any], tmp_path: Path, m
     assert prepared(events, prior.DRAWING)[-1] == 5
     assert prepared(events, prior.ENCODING) == [1, 2, 3, 4, 5]
     before = drawn(tmp_path)
-    assert 4 <= len(before) <= 2 * prior.TOGETHER  # of two sizes
+    assert 4 <= len(before) <= 2 * classes.TOGETHER  # of two sizes
     lost = sorted(before)[0]
     Path(lost).write_bytes(before[lost][:100])  # as if the machine had died
     asked = []
-    generate = prior.generate
-    monkeypatch.setattr(prior, "generate", lambda model, request: asked.append(request) or generate(model, request))
+    generate = classes.generate
+    monkeypatch.setattr(classes, "generate", lambda model, request: asked.append(request) or generate(model, request))
     list(begin(values, overwrite=True, run="again"))
     assert drawn(tmp_path) == before
     assert len(asked) == 1

@@ -1,4 +1,4 @@
-"""A package outside of Limner adds a method by its entry point, and no line of Limner knows of it."""
+"""A package outside of Limner adds a method and a captioner by entry points, and no line of Limner knows of them."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from limner.captions.captioner import find_captioner
 from limner.errors import UserError
 from limner.methods.method import find_method
 
@@ -84,3 +85,18 @@ def test_a_method_from_outside_trains_exports_and_draws(tmp_path: Path, installe
     assert all(key.startswith("lora_unet_") and key.endswith(".gain") for key in tensors)
     assert any(float(tensor) for tensor in tensors.values())
     python(tmp_path, installed, "-c", LOOK, told["file"], str(tiny_folder))
+
+
+def test_a_captioner_from_outside_says_its_own(tmp_path: Path, installed: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (70, 50), "teal").save(photos / "a.png")
+    with pytest.raises(UserError, match="no captioner 'size'"):
+        find_captioner("size")
+    printed = python(
+        tmp_path, installed, "-m", "limner", "captions", "photos", "--keyword", "zqvx", "--class", "dog", "--json",
+        "--captioner", "size", "--captioner-set", "unit=dots",
+    )  # fmt: skip
+    assert [each["after"] for each in json.loads(printed.splitlines()[-1])["changes"]] == [
+        "zqvx dog, 70 dots wide, 50 dots high"
+    ]

@@ -19,7 +19,7 @@ from limner.errors import UserError
 from limner.vision.region import Region
 
 IMAGE = Image.new("RGB", (64, 64), "teal")
-CLOSE = Facts("a.png", "a" * 64, faces=(Region(0.2, 0.2, 0.8, 0.8),), colour="teal")
+CLOSE = Facts("a.png", "a" * 64, width=64, height=64, faces=(Region(0.2, 0.2, 0.8, 0.8),), colour="teal")
 
 
 def captions(**values) -> Captions:

@@ -13,6 +13,7 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
+from limner.data.colour import is_srgb
 from limner.data.decode import check, decode
 from limner.data.folder import load_folder
 from limner.errors import UserError
@@ -150,6 +151,7 @@ def test_an_srgb_profile_changes_nothing(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     photo().save(tmp_path / "a.png", icc_profile=profile)
     assert near(only(tmp_path), (8, 30), (200, 30, 30), 1)
+    assert is_srgb(decode((tmp_path / "a.png").read_bytes()))
 
 
 def test_another_profile_is_converted(tmp_path: Path) -> None:
@@ -164,6 +166,13 @@ def test_another_profile_is_converted(tmp_path: Path) -> None:
     )
     photo().save(tmp_path / "a.png", icc_profile=bytes(profile))
     assert near(only(tmp_path), (8, 30), (30, 30, 200), 3)
+    assert not is_srgb(decode((tmp_path / "a.png").read_bytes()))
+
+
+@pytest.mark.parametrize(("mode", "already"), [("RGB", True), ("RGBA", False), ("L", False), ("CMYK", False)])
+def test_what_is_plain_already(tmp_path: Path, mode: str, already: bool) -> None:
+    photo().convert(mode).save(tmp_path / "a.tif")
+    assert is_srgb(decode((tmp_path / "a.tif").read_bytes())) is already
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", b"", "lab"])

@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from shelf_files import embedding, lora
 
 from limner.cli import main
 from limner.errors import UserError
@@ -20,45 +19,6 @@ from limner.library.reader import Reader
 from limner.library.scan import Hashing, PassedOver, Reading, Scanned, hash_files, scan, shelf_root
 from limner.library.shelf import Described, Hashes, Origin, Stamp
 from limner.library.store import Store
-
-
-def lora(path: Path, seed: int = 0, **metadata: str) -> Path:
-    """A LoRA for one layer of Stable Diffusion 1, in kohya's names."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    numbers = torch.Generator().manual_seed(seed)
-    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
-    tensors = {
-        f"{layer}.lora_down.weight": torch.randn(4, 768, generator=numbers),
-        f"{layer}.lora_up.weight": torch.randn(320, 4, generator=numbers),
-        f"{layer}.alpha": torch.tensor(4.0),
-    }
-    save_file(tensors, path, metadata)
-    return path
-
-
-def embedding(path: Path, width: int = 1024) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"emb_params": torch.zeros(2, width)}, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[Reader]:
-    """One worker for all: it takes seconds to start."""
-    with Reader() as one:
-        yield one
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "library.sqlite") as one:
-        yield one
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "models").mkdir()
-    return (tmp_path / "models").resolve()
 
 
 def names(store: Store, root: Path, *query: str) -> list[str]:
@@ -277,11 +237,52 @@ def test_a_damaged_or_newer_index_is_named(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "x.sqlite")
 
 
+ALONE = """
+import importlib, pkgutil, socket, sys
+from pathlib import Path
+def refuse(*_, **__):
+    raise SystemExit("a socket was opened")
+socket.socket.connect = socket.getaddrinfo = refuse
+import limner.library
+for module in pkgutil.iter_modules(limner.library.__path__):
+    importlib.import_module(f"limner.library.{module.name}")
+from limner.library.civitai import Civitai
+from limner.library.hub import Hub
+from limner.library.reader import Reader
+from limner.library.scan import scan
+from limner.library.search import Request, search
+from limner.library.store import Store
+root = Path(sys.argv[2])
+with Store(Path(sys.argv[1])) as store, Reader() as reader:
+    events = list(scan(store, root, reader))
+    found = list(search(store, root, Request("a"), ["local"], Civitai(store), Hub()))
+    assert found and store.count(root), (events, found)
+assert not {"torch", "numpy", "diffusers", "transformers", "huggingface_hub"} & set(sys.modules)
+"""
+
+
+def test_nothing_here_loads_torch_or_asks_anyone(tmp_path: Path, root: Path) -> None:
+    lora(root / "Lora" / "a.safetensors")
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(tmp_path / "l.sqlite"), str(root)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_processes_that_make_the_index_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from limner.library.store import Store; Store(Path(sys.argv[1])).close()"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "l.sqlite")]) for _ in range(4)]
+    assert [each.wait() for each in both] == [0] * 4
+
+
 def test_no_models_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--models"):
         shelf_root(tmp_path / "nowhere")
 
 
+@pytest.mark.usefixtures("same_reader")
 def test_limner_models(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,17 +3,22 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 
 def photo(seed: int, width: int = 320, height: int = 240) -> Image.Image:
-    """Soft shapes with fine grain on them, RGB."""
+    """Things with clear edges on a ground that changes softly, with a little grain; RGB."""
     rng = np.random.default_rng(seed)
-    soft = Image.fromarray(rng.integers(30, 225, (6, 8, 3), dtype=np.uint8)).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
-    fine = rng.integers(-24, 25, (height, width, 3))
-    return Image.fromarray((np.asarray(soft) + fine).clip(0, 255).astype(np.uint8))
+    ground = rng.integers(60, 200, (3, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(ground).resize((width, height), Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(image)
+    for _ in range(25):
+        left, top = rng.integers(0, (width, height)).tolist()
+        across, down = rng.integers(8, (width // 3, height // 3)).tolist()
+        draw = pen.ellipse if rng.random() < 0.5 else pen.rectangle
+        draw((left, top, left + across, top + down), fill=tuple(rng.integers(20, 235, 3).tolist()))
+    grain = rng.integers(-4, 5, (height, width, 3))
+    return Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
 
 
 def photos(folder: Path, count: int = 3, **size: int) -> Path:

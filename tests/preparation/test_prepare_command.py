@@ -1,7 +1,11 @@
 """`limner prepare` from a messy folder to a data set that trains."""
 
 import json
+import re
+import shutil
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
@@ -17,7 +21,8 @@ SIZE = ("--resolution", "128", "--workers", "1")
 
 def prepare(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict:
     """What the command answers; it must end well."""
-    status = main([*map(str, ("prepare", *arguments)), *SIZE, "--json", "--quiet"])
+    size = SIZE[2:] if "--resolution" in arguments else SIZE
+    status = main([*map(str, ("prepare", *arguments)), *size, "--json", "--quiet"])
     captured = capsys.readouterr()
     assert status == 0, captured.err
     return json.loads(captured.out.splitlines()[-1])
@@ -68,3 +73,111 @@ def test_from_python(tmp_path: Path) -> None:
     made = limner.prepare(photos(tmp_path / "photos", 2), tmp_path / "out", resolution=128, workers=1)
     assert made.kept == 2
     assert made.page.parent == tmp_path / "out"
+
+
+class Images(HTMLParser):
+    """The pictures of a page, and where on them the crops are drawn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.crops: list[list[float]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "img":
+            self.sources.append(unquote(str(values["src"])))
+        elif values.get("class") == "crop":
+            self.crops.append([float(each) for each in re.findall(r":([\d.]+)%", str(values["style"]))])
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_shows_what_was_decided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, out = tmp_path / "photos", tmp_path / "out"
+    images.mkdir()
+    name = '<b>100% of "it" & all.png'
+    photo(1, 400, 200).save(images / name)
+    photo(2).save(images / "b.png")
+    photo(2).convert("L").save(images / "b.mask.png")
+    (images / "broken.png").write_bytes(b"nothing")
+    (images / "b.txt").write_text("<script>alert(1)</script>")
+    prepare(capsys, images, out, "--bucket-count", "1")
+    text = (out / "index.html").read_text()
+    page = Images(text)
+    assert len(page.sources) == 5  # before and after of each that is kept, and a mask that is not all white
+    for source in page.sources:
+        Image.open(out / source).load()
+    assert [(left + right, top + bottom) for left, top, right, bottom in page.crops] == [(50, 0), (25, 0)]
+    told = decisions(out)[name]["crop"]
+    assert page.crops[0] == pytest.approx([told[0] / 4, 0, 100 - told[2] / 4, 0], abs=0.02)
+    assert name in page.text
+    assert "<script" not in text
+    for word in ("Left out: 1", "is not an image", "50% cut away", '[pictures."broken.png"]'):
+        assert word in page.text
+
+
+def test_a_zip_gives_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = photos(tmp_path / "photos", 3)
+    (images / "IMG_1.txt").write_text("a chair")
+    photo(2).convert("L").save(images / "IMG_2-masklabel.png")
+    archive = Path(shutil.make_archive(str(tmp_path / "photos"), "zip", images))
+    prepare(capsys, images, tmp_path / "one")
+    prepare(capsys, archive, tmp_path / "other")
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_what_is_small_is_left_out_or_stays_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "photos"
+    images.mkdir()
+    photo(1, 200, 150).save(images / "small.png")
+    photo(2).save(images / "large.png")
+    answer = prepare(capsys, images, tmp_path / "out", "--resolution", "256", "--most-enlargement", "1")
+    assert (answer["kept"], answer["enlarged"]) == (1, 0)
+    choices = '[pictures."small.png"]\nkeep = true\n'
+    (tmp_path / "out" / "choices.toml").write_text(choices)
+    answer = prepare(capsys, images, tmp_path / "out", "--resolution", "256", "--most-enlargement", "1")
+    told = decisions(tmp_path / "out")["small.png"]
+    assert told["enlargement"] <= 1
+    assert told["size"] == [192, 144]
+    assert "smaller than a bucket" in told["crop_why"]
+    assert answer["enlarged"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--keep", "blured"], "no kind of finding 'blured' to keep or drop; did you mean 'blurred'?"),
+        (["--resolution", "100"], "a resolution of 100 pixels is no multiple of 16"),
+        (["--template", "{keyord}"], "unknown {keyord}"),
+        (["--format", "gif"], "gif"),
+        (["--most-enlargement", "0.5"], "most_enlargement"),
+        (["--masks", "nowhere"], "nowhere"),
+    ],
+)
+def test_wrong_settings_are_named_before_a_picture_is_opened(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = photos(tmp_path / "photos", 1)
+    defaults = () if "--resolution" in arguments else SIZE
+    assert main(["prepare", str(images), str(tmp_path / "out"), *defaults, *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["prepare", str(tmp_path / "empty"), str(tmp_path / "out")]) == 2
+    assert "no pictures in" in capsys.readouterr().err
+
+
+def test_a_set_of_which_nothing_is_kept_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "photos"
+    images.mkdir()
+    (images / "broken.png").write_bytes(b"nothing")
+    answer = prepare(capsys, images, tmp_path / "out")
+    assert answer["kept"] == 0
+    assert (tmp_path / "out" / "index.html").exists()

@@ -80,6 +80,19 @@ def identify(source: Path) -> Identity:
     return single.identify_file(source) if source.is_file() else folder.identify_folder(source)
 
 
+def resolution_of(name: str | Path) -> int:
+    """The size in pixels that a base model was trained at, without loading it. Raises UserError."""
+    source = find_base(name)
+    identity = identify(source)
+    denoiser = FAMILIES[identity.family].denoiser
+    if source.is_file():
+        configs = single.read_configs(source, identity)
+    else:
+        configs = {part: folder.read_config(source, part) for part in (denoiser, "vae")}
+    levels = len(configs["vae"]["block_out_channels"])
+    return int(configs[denoiser]["sample_size"]) * 2 ** (levels - 1)
+
+
 def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
     """A network's weights in float32 on the CPU, by limner.weights' paths: as their file has them, not as the model
     computes. Raises UserError if the file is no longer there."""

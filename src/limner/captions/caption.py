@@ -1,6 +1,8 @@
 """The caption of a picture: what stands beside it, what a captioner says, and the keyword in its place."""
 
+import copy
 from dataclasses import dataclass
+from typing import Self
 
 from PIL import Image
 
@@ -35,6 +37,12 @@ class Captions:
         elif settings.caption_model is not None or settings.captioner_set:
             raise UserError("there is a caption_model, but no captioner for it; give --captioner, or leave it out")
         self._pruned = split(settings.prune)
+
+    def about(self, keyword: str, class_word: str) -> Self:
+        """The same for another subject, with the same captioner."""
+        other = copy.copy(self)
+        other.settings = self.settings.model_copy(update={"keyword": keyword, "class_word": class_word})
+        return other
 
     @property
     def in_workers(self) -> bool:

@@ -33,7 +33,7 @@ class WD14Config(Settings):
     character_threshold: float = Field(0.85, gt=0, le=1, description="The same for tags that name a character.")
     rating: bool = Field(False, description="Say the most probable rating too, as in general or sensitive.")
     escape: bool = Field(
-        False, description="Write brackets as prompts of the webui need them, \\\\( and \\\\); not for training."
+        False, description="Write brackets with the backslashes that prompts of the webui need; not for training."
     )
 
 

@@ -14,7 +14,7 @@ from limner.checking.pool import in_order
 from limner.checking.store import Store
 from limner.checking.verdict import Group, Twin
 from limner.data.colour import to_srgb
-from limner.data.decode import Unusable, decode
+from limner.data.decode import Unusable, decode, problems
 from limner.data.source import Source
 from limner.vision.align import SIDE, Alignment, Sketch, align, sketch
 
@@ -38,8 +38,9 @@ class Shown:
 @functools.lru_cache(256)
 def _sketch(shown: Shown) -> Sketch | None:
     try:
-        image = to_srgb(decode(shown.source.read(), at_least=SIDE))
-    except (Unusable, OSError, ValueError, KeyError):
+        with problems():
+            image = to_srgb(decode(shown.source.read(), at_least=SIDE))
+    except Unusable:
         return None
     left, top, right, bottom = shown.border
     wide, high = image.size

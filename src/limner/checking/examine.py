@@ -3,13 +3,16 @@
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 
+from limner.checking.advice import remarks_on
 from limner.checking.duplicates import find_duplicates
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
 from limner.checking.measure import measure
 from limner.checking.pool import in_order
 from limner.checking.store import Store
+from limner.checking.variety import MOST_COMPARED, variety_of
 from limner.checking.verdict import Verdict
 from limner.data.source import Source
 
@@ -45,4 +48,9 @@ def examine(sources: Iterable[Source], wanted: Wanted, workers: int, store: Stor
     finally:
         store.flush()
     groups = find_duplicates(store, rows, first[0] if first else None, wanted, workers)
-    return Verdict(store, rows, first[0] if first else None, wanted, groups)
+    verdict = Verdict(store, rows, first[0] if first else None, wanted, groups)
+    kept = ((at, each.row, each.facts) for at, each in enumerate(verdict) if each.proposal.keep)
+    every = max(1, -(-len(rows) // MOST_COMPARED))
+    variety = variety_of(kept, store.features(), wanted.subject, every)
+    remarks = tuple(remarks_on(variety, wanted, lambda at: verdict.facts(at).name))
+    return replace(verdict, variety=variety, remarks=remarks)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from limner.checking.facts import Facts
 from limner.checking.findings import KINDS, Finding, Kind, Wanted, findings
+from limner.checking.remark import Remark
 from limner.checking.store import Store
+from limner.checking.variety import Variety
 from limner.data.source import Source
 
 KINDS_OF_SETS = {
@@ -30,19 +32,10 @@ class Group:
     best: int
     twins: tuple[Twin, ...]
 
-
-@dataclass(frozen=True)
-class Remark:
-    """Something about the set. kind: what it is about. sentence: a whole one, which says what to do.
-
-    level: fault, the training will suffer from it; note, good to know. names: of the pictures that it is about, where
-    they are few.
-    """
-
-    kind: str
-    level: str
-    sentence: str
-    names: tuple[str, ...] = ()
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The places of all of them, the best ahead."""
+        return (self.best, *(twin.at for twin in self.twins))
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,8 @@ class Verdict:
     wanted: Wanted
     groups: tuple[Group, ...] = ()
     remarks: tuple[Remark, ...] = ()
-    _about: Mapping[int, tuple[Group, str]] = field(default_factory=dict, repr=False)
+    variety: Variety = field(default_factory=Variety)
+    _about: Mapping[int, tuple[Group, str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         about = {group.best: (group, "") for group in self.groups}

@@ -6,14 +6,111 @@ from typing import TYPE_CHECKING
 
 from limner.cli.app import verb
 from limner.cli.output import Output, megabytes
-from limner.config import ModelsSettings
+from limner.config import DownloadSettings, ModelsSettings, SearchSettings
+from limner.errors import UserError
 
 if TYPE_CHECKING:
+    from limner.library.choose import Terms
+    from limner.library.civitai import Civitai
+    from limner.library.download import Shelf
+    from limner.library.offer import Fetched, Offer, OfferedFile
     from limner.library.reader import Reader
     from limner.library.shelf import ShelfFile
     from limner.library.store import Store
 
 MOST_WORDS = 60  # characters of a file's keywords in a table
+
+
+@verb(SearchSettings, "query")
+def search(settings: SearchSettings, output: Output) -> dict:
+    """Look for models here, at Civitai and on the hub: one table, with ids that limner download takes."""
+    from limner.library import search as searching
+    from limner.library.civitai import Civitai
+    from limner.library.hub import Hub
+    from limner.library.offer import Failed, Found, Waiting
+    from limner.library.reader import Reader
+    from limner.library.store import Store
+
+    sources = settings.source or searching.SOURCES
+    root = settings.models.resolve() if settings.models.is_dir() else None
+    wanted = searching.Request(
+        settings.query, settings.type, settings.base, settings.sort, settings.limit, settings.nsfw
+    )
+    offers, failed = [], {}
+    with Store() as store:
+        if root is not None:
+            with Reader() as reader:
+                update(store, root, reader, output)
+        for event in searching.search(store, root, wanted, sources, Civitai(store), Hub()):
+            if isinstance(event, Found):
+                offers.append(event.offer)
+            elif isinstance(event, Waiting):
+                output.say(f"{event.reason}; again in {event.seconds:.0f} s")
+            elif isinstance(event, Failed):
+                failed[event.source] = event.reason
+    output.table(("id", "title", "kind", "base", "size", "downloads", "keyword", "remarks"), map(_offer_row, offers))
+    for source, reason in failed.items():
+        output.warn(f"nothing from {source}: {reason}")
+    if len(failed) == len(sources):
+        raise UserError("; ".join(failed.values()))
+    if not offers:
+        output.say("nothing found; say fewer words, or leave out --type and --base")
+    return {"found": [offer.as_dict() for offer in offers], "failed": failed}
+
+
+@verb(DownloadSettings, "id")
+def download(settings: DownloadSettings, output: Output) -> dict:
+    """Fetch a model that limner search found, verified, into the folder of its kind."""
+    from limner.library.choose import Terms
+    from limner.library.civitai import Civitai
+    from limner.library.download import Shelf
+    from limner.library.ids import parse_id
+    from limner.library.reader import Reader
+    from limner.library.store import Store
+
+    parse_id(settings.id)
+    settings.models.mkdir(parents=True, exist_ok=True)
+    root = settings.models.resolve()
+    with Store() as store, Reader() as reader:
+        update(store, root, reader, output)
+        terms = Terms(settings.file, settings.pickle, settings.unverified, int(settings.max_gb * 1e9))
+        done = _fetch(settings.id, Shelf(root, store, reader), Civitai(store), terms, output)
+        file = store.get(root, done.path.relative_to(root).as_posix())
+    assert file is not None
+    for name, says in file.readers.items():
+        if says:
+            output.warn(f"{name} {says}")
+    if done.was_here:
+        output.say("this very file is here already")
+    output.result(str(done.path))
+    words = ", ".join(file.keywords)
+    tag = {"lora": f"use it in prompts as <lora:{done.path.stem}:1>", "embedding": f"say {done.path.stem} in a prompt"}
+    output.say(tag.get(done.kind, f"use it with --base {done.path}") + (f"; its keywords: {words}" if words else ""))
+    return {"was_here": done.was_here} | file.as_dict()
+
+
+def _fetch(id: str, shelf: "Shelf", civitai: "Civitai", terms: "Terms", output: Output) -> "Fetched":
+    """Follow a download to its end."""
+    from limner.library.download import download as downloading
+    from limner.library.hub import Hub
+    from limner.library.offer import Chosen, Fetched, Progress, Told, Waiting
+
+    done = None
+    with output.progress("MB", 0) as bar, closing(downloading(id, shelf, civitai, Hub(), terms)) as events:
+        for event in events:
+            if isinstance(event, Progress):
+                bar.total = round((event.total or event.done) / 1e6)
+                bar.at(round(event.done / 1e6))
+            elif isinstance(event, Waiting):
+                output.say(f"{event.reason}; again in {event.seconds:.0f} s")
+            elif isinstance(event, Told):
+                output.say(event.message)
+            elif isinstance(event, Chosen):
+                output.say(_about(event.offer, event.file))
+            elif isinstance(event, Fetched):
+                done = event
+    assert done is not None
+    return done
 
 
 @verb(ModelsSettings, "query")
@@ -43,6 +140,32 @@ def models(settings: ModelsSettings, output: Output) -> dict:
     for problem in unread:
         output.warn(problem)
     return {"models": str(root), "counts": counts, "files": [file.as_dict() for file in found], "left_out": passed_over}
+
+
+def _about(offer: "Offer", file: "OfferedFile") -> str:
+    """What a person sees before anything is fetched."""
+    size = "" if file.size_bytes is None else megabytes(file.size_bytes)
+    whose = offer.creator and f"by {offer.creator}"
+    facts = [offer.version, offer.kind, offer.base or offer.family, whose, offer.remark]
+    facts += [file.name, size, file.format, file.precision]
+    return f"{offer.title}: {', '.join(fact for fact in facts if fact)}"
+
+
+def _offer_row(offer: "Offer") -> tuple[str, ...]:
+    main, words = offer.main, ", ".join(offer.keywords)
+    size = "" if main is None or main.size_bytes is None else megabytes(main.size_bytes)
+    pickled = " (pickle)" if main is not None and main.format == "pickle" else ""
+    here = "" if offer.here is None or offer.source == "local" else "here already"
+    return (
+        offer.id,
+        offer.title if not offer.version else f"{offer.title}, {offer.version}",
+        f"{offer.kind}{pickled}",
+        offer.base or offer.family,
+        size,
+        "" if offer.downloads is None else f"{offer.downloads:,}",
+        words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}...",
+        ", ".join(filter(None, (here, offer.remark))),
+    )
 
 
 def update(store: "Store", root: Path, reader: "Reader", output: Output) -> list[dict[str, str]]:

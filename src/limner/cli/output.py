@@ -39,6 +39,15 @@ class Output:
         if not self.json:
             self._stdout.print(_clean(message))
 
+    def diff(self, name: str, before: str | None, after: str) -> None:
+        """A text that changes: red and green where there are colours, - and + everywhere."""
+        if self.json:
+            return
+        self._stdout.print(_clean(name), style="bold")
+        if before is not None:
+            self._stdout.print(_clean(f"- {before}"), style="red")
+        self._stdout.print(_clean(f"+ {after}"), style="green")
+
     def table(self, columns: Iterable[str], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
         if self.json:
             return

@@ -1,14 +1,11 @@
-"""Pictures on the command line: made by `generate`, looked at by `check`."""
+"""Pictures that are made on the command line, by `generate` and `grid`."""
 
 import re
 import time
-from collections import defaultdict
 from pathlib import Path
 
 from limner.cli.output import Output, duration
-from limner.config import CheckSettings, Drawing, GenerateSettings, GridSettings
-from limner.data.crop import enlarged
-from limner.data.folder import load_folder
+from limner.config import Drawing, GenerateSettings, GridSettings
 from limner.errors import UserError
 
 NAMED = re.compile(r"(\d{5})-\d+\.png")  # 00012-1234.png: number and seed, as the webui names them
@@ -109,35 +106,3 @@ def _path(settings: GenerateSettings, number: int, seed: int) -> Path:
     if out.suffix.lower() != ".png":
         return out / f"{number:05d}-{seed}.png"
     return out if settings.count == 1 else out.with_stem(f"{out.stem}-{number}")
-
-
-def examine(settings: CheckSettings, output: Output) -> dict:
-    """Show a folder's pictures, those left out, those that are there twice, and those that are small."""
-    folder = load_folder(settings.images)
-    copies = defaultdict(list)
-    for picture in folder.pictures:
-        copies[picture.sha256].append(picture.path.name)
-    twice = [names for names in copies.values() if len(names) > 1]
-    small = {picture.path.name: round(by, 2) for picture, by in enlarged(folder.pictures, settings.resolution)}
-    rows = []
-    for picture in folder.pictures:
-        others = [name for name in copies[picture.sha256] if name != picture.path.name]
-        notes = [f"same as {', '.join(others)}"] if others else []
-        notes += [f"must be enlarged {small[picture.path.name]:g} times"] if picture.path.name in small else []
-        rows.append((picture.path.name, f"{picture.width}x{picture.height}", picture.caption or "", "; ".join(notes)))
-    rows += [(skipped.path.name, "", "", f"left out: it {skipped.reason}") for skipped in folder.skipped]
-    output.table(("file", "size", "caption", "note"), rows)
-    usable = len(copies)
-    output.result(f"{usable} usable picture{'s' if usable != 1 else ''} in {settings.images}")
-    if small:
-        output.result(f"smaller than {settings.resolution} pixels: {len(small)}; larger ones teach more detail")
-    return {
-        "folder": str(settings.images),
-        "pictures": [
-            {"file": p.path.name, "width": p.width, "height": p.height, "sha256": p.sha256, "caption": p.caption}
-            for p in folder.pictures
-        ],
-        "skipped": [{"file": skipped.path.name, "reason": skipped.reason} for skipped in folder.skipped],
-        "duplicates": twice,
-        "enlarged": small,
-    }

@@ -46,6 +46,8 @@ def _tell(made: "Made", settings: PrepareSettings, output: Output) -> None:
         output.say(remark.sentence)
     kept = f"{made.kept} of {made.pictures} pictures are in {made.folder}"
     lost = f", {made.lost:.0%} of them cut away" if made.kept else ""
+    if made.of_class:
+        output.result(f"{made.of_class} pictures of the class are in {made.folder / 'class'}")
     output.result(f"{kept}{lost}, {made.enlarged} enlarged, {made.masks} with a mask; {made.written} written now")
     output.result(f"look at {made.page}; decide otherwise in {made.choices}, and give the same command again")
     keyword = "" if settings.keyword else " --keyword K"

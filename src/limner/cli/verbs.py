@@ -12,6 +12,7 @@ from limner.cli.follow import Followed, follow
 from limner.cli.options import group
 from limner.cli.output import Output, duration, megabytes, quoted
 from limner.config import (
+    CaptionsSettings,
     CheckSettings,
     CompareSettings,
     DemoSettings,
@@ -47,10 +48,10 @@ def demo(settings: DemoSettings, output: Output) -> dict:
 
 @verb(CheckSettings, "images")
 def check(settings: CheckSettings, output: Output) -> dict:
-    """Look at a folder of pictures: what can be used, what cannot and why, what is there twice."""
-    from limner.cli.pictures import examine
+    """Look at a folder of pictures: what can be used and what cannot and why, what is there twice, what is missing."""
+    from limner.cli.check import check_pictures
 
-    return examine(settings, output)
+    return check_pictures(settings, output)
 
 
 @verb(KeywordSettings, "keyword")
@@ -67,6 +68,15 @@ def prepare(settings: PrepareSettings, output: Output) -> dict:
     from limner.cli.prepare import show_prepare
 
     return show_prepare(settings, output)
+
+
+@verb(CaptionsSettings, "images")
+def captions(settings: CaptionsSettings, output: Output) -> dict:
+    """Look at the captions of a folder, and change them together: shown first, written with --write, undone with
+    --undo."""
+    from limner.cli.captions import show_captions
+
+    return show_captions(settings, output)
 
 
 @verb(TrainSettings, "images", configurable=True)

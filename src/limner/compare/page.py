@@ -1,8 +1,6 @@
 """The page of a comparison: one file with everything in it, for a phone as for a desk."""
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,9 +9,9 @@ from PIL import Image
 from limner.compare.entry import Entry
 from limner.compare.training import Trained
 from limner.evaluate.metrics import Spread
+from limner.sheet import jpeg_uri
 
 SIDE = 256  # pixels, at most, of a picture on the page
-QUALITY = 88  # of JPEG
 SHOWN = 12  # training pictures
 DASH = "&ndash;"
 
@@ -182,12 +180,7 @@ def _size(number: int) -> str:
 
 def _picture(image: Image.Image, alt: str) -> str:
     """The picture itself, in the page."""
-    small = image.convert("RGB")
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{_text(alt)}" src="data:image/jpeg;base64,{data}">'
+    return f'<img alt="{_text(alt)}" src="{jpeg_uri(image, SIDE)}">'
 
 
 def _text(text: str | None) -> str:

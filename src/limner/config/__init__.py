@@ -1,8 +1,8 @@
 """Settings: each declared once; command-line options, TOML files, run.toml and docs/settings.md come from them."""
 
-from limner.config.captions import Captioning
+from limner.config.captions import Captioning, CaptionsSettings
+from limner.config.checking import CheckSettings
 from limner.config.commands import (
-    CheckSettings,
     DemoSettings,
     Drawing,
     GenerateSettings,
@@ -47,6 +47,7 @@ __all__ = [
     "METHOD_NAMES",
     "Base",
     "Captioning",
+    "CaptionsSettings",
     "CheckSettings",
     "CompareSettings",
     "ConvertSettings",

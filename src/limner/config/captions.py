@@ -1,11 +1,11 @@
 """The settings of captions: what says them, where the keyword stands, what is left out."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from limner.config.common import Machine
-from limner.config.settings import Settings, Words
+from limner.config.settings import FilePath, Settings, Words
 
 Place = Literal["front", "back", "class"]
 
@@ -50,3 +50,27 @@ class Captioning(Subject, Machine):
     prune: str = Field(
         "", description="Tags to leave out, split at commas, so that the keyword absorbs them: brown hair, blue eyes."
     )
+
+
+class CaptionsSettings(Captioning):
+    """Settings of `limner captions`."""
+
+    title: ClassVar[str] = "Captions"
+
+    images: FilePath = Field(description="Folder of pictures, or a data set in any layout that limner train takes.")
+    add: str = Field("", description="Tags to add at the end, split at commas, where they are not there.")
+    remove: str = Field("", description="Tags to take out, split at commas.")
+    replace: tuple[str, ...] = Field((), description="Words to replace, as in puppy=dog; may be repeated.")
+    prefix: str = Field("", description="Text to put in front, where it is not there.")
+    suffix: str = Field("", description="Text to put at the end, where it is not there.")
+    prune_common: float | None = Field(
+        None, gt=0, lt=1, description="Leave out tags that more than this share of the captions have, as in 0.8."
+    )
+    write: bool = Field(False, description="Write the changes; without it they are only shown.")
+    undo: bool = Field(False, description="Put back what the last change with --write replaced.")
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        if self.undo and len(self.model_fields_set) > 2:
+            raise ValueError("--undo puts back the last change and takes nothing else; leave the other settings out")
+        return self

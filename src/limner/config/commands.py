@@ -65,17 +65,6 @@ class GridSettings(GenerateSettings):
         return self
 
 
-class CheckSettings(Seed, Machine):
-    """Settings of `limner check`."""
-
-    title: ClassVar[str] = "Pictures"
-
-    images: FilePath = Field(description="Folder of pictures.")
-    resolution: int = Field(
-        512, ge=32, le=4096, description="Pixels at which you will train: smaller pictures are named."
-    )
-
-
 class InspectSettings(Seed, Machine):
     """Settings of `limner inspect`."""
 

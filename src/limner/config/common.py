@@ -25,6 +25,32 @@ class Machine(Settings):
     )
 
 
+def cache_folder() -> Path:
+    import platformdirs  # here, for the command line's help need not wait for it
+
+    return Path(os.environ.get("LIMNER_CACHE") or platformdirs.user_cache_path("limner"))
+
+
+class Cache(Settings):
+    """What was computed or drawn once."""
+
+    title: ClassVar[str] = "What to write"
+
+    cache: FilePath = Field(
+        default_factory=lambda: cache_folder(),
+        description="Folder of encoded pictures and captions; $LIMNER_CACHE, else the user's own cache.",
+    )
+
+
+class ClassPrompt(Settings):
+    """What pictures of the class are drawn by."""
+
+    title: ClassVar[str] = "What not to forget"
+
+    class_prompt: str | None = Field(None, description="What they show; by default the template without the keyword.")
+    class_seed: int = Field(0, ge=0, lt=2**62, description="Of the first picture of the class that the base draws.")
+
+
 class Seed(Settings):
     title: ClassVar[str] = Machine.title
 

@@ -5,13 +5,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from limner.config.captions import Captioning
-from limner.config.common import Machine
+from limner.config.common import Base, Cache, ClassPrompt, Machine
 from limner.config.settings import FilePath, Words
 
 ImageFormat = Literal["png", "webp", "jpeg"]
 
 
-class PrepareSettings(Captioning, Machine):
+class PrepareSettings(Captioning, ClassPrompt, Base, Cache, Machine):
     """Settings of `limner prepare`."""
 
     title: ClassVar[str] = "Pictures"
@@ -56,5 +56,8 @@ class PrepareSettings(Captioning, Machine):
     )
     repeats: int = Field(
         1, ge=1, le=10_000, description="What dataset.toml says how often an epoch shows each picture."
+    )
+    class_images: int | FilePath | None = Field(
+        None, description="How many pictures of the class the base is to draw beside; or a folder or zip of them."
     )
     workers: int | None = Field(None, ge=1, le=256, description="Processes; by default one for each core.")

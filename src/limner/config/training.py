@@ -1,13 +1,11 @@
 """The settings of a training, in sections; a section's `title` heads its options in the help."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from limner.config.common import Machine, Models, Seed
+from limner.config.common import Cache, ClassPrompt, Machine, Models, Seed
 from limner.config.settings import FilePath, Settings, Words, nearest
 from limner.config.watching import Watching
 from limner.errors import UserError
@@ -33,12 +31,19 @@ class Pictures(Settings):
     class_word: Words = Field(
         "", alias="class", description="What the subject is, in a word or two, as in dog or style."
     )
-    template: str = Field("{keyword} {class}", description="Caption of a picture that has none beside it.")
+    template: str = Field(
+        "{keyword} {class}",
+        description="Caption of a picture that has none, or a list of such: object, person, animal, style, auto.",
+    )
     shuffle_captions: bool = Field(False, description="Say the tags of captions, split at commas, in changing order.")
     keep_tags: int = Field(1, ge=0, le=1000, description="Tags at a caption's beginning that stay there.")
     tag_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the other tags left out, the keyword never.")
     crops: int | None = Field(None, ge=0, le=100, description="Random crops of a picture, beside the centre one.")
-    mirror: bool = Field(False, description="Show all pictures mirrored too; not for faces and letters.")
+    mirror: bool | Literal["auto"] = Field(
+        False,
+        description="Show all pictures mirrored too; not for faces and letters. auto: only those in which nothing has "
+        "a left and a right.",
+    )
     colour_jitter: float = Field(
         0.0,
         ge=0,
@@ -106,7 +111,7 @@ class Learning(Settings):
     gradient_checkpointing: bool = Field(False, description="Take less memory and more time.")
 
 
-class Prior(Settings):
+class Prior(ClassPrompt):
     """What the model should not forget of the class that the subject belongs to."""
 
     title: ClassVar[str] = "What not to forget"
@@ -122,14 +127,12 @@ class Prior(Settings):
     class_count: int | None = Field(
         None, ge=1, le=10_000, description="How many pictures of the class, or predictions to match."
     )
-    class_prompt: str | None = Field(None, description="What they show; by default the template without the keyword.")
-    class_seed: int = Field(0, ge=0, lt=2**62, description="Of the first picture of the class that the base draws.")
     prior_weight: float = Field(
         1.0, ge=0, le=100, description="How much the class counts against the subject, whatever their numbers."
     )
 
 
-class Output(Settings):
+class Output(Cache):
     """What to write."""
 
     title: ClassVar[str] = "What to write"
@@ -153,10 +156,6 @@ class Output(Settings):
     save_every: int = Field(50, ge=1, description="Steps between saved states, from which limner resume goes on.")
     previews: int | None = Field(None, ge=0, le=1000, description="Number of preview pictures over the run.")
     preview_prompt: str | None = Field(None, description="What they show; by default the keyword and the class.")
-    cache: FilePath = Field(
-        default_factory=lambda: cache_folder(),
-        description="Folder of encoded pictures and captions; $LIMNER_CACHE, else the user's own cache.",
-    )
 
 
 class TrainSettings(Pictures, Learning, Prior, Watching, Models, Output, Seed, Machine):
@@ -224,9 +223,3 @@ def read_training(values: Mapping[str, Any], origin: str) -> tuple[TrainSettings
         meant = f"did you mean [{near}]?" if near else f"the method's is [{'], ['.join(methods)}]"
         raise UserError(f"{origin}: unknown table [{name}]; {meant}")
     return settings, tables
-
-
-def cache_folder() -> Path:
-    import platformdirs  # here, for the command line's help need not wait for it
-
-    return Path(os.environ.get("LIMNER_CACHE") or platformdirs.user_cache_path("limner"))

@@ -3,6 +3,7 @@
 import random
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from limner.config.captions import Place
 from limner.data.folder import Picture
@@ -23,6 +24,11 @@ def caption_for(picture: Picture, keyword: str, class_word: str = "", template: 
         template = choose(template, picture.sha256, keyword, class_word)
     text = fill(template, keyword, class_word) if picture.caption is None else picture.caption
     return place(text, keyword)
+
+
+def class_caption(class_word: str, template: str) -> str:
+    """What pictures of a class are called: by default what the subject's are, without the keyword."""
+    return caption_for(Picture(Path(), "", 1, 1), "", class_word, template)
 
 
 def place(text: str, keyword: str, where: Place = "front", class_word: str = "") -> str:

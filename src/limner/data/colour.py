@@ -1,5 +1,6 @@
 """Any decoded image to plain sRGB: profiles converted, alpha flattened on white, 16 bits scaled to 8."""
 
+import functools
 import io
 
 import numpy as np
@@ -24,6 +25,23 @@ def to_srgb(image: Image.Image) -> Image.Image:
         rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
     rgb.info = {}
     return rgb
+
+
+def is_srgb(image: Image.Image) -> bool:
+    """Whether to_srgb would change no pixel of an image: then its copying can be spared."""
+    if image.mode != "RGB" or image.has_transparency_data:
+        return False
+    profile = image.info.get("icc_profile")
+    return not profile or _says_srgb(profile)
+
+
+@functools.lru_cache(maxsize=16)  # pictures of one camera have one profile
+def _says_srgb(profile: bytes) -> bool:
+    """Whether a profile is sRGB's own, or an unsound one, which is passed over: no colour becomes another by it."""
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(len(levels), -1, 3)
+    converted = np.asarray(_convert(Image.fromarray(colours), profile))
+    return int(np.abs(converted.astype(int) - colours).max()) <= 1  # of 255, by rounding
 
 
 def eight_bits(image: Image.Image) -> Image.Image:

@@ -1,13 +1,14 @@
 """Published lists of texts around a keyword, of which each picture gets one that is true of it.
 
-- Gal et al. 2022, An Image is Worth One Word (2208.01618), github.com/rinongal/textual_inversion, MIT: the lists for
-  objects and styles that textual inversion is trained with.
-- Radford et al. 2021 (2103.00020), github.com/openai/CLIP, MIT: the 80 texts for ImageNet, of which Gal et al. took
-  theirs, and the one for pets.
+- Gal et al. 2022, An Image is Worth One Word (2208.01618), github.com/rinongal/textual_inversion, MIT:
+  imagenet_templates_small of personalized.py for objects and of personalized_style.py for styles.
+- Radford et al. 2021 (2103.00020), github.com/openai/CLIP, MIT: the 80 texts for ImageNet, from which those of Gal et
+  al. come, and the one for Oxford-IIIT Pets.
 
 A text that says more of a picture than that it shows the subject has `claims`, and is for pictures of which they are
-known to be true. What nobody can see (nice, cool, weird, my, dirty: 37 of Gal's 83) is left out: the network would
-learn that these words mean nothing. So are "rendering", "illustration" and "depiction" for what is photographed.
+known to be true. What nobody can know of it (nice, cool, weird, my, dirty, small, and that a photo is a rendering or
+an illustration) is left out, which is most of Gal's 57 different texts: training on what is not so teaches that these
+words mean nothing. DreamBooth's list (2208.12242) is all scenes, "in the snow", for pictures that are to be drawn.
 """
 
 import hashlib
@@ -41,7 +42,7 @@ class Template:
     claims: frozenset[str] = frozenset()
 
 
-CLAIMS = ("close-up", "dark", "bright")
+CLAIMS = ("close-up",)  # that a captioner makes
 
 
 def _templates(subject: str, *texts: str) -> tuple[Template, ...]:
@@ -50,24 +51,23 @@ def _templates(subject: str, *texts: str) -> tuple[Template, ...]:
     )
 
 
-# Gal et al.'s imagenet_templates_small, each once.
+# Our own usual one, and of Gal et al.'s list what can be true of a photo of anything.
 OBJECT = _templates(
     "{keyword} {class}",
     "a photo of a {}", "the photo of a {}", "a photo of the {}", "a photo of one {}", "a close-up photo of a {}",
-    "a close-up photo of the {}", "a dark photo of the {}", "a bright photo of the {}",
+    "a close-up photo of the {}",
 )  # fmt: skip
 # The same without an article, since a name has none.
 PERSON = _templates(
     "{keyword} {class}",
-    "a photo of {}", "the photo of {}", "a close-up photo of {}", "a dark photo of {}", "a bright photo of {}",
+    "a photo of {}", "the photo of {}", "a close-up photo of {}",
 )  # fmt: skip
-# With CLIP's text for pets, the class in the place of "pet".
+# With CLIP's text for pets: "a photo of a {}, a type of pet.", the class in the place of "pet".
 ANIMAL = (*OBJECT, Template("a photo of {keyword}, a type of {class}"))
-# Gal et al.'s imagenet_templates_small of styles; the keyword alone is the style's name.
+# Of Gal et al.'s list for styles; the keyword alone is the style's name.
 STYLE = _templates(
     "{keyword}",
-    "a picture in the style of {}", "a rendition in the style of {}", "a close-up painting in the style of {}",
-    "a dark painting in the style of {}", "a bright painting in the style of {}",
+    "a picture in the style of {}", "a rendition in the style of {}",
 )  # fmt: skip
 LISTS: dict[str, tuple[Template, ...]] = {"object": OBJECT, "person": PERSON, "animal": ANIMAL, "style": STYLE}
 

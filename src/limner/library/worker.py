@@ -51,12 +51,16 @@ def describe(path: Path) -> Described:
 
 
 def hash_whole(path: Path) -> Hashes:
-    """A file's hashes. Raises UserError if it cannot be read."""
+    """A file's hashes, whatever it is. Raises UserError if it cannot be read."""
     from limner.container.header import read_header
     from limner.formats.hashes import hash_file
 
     try:
-        found = hash_file(path, read_header(path).data_start)
+        start = read_header(path).data_start
+    except UserError:
+        start = 0
+    try:
+        found = hash_file(path, start)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     return Hashes(found.sha256, found.autov3)

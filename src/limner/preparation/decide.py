@@ -29,7 +29,8 @@ class Rules:
 class Decision:
     """What becomes of a source. why: completes "it is kept: ..." or "it is left out: it ...".
 
-    by_hand: what a person decided of it. findings: their kinds. framing: None for one that is left out.
+    by_hand: what a person decided of it. findings: their kinds. framing: None for one that is left out. width and
+    height: of the upright source in pixels, 0 if it cannot be opened.
     """
 
     source: str
@@ -38,6 +39,8 @@ class Decision:
     by_hand: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     framing: Framing | None = None
+    width: int = 0
+    height: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,9 +61,10 @@ def decide(judged: Judged, choice: Choice, rules: Rules, better: str | None = No
     """
     facts = judged.facts
     kinds = tuple(finding.kind for finding in judged.findings)
+    size = facts.width, facts.height
 
     def left_out(why: str) -> Decision:
-        return Decision(facts.name, False, why, choice.said, kinds)
+        return Decision(facts.name, False, why, choice.said, kinds, None, *size)
 
     if facts.problem:
         return left_out(facts.problem)
@@ -83,7 +87,7 @@ def decide(judged: Judged, choice: Choice, rules: Rules, better: str | None = No
     said = [finding.sentence for finding in judged.findings if _speaks(finding, rules)]
     though = f", though it {said[0]}" if said else ""
     why = "by hand" if choice.keep else "as --keep says" if said else "nothing speaks against it"
-    return Decision(facts.name, True, why + though, choice.said, kinds, framing)
+    return Decision(facts.name, True, why + though, choice.said, kinds, framing, *size)
 
 
 def objections(found: Sequence[Finding], rules: Rules) -> list[Finding]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from limner.captions.caption import Caption, Captions
 from limner.captions.own import OwnCaptions
+from limner.captions.statistics import is_long, long_sentence
 from limner.checking.verdict import Verdict
 from limner.config import Captioning, PrepareSettings
 from limner.data.colour import to_srgb
@@ -16,12 +17,12 @@ from limner.data.decode import Unusable, decode, read
 from limner.events import Event, Prepared, Warned
 from limner.preparation.choices import NAME, NOTHING, Choice
 from limner.preparation.decide import Decision
-from limner.preparation.folder import Texts
+from limner.preparation.folder import EDITED, Texts
 from limner.preparation.layouts import names_of
 from limner.preparation.ledger import Ledger
 
 RECIPE = 1
-BY_HAND, EDITED = "by hand", "edited in place"
+BY_HAND = "by hand"
 
 
 def describe(
@@ -33,6 +34,7 @@ def describe(
 ) -> Generator[Event, None, None]:
     """Find the caption of each picture that is kept, unless it is known from an earlier run, and write it."""
     texts, beside = Texts(settings.out, ledger), OwnCaptions()
+    long: list[str] = []
     asked = settings.model_dump(mode="json", include=set(Captioning.model_fields))
     for row in ledger.rows():
         decision = Decision.from_dict(row.decision)
@@ -48,7 +50,8 @@ def describe(
             yield Warned(f"{source.name} {problem}; it is captioned as if there were none")
         edited = texts.edited(names.caption)
         if edited is not None:
-            ledger.describe(row.number, " ".join(edited.split()), EDITED, "")
+            text = " ".join(edited.split())
+            ledger.describe(row.number, text, EDITED, "")
             if said is not None:
                 yield Warned(_two_ways(settings.out / names.caption))
         else:
@@ -61,11 +64,16 @@ def describe(
             else:
                 pixels = _open(settings.out / names.image) if captions.needs_pixels(own) else None
                 found = captions.caption(pixels, facts, own)
-            if found.text:  # an empty file stops sd-scripts
-                texts.put(names.caption, found.text + "\n")
-            ledger.describe(row.number, found.text, found.source, key)
+            text = found.text
+            if text:  # an empty file stops sd-scripts
+                texts.put(names.caption, text + "\n")
+            ledger.describe(row.number, text, found.source, key)
             ledger.commit()
+        if is_long(text):
+            long.append(names.image)
         yield Prepared(row.place + 1, len(verdict), "captions")
+    if long:
+        yield Warned(long_sentence(long))
     yield Prepared(len(verdict), len(verdict), "captions")
 
 

@@ -12,6 +12,7 @@ from limner.preparation.ledger import Ledger, Record
 
 LEDGER = "prepared.sqlite"
 SET_ASIDE = "set-aside"
+EDITED = "edited in place"  # where a caption or mask comes from that a person changed in the folder
 # What files.atomic_path leaves behind in a process that was killed.
 UNFINISHED = re.compile(r"\.\d{4,}[-A-Za-z0-9]*\.[a-z0-9_]{8}\.(png|webp|jpg|txt|json|jsonl|toml|html)")
 
@@ -36,7 +37,7 @@ def claim(out: Path, images: Path) -> None:
 
 def clear_unfinished(out: Path) -> None:
     """Remove what a killed process was writing: it never got its name."""
-    for folder in (IMAGES, MASKS, BEFORE, ""):
+    for folder in (IMAGES, MASKS, CLASS, BEFORE, ""):
         for path in _listed(out / folder):
             if UNFINISHED.fullmatch(path.name) and path.is_file():
                 path.unlink()
@@ -44,7 +45,7 @@ def clear_unfinished(out: Path) -> None:
 
 def foreign(out: Path, ledger: Ledger) -> Iterator[str]:
     """Pictures and texts in the folders of the data set that prepare did not write; they are left alone."""
-    for folder in (IMAGES, MASKS):
+    for folder in (IMAGES, MASKS, CLASS):
         for path in _listed(out / folder):
             if not path.name.startswith(".") and not ledger.owns(f"{folder}/{path.name}"):
                 yield f"{folder}/{path.name}"

@@ -46,9 +46,12 @@ def names_of(number: int, source: str, format: str, masks_beside: bool) -> Names
     """The names for the picture of that number, which its number alone makes unique."""
     stem = f"{number:04d}-{clean(PurePosixPath(source).stem)}".rstrip("-")
     mask = f"{IMAGES}/{stem}{MASK_OF_ONETRAINER}.png" if masks_beside else f"{MASKS}/{stem}.png"
-    return Names(
-        f"{IMAGES}/{stem}{SUFFIX[format]}", f"{IMAGES}/{stem}.txt", mask, f"{BEFORE}/{number // 1000}/{number:04d}.jpg"
-    )
+    return Names(f"{IMAGES}/{stem}{SUFFIX[format]}", f"{IMAGES}/{stem}.txt", mask, before_of(number))
+
+
+def before_of(number: int) -> str:
+    """Where the small copy of an original is, for the page."""
+    return f"{BEFORE}/{number:04d}.jpg"
 
 
 def clean(stem: str) -> str:

@@ -1,6 +1,5 @@
 """The pictures and masks of the data set, written on all cores; what stands as it should be is not written again."""
 
-import functools
 import hashlib
 import json
 from collections import deque
@@ -18,17 +17,19 @@ from limner.errors import UserError
 from limner.events import Event, Prepared, Warned
 from limner.preparation.choices import NAME, NO_MASK, NOTHING, Choice
 from limner.preparation.decide import Decision
+from limner.preparation.folder import EDITED
 from limner.preparation.framing import Framing
 from limner.preparation.layouts import Names, names_of
 from limner.preparation.ledger import Ledger, Record, Row
 from limner.preparation.masks import Masks, candidates, masks_of
-from limner.preparation.write import MOST_BEFORE, Outcome, Task, write
+from limner.preparation.write import MOST_BEFORE, Outcome, Task, write, write_white
 
 if TYPE_CHECKING:
     from limner.preparation.prepare import Made
 
 RECIPE = 1  # of how files are made from what was decided; another one writes them anew
 MOST_NAMED = 3  # files that are named one by one
+MOST_LISTED = 4  # folders whose lists of files are in memory
 
 
 def write_pictures(
@@ -84,6 +85,7 @@ def _works(
     """What there is to write; the paths of what is left because a person changed it go to by_hand."""
     out = settings.out
     masks = masks_of(settings)
+    stamps = Stamps(masks) if masks else None
 
     def missing(path: str, key: str) -> bool:
         record = ledger.want(path)
@@ -101,13 +103,13 @@ def _works(
         if row.number <= MOST_BEFORE and not facts.problem and missing(names.before, facts.sha256):
             task = replace(task, before=names.before)
         if decision.kept and decision.framing:
-            key = _key(facts.sha256, _view(decision.framing), settings.format)
+            key = key_of(facts.sha256, view_of(decision.framing), settings.format)
             task = replace(task, key=key, image=names.image if missing(names.image, key) else None)
             said = choices.get(source.name, NOTHING).mask
             path = None if said in (None, NO_MASK) else out / str(said)
-            if masks is not None and said != NO_MASK:
-                stamp = stamp_of_file(path, source.name) if path else stamp_of_masks(masks, source)
-                key = _key(facts.sha256, _view(decision.framing), repr(masks), stamp)
+            if stamps is not None and said != NO_MASK:
+                stamp = stamp_of_file(path, source.name) if path else stamps.of(source)
+                key = key_of(facts.sha256, view_of(decision.framing), repr(masks), stamp)
                 if missing(names.mask, key):
                     task = replace(task, mask=names.mask, mask_key=key, masks=masks, mask_by_hand=path)
             elif row.mask:
@@ -132,31 +134,77 @@ def _take(outcome: Outcome, work: _Work, ledger: Ledger) -> None:
             ledger.wrote(Record(task.mask, task.mask_key))
 
 
-def _key(*parts: object) -> str:
+def complete_masks(settings: PrepareSettings, ledger: Ledger) -> None:
+    """If there is a mask at all, give the other pictures a white one, without which sd-scripts refuses them all.
+
+    White ones of an earlier run belong to the folder no more if there is no other now.
+    """
+    if settings.mask_files == "none":
+        return
+    rows = (row for row in ledger.rows() if row.decision["kept"])
+    is_any = any(row.mask or _is_painted(settings, row, ledger) for row in rows)
+    for row in ledger.rows():
+        if not row.decision["kept"] or row.mask:
+            continue
+        path = _mask_of(settings, row)
+        record = ledger.want(path)
+        if not is_any:
+            ledger.unwant(path)
+        elif record.changed_by_hand(settings.out):
+            ledger.masked(row.number, EDITED)
+        elif not record.stands(settings.out):
+            framing = row.decision["framing"]
+            ledger.commit()
+            ledger.wrote(write_white(settings.out, path, (framing["width"], framing["height"]), record.key))
+    ledger.commit()
+
+
+def _is_painted(settings: PrepareSettings, row: Row, ledger: Ledger) -> bool:
+    """Whether a person painted on the white mask of a picture."""
+    record = ledger.file(_mask_of(settings, row))
+    return record is not None and record.changed_by_hand(settings.out)
+
+
+def _mask_of(settings: PrepareSettings, row: Row) -> str:
+    beside = settings.mask_files == "beside"
+    return names_of(row.number, row.decision["source"], settings.format, beside).mask
+
+
+def key_of(*parts: object) -> str:
+    """Of all that a file is made from."""
     return hashlib.sha256(json.dumps([RECIPE, *parts]).encode()).hexdigest()
 
 
-def _view(framing: Framing) -> list[float]:
+def view_of(framing: Framing) -> list[float]:
     return [*framing.box, framing.width, framing.height]
 
 
-def stamp_of_masks(masks: Masks, source: Source) -> str:
-    """What changes when one of the files does that may be a picture's mask; of a zip's member, when the zip does."""
-    if source.archive:
-        return stamp_of(source)
-    places = [source.root / name for name in candidates(source.name)] if masks.files else []
-    if masks.folder is not None:
-        places += [masks.folder / name for name in candidates(source.name)] + [masks.folder / source.name]
-    found = [path for path in places if path.name in _names_in(path.parent)]
-    return " ".join(stamp_of_file(path, source.name) for path in found)
+class Stamps:
+    """What changes when a file that may be a picture's mask does. Each folder is listed once."""
 
+    def __init__(self, masks: Masks) -> None:
+        self.masks = masks
+        self._listed: dict[Path, frozenset[str]] = {}
 
-@functools.lru_cache(maxsize=4)  # pictures come folder by folder
-def _names_in(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(path.name for path in folder.iterdir())
-    except OSError:
-        return frozenset()
+    def of(self, source: Source) -> str:
+        """Of a zip's member it changes when the zip does."""
+        if source.archive:
+            return stamp_of(source)
+        places = [source.root / name for name in candidates(source.name)] if self.masks.files else []
+        if self.masks.folder is not None:
+            beside = [*candidates(source.name), source.name]
+            places += [self.masks.folder / name for name in beside]
+        found = [path for path in places if path.name in self._names_in(path.parent)]
+        return " ".join(stamp_of_file(path, source.name) for path in found)
+
+    def _names_in(self, folder: Path) -> frozenset[str]:
+        if folder not in self._listed:
+            self._listed = dict(list(self._listed.items())[-MOST_LISTED:])  # pictures come folder by folder
+            try:
+                self._listed[folder] = frozenset(path.name for path in folder.iterdir())
+            except OSError:
+                self._listed[folder] = frozenset()
+        return self._listed[folder]
 
 
 def stamp_of_file(path: Path, picture: str) -> str:

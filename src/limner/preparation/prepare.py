@@ -20,13 +20,14 @@ from limner.errors import UserError
 from limner.events import Event, Prepared, Warned
 from limner.files import locked
 from limner.preparation.choices import NAME, NOTHING, Choice, check_names, read_choices
+from limner.preparation.classes import check_class, write_class
 from limner.preparation.decide import Rules, better_twins, decide
 from limner.preparation.describe import describe
 from limner.preparation.folder import LEDGER, claim, clear_unfinished, foreign, remove_unwanted
 from limner.preparation.layouts import DATASET, DECISIONS, PAGE, STATE
 from limner.preparation.ledger import Ledger
 from limner.preparation.masks import masks_of
-from limner.preparation.pictures import write_pictures
+from limner.preparation.pictures import complete_masks, write_pictures
 from limner.preparation.report import write_report
 
 MOST_NAMED = 3  # files that a warning names
@@ -35,6 +36,7 @@ MOST_NAMED = 3  # files that a warning names
 @dataclass
 class Made:
     """The data set that was written. written: pictures that were not there yet. lost: the mean share cut away.
+    of_class: pictures of the class beside them.
 
     enlarged: how many have more pixels than their source had. sizes, captions, left_out: how many of each size, from
     each origin, and for each reason.
@@ -45,6 +47,7 @@ class Made:
     kept: int = 0
     written: int = 0
     masks: int = 0
+    of_class: int = 0
     lost: float = 0.0
     enlarged: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
@@ -65,7 +68,9 @@ class Made:
         paths = {"folder": str(self.folder), "page": str(self.page), "choices": str(self.choices)}
         paths |= {"dataset": str(self.folder / DATASET), "decisions": str(self.folder / DECISIONS)}
         counts = {name: dict(getattr(self, name)) for name in ("sizes", "captions", "left_out")}
-        figures = {name: getattr(self, name) for name in ("pictures", "kept", "written", "masks", "enlarged")}
+        figures = {
+            name: getattr(self, name) for name in ("pictures", "kept", "written", "masks", "of_class", "enlarged")
+        }
         figures["lost"] = round(self.lost, 4)
         return figures | counts | {"remarks": [asdict(remark) for remark in self.remarks]} | paths
 
@@ -81,6 +86,7 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     masks = masks_of(settings)
     if masks is not None:
         masks.check()
+    check_class(settings)
     choices = read_choices(settings.out / NAME)
     total = _count(settings, choices)
     made = Made(settings.out, pictures=total)
@@ -94,7 +100,9 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
         made.remarks = verdict.remarks
         _decide(verdict, choices, rules, ledger)
         yield from write_pictures(settings, verdict, choices, ledger, workers, made)
+        complete_masks(settings, ledger)
         yield from describe(settings, verdict, choices, captions, ledger)
+        made.of_class = yield from write_class(settings, rules.sizes, ledger, workers)
         yield from write_report(settings, rules.sizes, ledger, made)
         yield from _tidy(settings.out, ledger)
     return made

@@ -16,12 +16,14 @@ from limner.preparation.layouts import (
     IMAGES,
     MASKED,
     METADATA,
+    PAGE,
     Layout,
     dataset_toml,
     masked_toml,
     names_of,
 )
 from limner.preparation.ledger import Ledger, Row, plain
+from limner.preparation.page import page
 
 if TYPE_CHECKING:
     from limner.preparation.prepare import Made
@@ -52,6 +54,7 @@ def write_report(
         settings.resolution,
         sizes,
         settings.bucket_step,
+        class_images=made.of_class > 0,
     )
     files = {DATASET: dataset_toml(layout)}
     if made.masks and settings.mask_files == "folder":
@@ -61,6 +64,7 @@ def write_report(
             yield Warned(f"{settings.out / path} was edited, and stays; remove it to have it written anew")
     texts.put_lines(METADATA, (_line(each) for each in _metadata(settings, ledger)))
     texts.put_lines(DECISIONS, (_line(each) for each in _decisions(settings, ledger)))
+    texts.put_lines(PAGE, page(made, lambda: _decisions(settings, ledger)))
     if not (settings.out / NAME).exists():
         write_choices(
             settings.out / NAME, ((plain(str(each["source"])), _words(each)) for each in _decisions(settings, ledger))
@@ -86,7 +90,8 @@ def _decisions(settings: PrepareSettings, ledger: Ledger) -> Iterator[dict[str, 
         decision = Decision.from_dict(row.decision)
         names = names_of(row.number, decision.source, settings.format, settings.mask_files == "beside")
         told: dict[str, object] = {"source": decision.source, "kept": decision.kept, "why": decision.why}
-        told |= {"by_hand": decision.by_hand, "findings": decision.findings}
+        told |= {"by_hand": decision.by_hand, "findings": decision.findings, "number": row.number}
+        told["source_size"] = [decision.width, decision.height]
         if decision.framing is not None:
             view = decision.framing
             image = ledger.file(names.image)

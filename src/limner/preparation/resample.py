@@ -103,15 +103,14 @@ def _lanczos(begin: float, end: float, size: int, count: int) -> Taps:
     """
     scale = (end - begin) / count
     width = max(scale, 1.0)
-    taps = []
-    for index in range(count):
-        centre = begin + (index + 0.5) * scale
-        first = max(0, math.floor(centre - LOBES * width + 0.5))
-        last = min(size, math.floor(centre + LOBES * width + 0.5))
-        away = (np.arange(first, last) + 0.5 - centre) / width
-        weights = np.where(np.abs(away) < LOBES, np.sinc(away) * np.sinc(away / LOBES), 0)
-        taps.append((first, (weights / weights.sum()).astype(np.float32)))
-    return taps
+    centres = begin + (np.arange(count) + 0.5) * scale
+    first = np.maximum(0, np.floor(centres - LOBES * width + 0.5)).astype(int)
+    last = np.minimum(size, np.floor(centres + LOBES * width + 0.5)).astype(int)
+    places = first[:, None] + np.arange(max(last - first))
+    away = (places + 0.5 - centres[:, None]) / width
+    weights = np.where((np.abs(away) < LOBES) & (places < last[:, None]), np.sinc(away) * np.sinc(away / LOBES), 0)
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return [(int(start), row[: end - start]) for start, end, row in zip(first, last, weights, strict=True)]
 
 
 @functools.cache

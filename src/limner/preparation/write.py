@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from limner.config import ImageFormat
-from limner.data.colour import to_srgb
+from limner.data.colour import is_srgb, to_srgb
 from limner.data.decode import Unusable, decode, read
 from limner.data.mask import open_mask
 from limner.data.source import Source
@@ -67,21 +67,27 @@ def write(task: Task) -> Outcome:
         if hashlib.sha256(data).hexdigest() != task.sha256:
             raise Unusable("changed while it was in use; give the same command again")
         decoded = decode(data)
-        image = to_srgb(decoded)
+        image = decoded if is_srgb(decoded) else to_srgb(decoded)
         found = _mask(task, decoded, image) if task.mask else None
     except Unusable as problem:
         return Outcome(str(problem))
     records = []
     if task.before:
-        small = image.copy()
+        small = image.reduce(max(1, max(image.size) // BEFORE_SIDE))
         small.thumbnail((BEFORE_SIDE, BEFORE_SIDE), Image.Resampling.BOX, reducing_gap=None)
-        records.append(_put(task, task.before, encode(small, "jpeg", quality=80), task.sha256))
+        records.append(_put(task.root, task.before, encode(small, "jpeg", quality=80), task.sha256))
     if task.image and task.framing:
-        records.append(_put(task, task.image, encode(resample(image, task.framing), task.format), task.key))
+        records.append(_put(task.root, task.image, encode(resample(image, task.framing), task.format), task.key))
     if found and task.mask and task.framing:
         view = resample_mask(found.image, task.framing)
-        records.append(_put(task, task.mask, encode(view, "png"), task.mask_key))
+        records.append(_put(task.root, task.mask, encode(view, "png"), task.mask_key))
     return Outcome("", tuple(records), found.origin if found else "")
+
+
+def write_white(root: Path, path: str, size: tuple[int, int], key: str) -> Record:
+    """A mask of all of a picture, for programs that want one of each if there are any."""
+    data = encode(Image.new("L", size, 255), "png")
+    return _put(root, path, data, key)
 
 
 def encode(image: Image.Image, format: ImageFormat, quality: int = 97) -> bytes:
@@ -105,8 +111,8 @@ def _mask(task: Task, decoded: Image.Image, image: Image.Image) -> Found | None:
     return task.masks.find(task.source, decoded, image) if task.masks else None
 
 
-def _put(task: Task, path: str, data: bytes, key: str) -> Record:
-    with atomic_path(task.root / path) as temporary:
+def _put(root: Path, path: str, data: bytes, key: str) -> Record:
+    with atomic_path(root / path) as temporary:
         temporary.write_bytes(data)
-    changed = (task.root / path).stat().st_mtime_ns
+    changed = (root / path).stat().st_mtime_ns
     return Record(path, key, len(data), changed, hashlib.sha256(data).hexdigest())

@@ -1,35 +1,27 @@
 """What a run shows its model of the class, so that it is not lost: pictures of it, or the base's own predictions."""
 
 import hashlib
-import json
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
 
 from limner.base.model import BaseModel
+from limner.classes import Size, class_request, drawn, shares
 from limner.config import TrainSettings
 from limner.data.batch import Example, Known
 from limner.data.cache import ask, encode_caption, encode_view
-from limner.data.caption import caption_for
+from limner.data.caption import class_caption
 from limner.data.crop import centre_crop
 from limner.data.crop import sizes as sizes_of
 from limner.data.folder import Picture, load_folder
 from limner.device import generator
 from limner.diffusion import Objective, add_noise, draw_noise, signal_levels, stratified_timesteps
-from limner.errors import UserError
-from limner.evaluate.pictures import SMALL, TOGETHER
 from limner.events import Prepared
-from limner.generate import MIN_SIDE, Request, generate
-from limner.infotext import save_png
 
-Size = tuple[int, int]  # width and height, in pixels
-AT_ONCE = 4  # large pictures drawn together
 DRAWING, ENCODING, ASKING = "drawing class pictures", "encoding class pictures", "asking the base about the class"
 
 
 def class_prompt(settings: TrainSettings) -> str:
     """What pictures of the class are called: by default what the subject's are, without the keyword."""
-    return settings.class_prompt or caption_for(Picture(Path(), "", 1, 1), "", settings.class_word, settings.template)
+    return settings.class_prompt or class_caption(settings.class_word, settings.template)
 
 
 def load_class(settings: TrainSettings, beside: list[Picture]) -> list[Picture]:
@@ -66,67 +58,25 @@ def prior_examples(
 
 def _sizes(model: BaseModel, subject: Sequence[Example], count: int) -> list[Size]:
     """A size for each of `count` pictures: the subject's, each in its share, and if need be more to have them all."""
-    all_sizes = [(e.latents.shape[2] * model.factor, e.latents.shape[1] * model.factor) for e in subject]
-    different = list(dict.fromkeys(all_sizes))
-    rest = max(0, count - len(different))
-    return different + [all_sizes[index * len(all_sizes) // rest] for index in range(rest)]
+    return shares([(e.latents.shape[2] * model.factor, e.latents.shape[1] * model.factor) for e in subject], count)
 
 
 def _drawn(
     model: BaseModel, settings: TrainSettings, sizes: list[Size]
 ) -> Generator[Prepared, None, list[tuple[Picture, Size]]]:
     """Pictures that the base draws of the class, as many as there are sizes; those of earlier runs are taken again."""
+    assert settings.resolution is not None
     found: list[tuple[Picture, Size]] = []
     for size in dict.fromkeys(sizes):
-        count = sizes.count(size)
-        request = _request(model, settings, size)
-        folder = settings.cache / "class" / _key(model, request, settings.class_seed)
-        have = _have(folder)
-        # always the same ones together, so that a run which goes on draws what it would have drawn
-        at_once = TOGETHER if model.resolution <= SMALL else AT_ONCE
-        for start in range(0, count, at_once):
-            seeds = range(settings.class_seed + start, settings.class_seed + start + at_once)
-            if not {f"{seed}.png" for seed in seeds} <= have.keys():
-                _draw(model, request, seeds, folder)
-            yield Prepared(len(found) + min(start + at_once, count), len(sizes), DRAWING)
-        have = _have(folder)
-        names = (f"{settings.class_seed + index}.png" for index in range(count))
-        found += [(have[name], size) for name in names]
+        request = class_request(model, class_prompt(settings), size, settings.resolution, settings.clip_skip)
+        end = len(found) + sizes.count(size)
+        for pictures in drawn(model, request, settings.class_seed, settings.cache):
+            found += [(picture, size) for picture in pictures[: end - len(found)]]
+            yield Prepared(len(found), len(sizes), DRAWING)
+            if len(found) == end:
+                break
     kept = {picture.path for picture in _different([picture for picture, _ in found])}
     return [(picture, size) for picture, size in found if picture.path in kept]
-
-
-def _request(model: BaseModel, settings: TrainSettings, size: Size) -> Request:
-    """Pictures in a shape that the subject has, of as many pixels as the base draws best."""
-    assert settings.resolution is not None
-    scale = model.resolution / settings.resolution / model.factor
-    width, height = (max(round(side * scale) * model.factor, MIN_SIDE) for side in size)
-    return Request(class_prompt(settings), width=width, height=height, clip_skip=settings.clip_skip)
-
-
-def _key(model: BaseModel, request: Request, seed: int) -> str:
-    """The name of the folder for the pictures of a request, whose seeds begin at `seed`: all that they depend on."""
-    said = asdict(replace(request, seed=seed))
-    said |= {"base": model.fingerprint, "dtype": str(model.dtype), "device": model.device.type}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _have(folder: Path) -> dict[str, Picture]:
-    """The whole pictures of a folder by name."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return {}
-    try:
-        return {picture.path.name: picture for picture in load_folder(folder).pictures}
-    except UserError:  # not one of them is whole
-        return {}
-
-
-def _draw(model: BaseModel, request: Request, seeds: range, folder: Path) -> None:
-    from dataclasses import replace
-
-    whole = replace(request, seed=seeds.start, count=len(seeds), batch_size=len(seeds))
-    for picture in generate(model, whole):
-        save_png(picture.image, picture.infotext, folder / f"{picture.seed}.png")
 
 
 def _different(pictures: list[Picture]) -> list[Picture]:

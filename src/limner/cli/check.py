@@ -1,0 +1,214 @@
+"""`limner check` as a person follows it: a table, what the set lacks, a contact sheet and a page to look through."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from limner.captions.own import OwnCaptions
+from limner.checking.contact import draw_contact
+from limner.checking.examine import examine
+from limner.checking.findings import Wanted
+from limner.checking.page import About, page
+from limner.checking.pool import cores
+from limner.checking.store import Store
+from limner.checking.summary import MARKS, TITLES, Summary, brief, summarise
+from limner.checking.verdict import Judged, Verdict
+from limner.cli.app import Interrupted
+from limner.cli.output import Output, duration, quoted
+from limner.config import METHOD_NAMES, CheckSettings
+from limner.config.checking import RESOLUTION
+from limner.data.decode import Unusable
+from limner.data.source import Source, find_sources
+from limner.data.templates import kind_of
+from limner.errors import UserError
+from limner.files import atomic_path, require_writable, write_text
+
+SHEET, PAGE = "sheet.png", "index.html"
+KINDS = "PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
+MOST_ROWS = 200  # of the table
+MOST_FINE = 12  # pictures without findings that have a row each; more are told in one
+MOST_CAPTION = 80  # characters of a caption in the table
+
+
+def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
+    """Measure, judge and show. Raises UserError if no picture can be used."""
+    began = time.monotonic()
+    wanted = _wanted(settings)
+    total = sum(1 for _ in find_sources(settings.images))
+    if not total:
+        raise UserError(f"no pictures in {settings.images}; put {KINDS} images there")
+    if settings.out is not None:
+        require_writable(settings.out / PAGE)
+    with Store(_place(settings)) as store:
+        verdict = _look(settings, wanted, store, total, output)
+        summary = summarise(verdict)
+        if not summary.usable:
+            number = "its only picture" if total == 1 else f"any of its {total} pictures"
+            problem = summary.first_problem
+            raise UserError(f"cannot use {number} in {settings.images} ({problem}); put {KINDS} images there")
+        captions = Captions(output)
+        _tell(settings, verdict, summary, captions, output)
+        files = _write(settings, verdict, summary, captions) if settings.out is not None else {}
+        for path in files.values():
+            output.result(path)
+        if not files:
+            more = f"limner check {quoted(settings.images)} --out FOLDER"
+            output.say(f"to look through them on a contact sheet and a page: {more}")
+        output.say(f"done in {duration(time.monotonic() - began)}")
+        answer = _answer(settings, verdict, summary, captions) if output.json else {}
+    return answer | files | {"seconds": round(time.monotonic() - began, 3)}
+
+
+class Captions:
+    """What stands beside pictures as their captions; what cannot be read is told once, and left out."""
+
+    def __init__(self, output: Output) -> None:
+        self.warnings: dict[str, str] = {}
+        self._output, self._own = output, OwnCaptions()
+
+    def __call__(self, source: Source) -> str:
+        try:
+            return self._own.of(source) or ""
+        except Unusable as problem:
+            if source.name not in self.warnings:
+                self.warnings[source.name] = f"{source.name} {problem}"
+                self._output.warn(self.warnings[source.name])
+            return ""
+
+
+def _wanted(settings: CheckSettings) -> Wanted:
+    from limner.methods.method import find_methods
+
+    find_methods(METHOD_NAMES.get(settings.method, settings.method))  # a misspelt one is found before any picture
+    subject = kind_of(settings.class_word) if settings.subject == "auto" else settings.subject
+    resolution = settings.resolution
+    if resolution is None and settings.base is not None:
+        from limner.base.open import resolution_of
+
+        resolution = resolution_of(settings.base)
+    return Wanted(resolution or RESOLUTION, subject, settings.method)
+
+
+def _place(settings: CheckSettings) -> Path:
+    """Where facts of these pictures are kept: a folder for each folder or zip that was looked at."""
+    name = hashlib.sha256(str(settings.images.absolute()).encode("utf-8", "surrogatepass")).hexdigest()
+    return settings.cache / "checked" / name[:16]
+
+
+def _look(settings: CheckSettings, wanted: Wanted, store: Store, total: int, output: Output) -> Verdict:
+    looking = examine(find_sources(settings.images), wanted, settings.workers or cores(), store)
+    try:
+        with output.progress("picture", total) as bar:
+            done = 0
+            while True:
+                try:
+                    next(looking)
+                except StopIteration as end:
+                    return end.value
+                done += 1
+                bar.at(done)
+    except KeyboardInterrupt:
+        message = (
+            f"interrupted after {done} of {total} pictures; give the same command again, and it goes on from there"
+        )
+        raise Interrupted(message, measured=done) from None
+    finally:
+        looking.close()
+
+
+def _tell(settings: CheckSettings, verdict: Verdict, summary: Summary, captions: Captions, output: Output) -> None:
+    if not output.json:
+        rows = list(_rows(verdict, summary, captions))
+        columns = ["file", "size", "findings"] + (["caption"] if any(row[-1] for row in rows) else [])
+        output.table(columns, (row[: len(columns)] for row in rows))
+    counts = ", ".join(f"{summary.marks[mark]} {TITLES[mark]}" for mark in MARKS if summary.marks[mark])
+    output.result(f"{summary.kept} of {len(verdict)} pictures in {settings.images} are worth training on ({counts})")
+    for line in set_lines(verdict):
+        output.result(line)
+    for remark in verdict.remarks:
+        output.result(f"{'!' if remark.level == 'fault' else '-'} {remark.sentence}")
+
+
+def _rows(verdict: Verdict, summary: Summary, captions: Captions) -> Iterator[tuple[str, str, str, str]]:
+    """Worst first; pictures without findings in one row where they are many, and no more than MOST_ROWS."""
+    few = summary.marks["fine"] <= MOST_FINE
+    listed = summary.worst_first()
+    for number, at in enumerate(listed):
+        judged = verdict[at]
+        if number == MOST_ROWS and not (judged.proposal.keep and not judged.findings):
+            left = len(verdict) - number - (0 if few else summary.marks["fine"])
+            yield f"{left} more", "", "with --out FOLDER or --json you see more of them", ""
+            break
+        if judged.proposal.keep and not judged.findings and (not few or number >= MOST_ROWS):
+            break
+        caption = captions(judged.source)
+        shown = caption if len(caption) <= MOST_CAPTION else caption[: MOST_CAPTION - 3] + "..."
+        size = f"{judged.facts.width}x{judged.facts.height}" if judged.facts.width else ""
+        yield judged.facts.name, size, _findings(judged), shown
+    if not few:
+        yield f"{summary.marks['fine']} others", "", "nothing to say", ""
+
+
+def _findings(judged: Judged) -> str:
+    return brief(judged) if judged.proposal.keep else f"leave out: it {brief(judged)}"
+
+
+def set_lines(verdict: Verdict) -> Iterator[str]:
+    """What there is in the set, in words; nothing of what could not be told."""
+    variety = verdict.variety
+    if variety.count < 2:
+        return
+    named: dict[str, Counter[str]] = {
+        "framing": variety.framings,
+        "light": variety.lights,
+        "background": variety.backgrounds,
+        "shape": variety.shapes,
+    }
+    parts = [
+        f"{name}: {', '.join(f'{count} {value}' for value, count in counts.most_common(5))}"
+        for name, counts in named.items()
+        if counts
+    ]
+    yield "; ".join(parts)
+
+
+def _write(settings: CheckSettings, verdict: Verdict, summary: Summary, captions: Captions) -> dict[str, str]:
+    assert settings.out is not None
+    title = f"{len(verdict)} pictures in {settings.images.absolute().name}"
+    sheet = settings.out / SHEET
+    with atomic_path(sheet) as temporary:
+        draw_contact(title, verdict, summary).save(temporary)
+    about = About(title, list(set_lines(verdict)), captions)
+    write_text(settings.out / PAGE, "".join(page(about, verdict, summary)))
+    return {"sheet": str(sheet), "page": str(settings.out / PAGE)}
+
+
+def _answer(settings: CheckSettings, verdict: Verdict, summary: Summary, captions: Captions) -> dict[str, Any]:
+    """Everything, as plain values."""
+    pictures, skipped = [], []
+    for judged in verdict:
+        told: dict[str, Any] = {"file": judged.facts.name}
+        if judged.facts.problem:
+            skipped.append(told | {"reason": judged.facts.problem})
+            continue
+        told |= {"caption": captions(judged.source) or None, "keep": judged.proposal.keep}
+        told |= {"reason": judged.proposal.reason, "findings": [asdict(finding) for finding in judged.findings]}
+        facts = judged.facts.to_dict()
+        pictures.append(told | {name: facts[name] for name in facts if name not in ("name", "problem", "hashes")})
+    names = [[verdict.facts(at).name for at in group.members] for group in verdict.groups]
+    return {
+        "folder": str(settings.images),
+        "wanted": asdict(verdict.wanted),
+        "counts": {mark: summary.marks[mark] for mark in MARKS} | {"pictures": len(verdict), "kept": summary.kept},
+        "kinds": dict(summary.kinds),
+        "set": verdict.variety.to_dict(),
+        "remarks": [asdict(remark) for remark in verdict.remarks],
+        "duplicates": names,
+        "skipped": skipped,
+        "pictures": pictures,
+        "warnings": list(captions.warnings.values()),
+    }
