@@ -9,7 +9,6 @@ from limner.checking.advice import remarks_on
 from limner.checking.duplicates import find_duplicates
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
-from limner.checking.measure import measure
 from limner.checking.pool import in_order
 from limner.checking.store import Store
 from limner.checking.variety import MOST_COMPARED, variety_of
@@ -38,7 +37,7 @@ def examine(sources: Iterable[Source], wanted: Wanted, workers: int, store: Stor
 
     told = 0
     try:
-        for measured in in_order(measure, unknown(), workers):
+        for measured in in_order(store.measure, unknown(), workers):
             at, source = waiting.popleft()
             yield from (store.facts(rows[known]) for known in range(told, at))
             rows[at] = store.add(source, measured)
