@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 
-def scene(seed: int, width: int = 640, height: int = 480, moved: float = 0.0) -> Image.Image:
+def scene(seed: int, width: int = 400, height: int = 300, moved: float = 0.0) -> Image.Image:
     """moved: by how much of the width its main subject stands further to the right, in another pose."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(40, 216, (7, 9, 3), np.uint8))
@@ -21,6 +21,6 @@ def scene(seed: int, width: int = 640, height: int = 480, moved: float = 0.0) ->
     middle, size = (0.3 + moved) * width, 0.16 * height
     for place, colour in ((0.3, "#c03020"), (0.55, "#203090"), (0.8, "#d0b020")):
         top = (place - (0.1 if moved else 0)) * height
-        pen.ellipse((middle - size, top - size, middle + size, top + size), fill=colour, outline="black", width=4)
-    pen.line((middle, 0.5 * height, middle + 0.25 * width, (0.2 if moved else 0.8) * height), fill="black", width=14)
+        pen.ellipse((middle - size, top - size, middle + size, top + size), fill=colour, outline="black", width=3)
+    pen.line((middle, 0.5 * height, middle + 0.25 * width, (0.2 if moved else 0.8) * height), fill="black", width=9)
     return image

@@ -18,12 +18,12 @@ from tests.scenes import scene
 SUBJECTS = Path(__file__).parents[2] / "recipes" / "subjects"
 
 
-def groups(folder: Path, workers: int = 1) -> list[tuple[str, dict[str, str]]]:
+def groups(folder: Path) -> list[tuple[str, dict[str, str]]]:
     """The name of the best of each group, and what the others are of it."""
     with passing_store() as store:
         sources = list(find_sources(folder))
         rows = [store.add(source, measure(source)) for source in sources]
-        found = find_duplicates(store, rows, sources[0], Wanted(resolution=256), workers)
+        found = find_duplicates(store, rows, sources[0], Wanted(resolution=256), 1)
         return [
             (sources[group.best].name, {sources[twin.at].name: twin.how for twin in group.twins}) for group in found
         ]
@@ -56,7 +56,7 @@ EDITS: dict[str, tuple[Callable[[Image.Image], Image.Image], str]] = {
     "tilted": (lambda image: image.rotate(4, Image.Resampling.BICUBIC), "tilted"),
     "grey": (lambda image: image.convert("L"), "recoloured"),
     "brighter": (lambda image: ImageEnhance.Brightness(image).enhance(1.3), "recoloured"),
-    "framed": (lambda image: ImageOps.expand(image, 50, "black"), "framed"),
+    "framed": (lambda image: ImageOps.expand(image, 30, "black"), "framed"),
     "written on": (written_on, "same picture"),
     "cropped and mirrored": (lambda image: ImageOps.mirror(cropped(image)), "mirrored, cropped"),
 }
@@ -90,26 +90,27 @@ def test_the_same_bytes_in_a_subfolder_and_a_chain_of_edits_are_one_group(tmp_pa
 
 def test_the_sharpest_and_largest_is_the_best(tmp_path: Path) -> None:
     original = scene(3)
-    original.resize((400, 300), Image.Resampling.LANCZOS).save(tmp_path / "a small.png")
-    original.resize((20, 15)).resize((640, 480), Image.Resampling.BICUBIC).save(tmp_path / "b other.png")
+    original.resize((260, 195), Image.Resampling.LANCZOS).save(tmp_path / "a small.png")
+    original.resize((20, 15)).resize((400, 300), Image.Resampling.BICUBIC).save(tmp_path / "b other.png")
     original.save(tmp_path / "c large.png")
-    written_on(original).save(tmp_path / "d written on.png")
-    best, others = groups(tmp_path)[0]
+    ImageOps.expand(original, 35, "white").save(tmp_path / "d.png")
+    ((best, others),) = groups(tmp_path)
     assert best == "c large.png"
-    assert {"a small.png", "d written on.png"} <= others.keys()
+    assert {"a small.png", "d.png"} <= others.keys()
 
 
 def test_photos_of_one_thing_that_moved_are_not_the_same(tmp_path: Path) -> None:
     for number, moved in enumerate((0, 0.12, 0.25, 0.4)):
-        scene(4, moved=moved).crop((10 * number, 5 * number, 600 + 10 * number, 450 + 5 * number)).save(
+        scene(4, moved=moved).crop((10 * number, 5 * number, 360 + 10 * number, 280 + 5 * number)).save(
             tmp_path / f"{number}.jpg", quality=90
         )
     assert groups(tmp_path) == []
 
 
-@pytest.mark.parametrize("subject", ["fxemoji", "outlined"])
-def test_drawings_in_one_style_are_not_the_same(subject: str) -> None:
-    assert groups(SUBJECTS / subject / "train") == []
+def test_drawings_in_one_style_are_not_the_same(tmp_path: Path) -> None:
+    for path in sorted((SUBJECTS / "outlined" / "train").glob("*.png"))[:16]:
+        shutil.copy(path, tmp_path)
+    assert groups(tmp_path) == []
 
 
 def test_nothing_is_claimed_of_pictures_that_show_nothing(tmp_path: Path) -> None:
@@ -122,10 +123,14 @@ def test_the_groups_are_the_same_whatever_the_number_of_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("limner.checking.duplicates.FEW", 0)
-    for number in range(3):
+    for number in range(2):
         original = scene(number)
         original.save(tmp_path / f"{number}.png")
         cropped(original).save(tmp_path / f"{number} cropped.jpg")
         ImageOps.mirror(original).save(tmp_path / f"{number} mirrored.jpg")
-    assert len(groups(tmp_path)) == 3
-    assert groups(tmp_path, workers=2) == groups(tmp_path, workers=1)
+    with passing_store() as store:
+        sources = list(find_sources(tmp_path))
+        rows = [store.add(source, measure(source)) for source in sources]
+        alone, together = (find_duplicates(store, rows, sources[0], Wanted(), workers) for workers in (1, 2))
+    assert len(alone) == 2
+    assert alone == together
