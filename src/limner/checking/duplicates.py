@@ -21,6 +21,7 @@ from limner.vision.align import SIDE, Alignment, Sketch, align, sketch
 COMPARED = 1  # of what is found here and how; another one looks again where it is remembered
 ROUND = 64  # pairs that are compared before what they joined is used; always so many, whatever the workers
 FEW = 2 * ROUND  # pairs that are compared sooner than worker processes start
+ADDED = ("text", "border", "screenshot")  # kinds of findings that an edit may have put there
 SHIFTED = 12.0  # levels, of mean difference, above which colours are said to be changed
 
 
@@ -163,21 +164,19 @@ def _group(
 
 
 def _worth(facts: Facts, wanted: Wanted) -> tuple[float | str, ...]:
-    """What the best of a group has least of: faults, missing pixels, writing, blur, losses; then by name."""
-    faults = sum(finding.level == "fault" for finding in findings(facts, wanted))
+    """What the best of a group has least of: faults, what was added, missing pixels, blur, lost light, losses.
+
+    Of equals it is the one with the shortest name, which copies seldom have.
+    """
+    found = findings(facts, wanted)
+    faults = sum(finding.level == "fault" for finding in found)
+    added = sum(finding.kind in ADDED for finding in found)
     left, top, right, bottom = facts.border
-    inside = (1 - left - right) * (1 - top - bottom)
-    pixels = facts.width * facts.height * inside / facts.enlarged**2
-    loss = 100 - (facts.quality or 100)
-    return (
-        faults,
-        -round(4 * np.log2(max(1.0, pixels))),
-        round(facts.text, 2),
-        -round(facts.sharpness, 1),
-        loss,
-        -facts.size,
-        facts.name,
-    )
+    pixels = facts.width * facts.height * (1 - left - right) * (1 - top - bottom) / facts.enlarged**2
+    size = -round(4 * np.log2(max(1.0, pixels)))
+    loss = (100 - (facts.quality or 100)) // 10
+    light = round(facts.burnt + facts.black, 1)
+    return faults, added, size, -round(facts.sharpness, 1), light, loss, len(facts.name), facts.name
 
 
 def _how(

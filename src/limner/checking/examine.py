@@ -9,7 +9,6 @@ from limner.checking.advice import remarks_on
 from limner.checking.duplicates import find_duplicates
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
-from limner.checking.measure import measure
 from limner.checking.pool import Workers, in_order, open_workers
 from limner.checking.remembered import remembered_groups
 from limner.checking.store import Store
@@ -42,7 +41,7 @@ def examine(
     told = 0
     with open_workers(workers) as crew:
         try:
-            for measured in in_order(measure, unknown(), crew):
+            for measured in in_order(store.measure, unknown(), crew):
                 at, source = waiting.popleft()
                 yield from (store.facts(rows[known]) for known in range(told, at))
                 rows[at] = store.add(source, measured)

@@ -10,6 +10,7 @@ from typing import Any
 from limner.captions.caption import Captions
 from limner.checking.examine import examine
 from limner.checking.findings import Wanted
+from limner.checking.measure import Measure
 from limner.checking.pool import Workers, cores
 from limner.checking.store import Store
 from limner.checking.verdict import ALL_KINDS, Remark, Verdict
@@ -29,6 +30,7 @@ from limner.preparation.ledger import Ledger
 from limner.preparation.masks import masks_of
 from limner.preparation.pictures import complete_masks, write_pictures
 from limner.preparation.report import write_report
+from limner.vision.faces import Faces
 
 MOST_NAMED = 3  # files that a warning names
 
@@ -93,7 +95,7 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     with ExitStack() as stack:
         stack.enter_context(locked(settings.out / STATE))
         ledger = stack.enter_context(Ledger(settings.out / STATE / LEDGER))
-        store = stack.enter_context(Store(settings.out / STATE / "facts"))
+        store = stack.enter_context(Store(settings.out / STATE / "facts", Measure(faces=Faces(settings.face_model))))
         workers = stack.enter_context(Workers(settings.workers or cores()))
         clear_unfinished(settings.out)
         step = settings.bucket_step or usual_step(settings.resolution)
