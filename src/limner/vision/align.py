@@ -28,6 +28,7 @@ COARSE = 2  # times smaller than SIDE, where pixels are compared
 COVER = 0.9  # share of one of the two pictures that the other covers: edits crop, they do not pan
 COVERED = 0.3  # share of the other
 AGREEING = 0.75  # share of cells; text laid over takes some
+ON_PLAIN = 0.6  # share of cells of a drawing on a plain ground, of which text takes more; of two drawings 0.45 agreed
 EXPLAINED = 0.88  # of the colours' variance, in the better 85% of pixels; gravel and grass lose some when resampled
 PLAIN = 0.25  # share of a picture in one colour, above which it has too little to tell a turn from another drawing
 GROUND, AROUND = 0.06, 9  # difference from a plain ground that is something shown; pixels that are counted with it
@@ -75,7 +76,7 @@ class Alignment:
 
     covers: the share of the one that the other covers, and of the other that the one covers. agreeing: share of cells.
     explained: share of the variance of colours. shift: mean difference of colours before they were fitted, 0..255.
-    placed: whether the frames lie as an edit leaves them.
+    placed: whether the frames lie as an edit leaves them. plain: whether one of them has a plain ground.
     """
 
     mirrored: bool
@@ -85,6 +86,7 @@ class Alignment:
     explained: float
     shift: float
     placed: bool
+    plain: bool = False
 
     @property
     def same(self) -> bool:
@@ -93,7 +95,7 @@ class Alignment:
             self.placed
             and max(self.covers) >= COVER
             and min(self.covers) >= COVERED
-            and self.agreeing >= AGREEING
+            and self.agreeing >= (ON_PLAIN if self.plain else AGREEING)
             and self.explained >= EXPLAINED
         )
 
@@ -205,20 +207,21 @@ def _compared(one: Sketch, other: Sketch, matrix: Matrix, mirrored: bool) -> Ali
     turn = math.degrees(math.atan2(matrix[0, 1] - matrix[1, 0], matrix[0, 0] + matrix[1, 1]))
     shift = float(np.abs(laid[meeting] - below[meeting]).mean()) * 255
     placed = not plain or _placed(one, other, whole, turn)
-    return Alignment(mirrored, turn, covers, agreeing(error, below, telling), explained, shift, placed)
+    return Alignment(mirrored, turn, covers, agreeing(error, below, telling), explained, shift, placed, plain)
 
 
 def _telling(laid: Colours, below: Colours, meeting: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Of pictures on plain grounds, where one of them shows something, and a little around it.
+    """Of pictures on plain grounds, where the one that shows less shows something, and a little around it.
 
-    The ground agrees with any other: a small drawing would be among the pixels that need not.
+    The ground agrees with any other: a small drawing would be among the pixels that need not. What the other shows
+    more, as words that were written beside the drawing, does not count.
     """
-    shown = np.zeros(meeting.shape, bool)
+    found = []
     for each in (laid, below):
-        ground = np.median(each[meeting], axis=0)
-        shown |= np.abs(each - ground).max(axis=2) > GROUND
-    around = cv2.dilate(shown.astype(np.uint8), np.ones((AROUND, AROUND), np.uint8)) > 0
-    telling = around & meeting
+        shown = np.abs(each - np.median(each[meeting], axis=0)).max(axis=2) > GROUND
+        around = cv2.dilate((shown & meeting).astype(np.uint8), np.ones((AROUND, AROUND), np.uint8)) > 0
+        found.append(around & meeting)
+    telling = min(found, key=np.count_nonzero)
     return telling if telling.sum() >= CELL * CELL else meeting
 
 
