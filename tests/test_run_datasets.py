@@ -10,9 +10,11 @@ from PIL import Image
 from limner import run
 from limner.cli import main
 from limner.config import ResumeSettings, TrainSettings
+from limner.data.layout import find_dataset
 from limner.errors import UserError
 from limner.events import Event, Exported, Prepared, Started, Step, Warned
 from limner.formats import inspect
+from limner.run.data import complete
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +160,14 @@ def test_a_project_of_kohyas_gui_shows_the_class_too(values: dict[str, Any]) -> 
     assert card is not None
     assert card["settings"]["prior"] == "images"
     assert len(card["class_images_sha256"]) == 2
+
+
+@pytest.mark.parametrize(("said", "taken"), [(96, 96), (512, 64)])
+def test_pictures_made_for_a_far_larger_base_are_scaled_down(values: dict[str, Any], said: int, taken: int) -> None:
+    path = Path("dataset.toml")
+    path.write_text(f"[[datasets]]\nresolution = {said}\n[[datasets.subsets]]\nimage_dir = 'photos/3_zqvx dog'\n")
+    settings = TrainSettings.read({"images": path, "keyword": "zqvx", "base": values["base"]}, "test")
+    settings, chosen = complete(settings, find_dataset(path))
+    assert settings.resolution == taken
+    (reason,) = (each.reason for each in chosen if each.name == "resolution")
+    assert ("the data set's 512 is beyond it" in reason) == (taken == 64)

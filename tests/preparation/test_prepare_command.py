@@ -182,3 +182,12 @@ def test_a_set_of_which_nothing_is_kept_says_so(tmp_path: Path, capsys: pytest.C
     answer = prepare(capsys, images, tmp_path / "out")
     assert answer["kept"] == 0
     assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_pictures_are_as_large_as_the_named_base_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = photos(tmp_path / "photos", 1)
+    assert main(["prepare", str(images), str(tmp_path / "out"), "--base", "pocket", "--workers", "1"]) == 0
+    (path,) = (tmp_path / "out" / "images").glob("*.png")
+    with Image.open(path) as picture:
+        assert picture.width * picture.height <= 128**2
+    assert find_dataset(tmp_path / "out").resolution == 128

@@ -18,7 +18,9 @@ class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
 
     images: FilePath = Field(description="Folder of pictures, with its subfolders, or a zip of them; never changed.")
     out: FilePath = Field(description="Folder for the data set: a new or empty one, or one that prepare wrote before.")
-    resolution: int = Field(512, ge=32, le=4096, description="Pixels along a square picture's side.")
+    resolution: int = Field(
+        512, ge=32, le=4096, description="Pixels along a square picture's side; that of --base, if you say only that."
+    )
     subject: Literal["object", "person", "animal", "style"] = Field(
         "object", description="What the pictures are of, by which they are judged."
     )

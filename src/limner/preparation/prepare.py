@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limner.base.open import resolution_of
 from limner.captions.caption import Captions
 from limner.checking.examine import examine
 from limner.checking.findings import Wanted
@@ -83,6 +84,8 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     What is wrong with the settings, the choices and the folders is found before a picture is opened.
     """
     claim(settings.out, settings.images)
+    if "base" in settings.model_fields_set and "resolution" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"resolution": resolution_of(settings.base)})
     rules = _rules(settings)
     captions = Captions(settings)
     masks = masks_of(settings)

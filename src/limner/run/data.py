@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from limner.base.open import resolution_of
 from limner.config import TrainSettings
 from limner.data.caption import Tags
 from limner.data.crop import enlarged
@@ -18,6 +19,7 @@ from limner.methods.method import find_methods
 
 MASK_BACKGROUND = 0.1  # so much counts what lies outside: of nothing at all, the background would go to pieces
 ENLARGED_TOO_FAR = 1.5  # times; beyond this a person sees the blur
+MOST_BEYOND = 2  # times its own resolution that a base still learns from; beyond, it draws everything twice
 MANY = 1000  # pictures; more than anybody chose one by one
 
 
@@ -92,11 +94,12 @@ def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, 
     found = {
         "keyword": keyword,
         "class": own.class_word,
-        "resolution": dataset.resolution,
         "batch_size": dataset.batch_size,
     }
     given = settings.model_dump(by_alias=True)
     chosen = [Chosen(name, value, says) for name, value in found.items() if value and not given[name]]
+    if dataset.resolution and not settings.resolution:
+        chosen.append(_choose_resolution(dataset.resolution, says, settings.base))
     chosen += _choose_prior(settings, dataset)
     values = {("class_word" if each.name == "class" else each.name): each.value for each in chosen}
     settings = settings.model_copy(update=values)
@@ -106,6 +109,14 @@ def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, 
             "is, as in --class dog, or use --prior none"
         )
     return settings, chosen
+
+
+def _choose_resolution(said: int, says: str, base: str) -> Chosen:
+    """The data set's, unless its pictures were made for a base that draws far larger ones. Raises UserError."""
+    own = resolution_of(base)
+    if said <= MOST_BEYOND * own:
+        return Chosen("resolution", said, says)
+    return Chosen("resolution", own, f"it is the base's own, and the data set's {said} is beyond it")
 
 
 def _choose_prior(settings: TrainSettings, dataset: DataSet) -> list[Chosen]:
