@@ -66,7 +66,7 @@ class Net:
 
     def left(self) -> list[str]:
         """Bytes of downloads that were not ended."""
-        return [path.name for path in (self.shelf.root / STAGING).rglob("part*")]
+        return [path.name for path in (self.shelf.root / STAGING).rglob("*") if path.is_file() and path.name != ".lock"]
 
 
 @pytest.fixture
@@ -135,6 +135,7 @@ def test_another_hash_is_refused_and_nothing_kept(net: Net, body: bytes) -> None
     with pytest.raises(UserError, match="another SHA-256"):
         net.fetch()
     assert net.files() == net.left() == []
+    assert list((net.shelf.root / STAGING).iterdir()) == []
 
 
 def test_a_broken_download_goes_on_by_itself(net: Net, body: bytes) -> None:
@@ -488,8 +489,10 @@ def test_two_at_once(net: Net, body: bytes) -> None:
     with pytest.raises(UserError):
         net.fetch()
     (staging,) = (net.shelf.root / STAGING).iterdir()
+    (staging / "part").unlink()
     with locked(staging), pytest.raises(UserError, match="another limner"):
         net.fetch()
+    assert staging.is_dir()  # it is the other's
 
 
 def test_which_of_several_files(net: Net, body: bytes, site: Site) -> None:
