@@ -28,7 +28,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four pictures, of which the last shows the same as the first, and what was prepared of them."""
     root = tmp_path_factory.mktemp("prepared")
     images = photos(root / "photos", 3)
-    photo(0).save(images / "same.png")
+    photo(0).save(images / "the same.png")
     prepare(images, root / "out")
     return root
 
@@ -48,7 +48,7 @@ def test_the_file_names_every_picture_and_is_written_once(place: tuple[Path, Pat
     images, out = place
     text = (out / "choices.toml").read_text()
     assert [line for line in text.splitlines() if line.startswith("[")] == [
-        f'[pictures."{name}"]' for name in ("IMG_0.png", "IMG_1.png", "IMG_2.png", "same.png")
+        f'[pictures."{name}"]' for name in ("IMG_0.png", "IMG_1.png", "IMG_2.png", "the same.png")
     ]
     assert "# left out: it is the same file as IMG_0.png" in text
     choose(out, text + "# mine\n")
@@ -70,7 +70,7 @@ def test_what_is_chosen_is_done(place: tuple[Path, Path]) -> None:
     made = prepare(images, out)
     told = decisions(out)
     assert told["IMG_0.png"] == told["IMG_0.png"] | {"kept": False, "why": "is left out by hand", "by_hand": ["keep"]}
-    assert told["same.png"]["kept"], "it took the place of the better one, which was left out"
+    assert told["the same.png"]["kept"], "it took the place of the better one, which was left out"
     assert made.kept == 3
     left, top, right, bottom = told["IMG_1.png"]["crop"]
     assert (left, right) >= (160, 160)
@@ -91,11 +91,11 @@ def test_what_is_chosen_is_done(place: tuple[Path, Path]) -> None:
 
 def test_a_person_prefers_the_other_of_two_that_are_the_same(place: tuple[Path, Path]) -> None:
     images, out = place
-    choose(out, '[pictures."same.png"]\nkeep = true\n')
+    choose(out, '[pictures."the same.png"]\nkeep = true\n')
     prepare(images, out)
     told = decisions(out)
-    assert (told["IMG_0.png"]["kept"], told["same.png"]["kept"]) == (False, True)
-    assert told["IMG_0.png"]["why"] == "shows the same as same.png, which is kept"
+    assert (told["IMG_0.png"]["kept"], told["the same.png"]["kept"]) == (False, True)
+    assert told["IMG_0.png"]["why"] == "shows the same as the same.png, which is kept"
 
 
 @pytest.mark.parametrize(
