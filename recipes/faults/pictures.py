@@ -161,7 +161,9 @@ def _open(package: Package, name: str) -> Image.Image:
         path = f"{name}/contents/images/2560x1600.jpg"
     else:
         path = f"{name}.jpg" if package.name == "stdlib" else name
-    return Image.open(io.BytesIO(files[path])).convert("RGB")
+    image = Image.open(io.BytesIO(files[path])).convert("RGB")
+    image.info = {}  # some say where they were taken
+    return image
 
 
 def _fitted(rng: np.random.Generator, stamp: Image.Image) -> Image.Image:

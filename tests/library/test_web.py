@@ -93,6 +93,13 @@ def test_where_a_key_is_found(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert find_key({}) is None
 
 
+def test_no_proxy_gets_what_stays_on_this_machine(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    site.answer("/x", {"fine": True})
+    assert get(site, key=Key(SECRET, "test"))[0] == b'{"fine": true}'
+
+
 def test_no_address_that_is_not_https_but_this_machines() -> None:
     for url in ("http://civitai.com", "ftp://civitai.com", "civitai.com", "file:///etc/passwd", "http://[::1", ""):
         with pytest.raises(UserError):

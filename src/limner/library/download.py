@@ -71,11 +71,17 @@ def fetch_offer(
         with locked(folder):
             expected = Expected(file.url, file.size_bytes, file.sha256, terms.max_bytes, explain)
             fetch = Fetch(web, expected, folder)
-            hashes = yield from _verified(fetch, file, shelf.reader)
-            described = _checked(shelf.reader, fetch, file, terms)
-            if described.kind != offer.kind:
-                yield Told(f"the site calls it a {offer.kind}, but it is a {described.kind}, and goes to their folder")
-            path, was_here = _place(shelf.root, fetch, described, hashes.sha256, file, offer)
+            try:
+                hashes = yield from _verified(fetch, file, shelf.reader)
+                described = _checked(shelf.reader, fetch, file, terms)
+                if described.kind != offer.kind:
+                    yield Told(
+                        f"the site calls it a {offer.kind}, but it is a {described.kind}, and goes to their folder"
+                    )
+                path, was_here = _place(shelf.root, fetch, described, hashes.sha256, file, offer)
+            finally:
+                if not fetch.part.exists() or not fetch.part.stat().st_size:  # nothing to go on with
+                    shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise UserError(f"cannot write in {shelf.root}: {error.strerror}; make it writable, or say --models") from error
     shutil.rmtree(folder, ignore_errors=True)

@@ -90,7 +90,8 @@ class Web:
         """The answer at the end of the redirects, its body yet to be read. Raises Status for any other than 2xx."""
         limits = self.limits
         timeout = httpx2.Timeout(limits.silence, connect=limits.connect)
-        with httpx2.Client(timeout=timeout, follow_redirects=False) as client:
+        direct = _is_loopback(self._url)  # no proxy of the environment has to do with what stays on this machine
+        with httpx2.Client(timeout=timeout, follow_redirects=False, trust_env=not direct) as client:
             # Timeouts are for each piece; of a head that comes drop by drop only closing the connection gets rid.
             clock = threading.Timer(limits.answer, client.close)
             clock.daemon = True
