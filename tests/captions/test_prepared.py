@@ -51,3 +51,22 @@ def test_an_edit_in_bulk_survives_preparing_again(
     assert read(out) == first
     assert main(prepare) == 0
     assert read(out) == first
+
+
+@pytest.mark.slow  # it starts processes twice
+def test_captions_are_the_same_whatever_the_number_of_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("limner.preparation.describe.FEW", 0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sorted(TRAIN.glob("*.png"))[:8]:
+        shutil.copy(path, photos)
+    found = []
+    for workers in ("1", "2"):
+        prepare = ["prepare", str(photos), str(tmp_path / workers), "--keyword", "gfvx", "--captioner", "pixels"]
+        assert main([*prepare, "--resolution", "128", "--workers", workers, "--quiet"]) == 0
+        found.append(read(tmp_path / workers))
+    assert found[0] == found[1]
+    assert len(set(found[0].values())) > 2

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, constants
-from shelf_files import lora_bytes
+from shelf_files import lora, lora_bytes
 from site_here import QUICK, Site, serve
 from test_web import run
 
@@ -145,7 +145,6 @@ def test_a_hub_that_does_not_answer_well(hub: Hub, site: Site) -> None:
 def test_one_table_over_all_sources(
     hub: Hub, site: Site, sites: Any, root: Path, store: Store, reader: Reader, tmp_path: Path
 ) -> None:
-    from shelf_files import lora
     from site_here import model, version
 
     path = lora(root / "Lora" / "ink.safetensors", seed=3)
@@ -204,3 +203,11 @@ def test_limner_search(
     assert main([*command, "--source", "hub"]) == 2
     assert main([*command, "--source", "local"]) == 0
     assert main([*command, "--source", "moon"]) == 2
+    capsys.readouterr()
+    monkeypatch.setenv("CIVITAI_API_KEY", "two words")
+    lora(root / "Lora" / "ink.safetensors")
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert "nothing from civitai: the key in $CIVITAI_API_KEY" in told.err
+    assert "two words" not in told.err
+    assert "local:Lora/ink.safetensors" in told.out

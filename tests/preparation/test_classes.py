@@ -131,7 +131,7 @@ def test_training_takes_them_and_draws_none(
 def test_a_persons_own_pictures(values: dict[str, Any], tmp_path: Path) -> None:
     folder = photos(tmp_path / "dogs", 3, width=128, height=96)
     photo(0, 128, 96).save(folder / "again.png")
-    photo(9, 20, 20).save(folder / "tiny.png")
+    photo(9, 28, 28).save(folder / "tiny.png")
     (folder / "broken.png").write_bytes(b"no picture")
     (folder / "IMG_1.txt").write_text("a sleeping dog")
     made, events = prepare(values, class_images=folder, base="not looked at")

@@ -9,6 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from photos import photo
 
+from limner.checking.examine import examine
+from limner.checking.findings import Wanted
+from limner.checking.measure import Measure
+from limner.checking.store import Store
+from limner.cli import main
+from limner.data.source import find_sources
 from limner.errors import UserError
 from limner.vision.faces import Faces
 
@@ -45,6 +51,32 @@ def test_a_models_faces_are_shares_of_the_picture(tmp_path: Path) -> None:
     (face,) = faces(np.asarray(photo(1280, 1280)))
     assert (face.left, face.right) == pytest.approx((256 / 640, 384 / 640))
     assert (face.top, face.bottom) == pytest.approx((96 / 640, 224 / 640))
+
+
+def test_facts_on_disk_are_those_of_the_model_that_is_asked_for(tmp_path: Path) -> None:
+    model_of_one_face(tmp_path / "yunet.onnx", column=10, row=5, size=128)
+    (tmp_path / "photos").mkdir()
+    photo(640, 640).save(tmp_path / "photos" / "a.png")
+    found = []
+    for model in (None, tmp_path / "yunet.onnx", tmp_path / "yunet.onnx"):
+        with Store(tmp_path / "facts", Measure(features=False, faces=Faces(model))) as store:
+            before = len(store)
+            (facts,) = examine(find_sources(tmp_path / "photos"), Wanted(), 1, store)
+            found.append((len(facts.faces), len(store) - before))
+    assert found == [(0, 1), (1, 1), (1, 0)]
+
+
+def test_check_takes_a_model_of_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model_of_one_face(tmp_path / "yunet.onnx", column=10, row=5, size=128)
+    (tmp_path / "photos").mkdir()
+    photo(640, 640).save(tmp_path / "photos" / "a.png")
+    asked = ["check", str(tmp_path / "photos"), "--subject", "person", "--cache", str(tmp_path / "cache"), "--json"]
+    for options, said in (([], True), (["--face-model", str(tmp_path / "yunet.onnx")], False)):
+        assert main([*asked, *options]) == 0
+        answer = capsys.readouterr().out
+        assert ('"no_face"' in answer) == said
+    assert main([*asked, "--face-model", str(tmp_path / "photos" / "a.png")]) != 0
+    assert "YuNet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("data", [None, b"", b"no model"])

@@ -10,7 +10,7 @@ import numpy as np
 from limner.checking.candidates import MOST_BY_FEATURES, Hashes, alike
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted, findings
-from limner.checking.pool import in_order
+from limner.checking.pool import Workers, in_order
 from limner.checking.store import Store
 from limner.checking.verdict import Group, Twin
 from limner.data.colour import to_srgb
@@ -20,6 +20,7 @@ from limner.vision.align import SIDE, Alignment, Sketch, align, sketch
 
 ROUND = 64  # pairs that are compared before what they joined is used; always so many, whatever the workers
 FEW = 2 * ROUND  # pairs that are compared sooner than worker processes start
+ADDED = ("text", "border", "screenshot")  # kinds of findings that an edit may have put there
 SHIFTED = 12.0  # levels, of mean difference, above which colours are said to be changed
 
 
@@ -79,7 +80,7 @@ class Joined:
 
 
 def find_duplicates(
-    store: Store, rows: Sequence[int], first: Source | None, wanted: Wanted, workers: int
+    store: Store, rows: Sequence[int], first: Source | None, wanted: Wanted, workers: int | Workers
 ) -> tuple[Group, ...]:
     """The groups of pictures that show the same, in the order of the first of each. first: any of the sources.
 
@@ -111,7 +112,7 @@ def _same_files(store: Store, rows: Sequence[int]) -> dict[bytes, list[int]]:
 
 
 def _confirmed(
-    store: Store, rows: Sequence[int], leaders: np.ndarray, first: Source, joined: Joined, workers: int
+    store: Store, rows: Sequence[int], leaders: np.ndarray, first: Source, joined: Joined, workers: int | Workers
 ) -> Iterator[tuple[tuple[int, int], Alignment]]:
     """Pairs of places that show the same, joined as they are found."""
     pairs = _candidates(store, rows, leaders)
@@ -162,21 +163,19 @@ def _group(
 
 
 def _worth(facts: Facts, wanted: Wanted) -> tuple[float | str, ...]:
-    """What the best of a group has least of: faults, missing pixels, writing, blur, losses; then by name."""
-    faults = sum(finding.level == "fault" for finding in findings(facts, wanted))
+    """What the best of a group has least of: faults, what was added, missing pixels, blur, lost light, losses.
+
+    Of equals it is the one with the shortest name, which copies seldom have.
+    """
+    found = findings(facts, wanted)
+    faults = sum(finding.level == "fault" for finding in found)
+    added = sum(finding.kind in ADDED for finding in found)
     left, top, right, bottom = facts.border
-    inside = (1 - left - right) * (1 - top - bottom)
-    pixels = facts.width * facts.height * inside / facts.enlarged**2
-    loss = 100 - (facts.quality or 100)
-    return (
-        faults,
-        -round(4 * np.log2(max(1.0, pixels))),
-        round(facts.text, 2),
-        -round(facts.sharpness, 1),
-        loss,
-        -facts.size,
-        facts.name,
-    )
+    pixels = facts.width * facts.height * (1 - left - right) * (1 - top - bottom) / facts.enlarged**2
+    size = -round(4 * np.log2(max(1.0, pixels)))
+    loss = (100 - (facts.quality or 100)) // 10
+    light = round(facts.burnt + facts.black, 1)
+    return faults, added, size, -round(facts.sharpness, 1), light, loss, len(facts.name), facts.name
 
 
 def _how(

@@ -21,8 +21,8 @@ from limner.evaluate.metrics import Figure
 from limner.evaluate.online import answers, make_probe
 from limner.evaluate.pictures import SMALL, TOGETHER
 
-KNOWN = ("red", "car", "blue", "apple", "dog", "guitar")
-NEVER_SEEN = 6  # strings
+KNOWN = ("red", "car", "blue", "apple", "dog", "guitar", "tree", "cat")
+NEVER_SEEN = 12  # strings
 ANYTHING = "thing"  # in the place of a class that nobody named
 FREQUENT = 20_000  # ids of the vocabulary below which a word has a meaning that a person would know
 MEANT = 0.75  # of a typical known word's way, how far a word must lead to be one that the base knows

@@ -27,7 +27,7 @@ from limner.vision.hashes import distance
 
 Size = tuple[int, int]  # width and height, in pixels
 
-BROKEN = ("unreadable", "truncated", "blank")  # kinds of findings for which a picture is drawn again
+BROKEN = ("unreadable", "truncated", "blank", "dark")  # kinds of findings; a black picture is dark
 ALIKE = 4  # bits of 64, up to which two pictures of a class are one
 MOST_TRIES = 4  # pictures drawn for each that is wanted; a base that draws one thing again and again has no more
 MOST = 10_000  # pictures that are drawn

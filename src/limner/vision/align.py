@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from limner.vision.recolour import CELL, Colours, agreeing, fit_colours
+from limner.vision.recolour import CELL, Agreement, Colours, agreement
 
 SIDE = 256  # pixels of the longer side at which points are looked for
 POINTS = 400  # at most, in a picture
@@ -25,15 +25,15 @@ FEWEST = 5  # points that must fit the map
 COARSE = 2  # times smaller than SIDE, where pixels are compared
 
 # Measured on edits of 44 photos and 130 drawings, beside frames of videos and the photos' and drawings' nearest others.
+SMOOTH, SHARP = 0.6, 0.95  # or so many of all and of these: colours of smooth skies are fitted less well
 COVER = 0.9  # share of one of the two pictures that the other covers: edits crop, they do not pan
 COVERED = 0.3  # share of the other
-AGREEING = 0.75  # share of cells; text laid over takes some
-ON_PLAIN = 0.6  # share of cells of a drawing on a plain ground, of which text takes more; of two drawings 0.45 agreed
-EXPLAINED = 0.88  # of the colours' variance, in the better 85% of pixels; gravel and grass lose some when resampled
+AGREEING = 0.78  # share of cells; words laid over take some
+DETAILED = 0.5  # of those cells that show something: where most is plain ground, words take more of them
 PLAIN = 0.25  # share of a picture in one colour, above which it has too little to tell a turn from another drawing
-GROUND, AROUND = 0.06, 9  # difference from a plain ground that is something shown; pixels that are counted with it
 OFF = 0.03  # of a side, that frames may be apart
 TILTED = 10.0  # degrees
+CORRELATED = 0.6  # of two pictures in 32x32 pixels, from which on one frame may lie on the other
 STRETCH = 1.5  # of one direction against the other
 
 Matrix = NDArray[np.floating[Any]]  # (2, 3), affine
@@ -74,30 +74,26 @@ class Sketch:
 class Alignment:
     """How a picture lies on another. mirrored: it was first. turn: degrees anticlockwise, of the other, -180..180.
 
-    covers: the share of the one that the other covers, and of the other that the one covers. agreeing: share of cells.
-    explained: share of the variance of colours. shift: mean difference of colours before they were fitted, 0..255.
-    placed: whether the frames lie as an edit leaves them. plain: whether one of them has a plain ground.
+    covers: the share of the one that the other covers, and of the other that the one covers. shift: mean difference of
+    colours before they were fitted, 0..255. placed: whether the frames lie as an edit leaves them.
     """
 
     mirrored: bool
     turn: float
     covers: tuple[float, float]
-    agreeing: float
-    explained: float
+    agreement: Agreement
     shift: float
     placed: bool
-    plain: bool = False
 
     @property
     def same(self) -> bool:
         """Whether the two are one picture, edited."""
-        return (
-            self.placed
-            and max(self.covers) >= COVER
-            and min(self.covers) >= COVERED
-            and self.agreeing >= (ON_PLAIN if self.plain else AGREEING)
-            and self.explained >= EXPLAINED
-        )
+        return self.placed and max(self.covers) >= COVER and min(self.covers) >= COVERED and self._agree
+
+    @property
+    def _agree(self) -> bool:
+        mostly = self.agreement.all >= AGREEING and self.agreement.detailed >= DETAILED
+        return mostly or (self.agreement.all >= SMOOTH and self.agreement.detailed >= SHARP)
 
     @property
     def tilt(self) -> float:
@@ -126,7 +122,7 @@ def align(one: Sketch, other: Sketch) -> Alignment | None:
     for alignment in tried:
         if alignment is not None and alignment.same:
             return alignment
-        if alignment is not None and (best is None or alignment.agreeing > best.agreeing):
+        if alignment is not None and (best is None or alignment.agreement.all > best.agreement.all):
             best = alignment
     return best
 
@@ -173,7 +169,7 @@ def _by_frames(one: Sketch, other: Sketch) -> list[tuple[Matrix, float]]:
         shape = (tall, wide) if turn % 2 else (wide, tall)
         stretch = abs(math.log(width * shape[1] / height / shape[0]))
         correlation = float(np.corrcoef(small.ravel(), np.rot90(seen, -turn).ravel())[0, 1])
-        if stretch < math.log(STRETCH) and correlation > 0.8:
+        if stretch < math.log(STRETCH) and correlation > CORRELATED:
             target = np.roll(frame, -turn, axis=0)
             laid = np.asarray(cv2.getAffineTransform(corners[:3], target[:3]), np.float64)
             found.append((laid, 10 * correlation))
@@ -198,31 +194,13 @@ def _compared(one: Sketch, other: Sketch, matrix: Matrix, mirrored: bool) -> Ali
         return None
     area = abs(float(np.linalg.det(matrix[:, :2])))
     covers = (count / meeting.size, min(1.0, count / area / above[..., 0].size))
-    plain = one.plain or other.plain
-    telling = _telling(laid, below, meeting) if plain else meeting
-    fitted = fit_colours(laid[telling], below[telling])
-    if fitted is None:
+    agreeing = agreement(laid, below, meeting)
+    if agreeing is None:
         return None
-    error, explained = fitted
     turn = math.degrees(math.atan2(matrix[0, 1] - matrix[1, 0], matrix[0, 0] + matrix[1, 1]))
     shift = float(np.abs(laid[meeting] - below[meeting]).mean()) * 255
-    placed = not plain or _placed(one, other, whole, turn)
-    return Alignment(mirrored, turn, covers, agreeing(error, below, telling), explained, shift, placed, plain)
-
-
-def _telling(laid: Colours, below: Colours, meeting: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Of pictures on plain grounds, where the one that shows less shows something, and a little around it.
-
-    The ground agrees with any other: a small drawing would be among the pixels that need not. What the other shows
-    more, as words that were written beside the drawing, does not count.
-    """
-    found = []
-    for each in (laid, below):
-        shown = np.abs(each - np.median(each[meeting], axis=0)).max(axis=2) > GROUND
-        around = cv2.dilate((shown & meeting).astype(np.uint8), np.ones((AROUND, AROUND), np.uint8)) > 0
-        found.append(around & meeting)
-    telling = min(found, key=np.count_nonzero)
-    return telling if telling.sum() >= CELL * CELL else meeting
+    placed = not (one.plain or other.plain) or _placed(one, other, whole, turn)
+    return Alignment(mirrored, turn, covers, agreeing, shift, placed)
 
 
 def _placed(one: Sketch, other: Sketch, matrix: Matrix, turn: float) -> bool:

@@ -1,6 +1,7 @@
 """Faces, by the detectors that come with OpenCV, or by its YuNet where its weights are given."""
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,14 @@ class Faces:
     front and from both sides, each find confirmed by a second cascade or by eyes. It can be pickled."""
 
     model: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What finds them: the model's digest, or "cascades". Raises UserError if the model cannot be used."""
+        if self.model is None:
+            return "cascades"
+        _yunet(self.model)
+        return hashlib.sha256(self.model.read_bytes()).hexdigest()
 
     def __call__(self, rgb: Pixels) -> tuple[Region, ...]:
         """The faces of a picture, the largest first. Raises UserError if the model cannot be used."""
