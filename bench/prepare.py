@@ -1,11 +1,11 @@
 """`python -m bench.prepare`: pictures a second of `limner prepare` with all checks on, beside plain loops of Pillow.
 
-The pictures are JPEGs of 12 and of 2 megapixels made of scikit-image's photographs, each another part of one, with
-grain as cameras have it, a third of them turned by EXIF. A plain loop opens, turns upright, converts, crops the middle
-to the bucket's shape and resizes it by Lanczos, and saves a PNG: what people write who prepare pictures by hand. It
-runs in one process and in two. limner prepare runs on two workers, measures, judges, groups copies, frames, resamples
-in linear light, captions, and writes its data set with its report; nothing is left out as a fault, so that it writes as
-many.
+The pictures are JPEGs of 12 and of 2 megapixels made of scikit-image's photographs: a part of one before a part of
+another, no two alike, with grain as cameras have it, a third of them turned by EXIF. A plain loop opens, turns upright,
+converts, crops the middle to the bucket's shape and resizes it by Lanczos, and saves a PNG: what people write who
+prepare pictures by hand. It runs in one process and in two. limner prepare runs on two workers, measures, judges,
+groups copies, frames, resamples in linear light, captions, and writes its data set with its report; nothing is left out
+as a fault, so that it writes as many.
 
 Everything is a process of its own, timed from its start to its end, imports included; the figures "after start" are
 without them, from two runs of different length. On a busy machine read the time of the processors: it is what the run
@@ -74,15 +74,15 @@ def make_pictures(folder: Path, size: tuple[int, int], count: int) -> None:
     for each in (folder, few):
         each.mkdir(parents=True)
     data = Path(skimage.__file__).parent / "data"
+    photographs = [Image.open(next(data.glob(f"{name}.*"))).convert("RGB") for name in PHOTOGRAPHS]
     for index in range(count):
         rng = np.random.default_rng(index)
-        path = next(data.glob(PHOTOGRAPHS[index % len(PHOTOGRAPHS)] + ".*"))
-        photo = Image.open(path).convert("RGB")
-        share = rng.uniform(0.6, 1)
-        scale = min(photo.width / size[0], photo.height / size[1]) * share
-        left, top = (rng.uniform(0, old - new * scale) for old, new in zip(photo.size, size, strict=True))
-        box = left, top, left + size[0] * scale, top + size[1] * scale
-        levels = np.asarray(photo.resize(size, Image.Resampling.BICUBIC, box), np.float32)
+        behind, before = (photographs[at] for at in rng.choice(len(photographs), 2, replace=False))
+        picture = _part(behind, size, rng)
+        small = _part(before, (round(size[0] * 0.55), round(size[1] * 0.7)), rng)
+        left, top = (int(rng.integers(0, old - new)) for old, new in zip(size, small.size, strict=True))
+        picture.paste(small, (left, top))
+        levels = np.asarray(picture, np.float32)[:, :, rng.permutation(3)]
         levels = levels + rng.normal(0, GRAIN, (*size[::-1], 1)).astype(np.float32)
         exif = Image.Exif()
         exif[0x0112] = 6 if index % 3 == 0 else 1
@@ -90,6 +90,13 @@ def make_pictures(folder: Path, size: tuple[int, int], count: int) -> None:
         Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).save(folder / name, quality=90, exif=exif)
         if index < FIRST:
             shutil.copy(folder / name, few / name)
+
+
+def _part(photo: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """A part of a photograph, anywhere in it, at that size."""
+    scale = min(photo.width / size[0], photo.height / size[1]) * rng.uniform(0.5, 1)
+    left, top = (rng.uniform(0, old - new * scale) for old, new in zip(photo.size, size, strict=True))
+    return photo.resize(size, Image.Resampling.BICUBIC, (left, top, left + size[0] * scale, top + size[1] * scale))
 
 
 def compare(pictures: Path, workers: int) -> dict[str, dict[str, float]]:

@@ -15,7 +15,19 @@ from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["convert", "evaluate", "extract", "generate", "inspect", "load", "merge", "prepare", "resize", "train"]
+__all__ = [
+    "convert",
+    "evaluate",
+    "extract",
+    "generate",
+    "inspect",
+    "keyword",
+    "load",
+    "merge",
+    "prepare",
+    "resize",
+    "train",
+]
 
 
 class _Package(ModuleType):

@@ -11,6 +11,7 @@ from limner.config import (
     ConvertSettings,
     Drawing,
     ExtractSettings,
+    KeywordSettings,
     MergeSettings,
     Precision,
     Prediction,
@@ -39,10 +40,23 @@ from limner.events import Event
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
 from limner.inspection import Facts, examine
+from limner.keyword import Advice, advise
 from limner.preparation.prepare import Made, preparing
 from limner.run.outputs import prompt_files
 
-__all__ = ["convert", "evaluate", "extract", "generate", "inspect", "load", "merge", "prepare", "resize", "train"]
+__all__ = [
+    "convert",
+    "evaluate",
+    "extract",
+    "generate",
+    "inspect",
+    "keyword",
+    "load",
+    "merge",
+    "prepare",
+    "resize",
+    "train",
+]
 
 ORIGIN = "the arguments"
 
@@ -117,6 +131,16 @@ def evaluate(
     keyword, class_word = keyword or learned.keyword, class_word or learned.class_word
     protocol, evidence = make_protocol(evidence, keyword, class_word, Request("", seed=1, count=3), prompts)
     return evaluate_file(model, learned, evidence, protocol)
+
+
+def keyword(model: BaseModel, keyword: str, class_word: str = "", **settings: Any) -> Advice:
+    """What a base makes of a keyword, and emptier ones; settings: those of `limner keyword` by the same names.
+
+    Raises UserError.
+    """
+    told = KeywordSettings.read({"keyword": keyword, "class": class_word} | settings, ORIGIN)
+    request = Request("", steps=told.drawing_steps, seed=told.seed, count=told.count)
+    return finish(advise(model, told.keyword, told.class_word, request, told.proposals))
 
 
 def convert(file: str | Path, out: str | Path, **settings: Any) -> Converted:

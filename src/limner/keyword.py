@@ -37,7 +37,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Another keyword. reaction: None where none was measured."""
+    """Another keyword, and the stronger of its reactions."""
 
     word: str
     tokens: tuple[Token, ...]
@@ -71,8 +71,6 @@ class Advice:
     @property
     def verdict(self) -> Verdict:
         meaning = self.reaction.meaning
-        if self.problem is not None and not words_of(self.keyword):
-            return "poor"
         if meaning is None:
             return "unknown"
         if meaning > PLAINLY or self.trap:
@@ -135,33 +133,31 @@ def advise(
     request: of the pictures, whose prompt does not matter. count: how many proposals. Raises UserError for a keyword
     that prompts cannot say.
     """
-    if not keyword.strip() or not model.tokenize(keyword):
+    if not words_of(keyword):
         raise UserError(f"the keyword {keyword!r} has no letters; give a word")
     form = Form(class_word)
-    candidates = _candidates(model, keyword, count)
     forms = [form, Form("")] if class_word else [form]
-    words = [keyword, *never_seen(request.seed)[:REFERENCES], *known_words(class_word)[:REFERENCES]]
+    asked = [keyword, *_candidates(model, keyword, count)]
+    words = [keyword, *never_seen(model, request.seed)[:REFERENCES], *known_words(class_word)[:REFERENCES]]
     prompts = [form.without, *map(form, words)]
-    total, done = len(prompts) * request.count + len(forms) + len(candidates), 0
+    total, done = len(prompts) * request.count + len(forms) * len(asked), 0
     pictures: list[list[Image.Image]] = []
     for images in draw(model, [_plain(prompt) for prompt in prompts], None, request):
         pictures.append(images)
         done += len(images)
         yield Progress(done, total)
     latents = [encode(model, image)[0].float().cpu() for image in pictures[0][:PROBED]]
-    measures = []
+    measures, figures = [], []
     for each in forms:
         measures.append(Reactions(model, each, latents, request.seed))
-        done += 1
+        figures.append(measures[-1].of(asked))
+        done += len(asked)
         yield Progress(done, total)
-    reaction, measure = max(((each.of(keyword), each) for each in measures), key=lambda pair: pair[0].meaning or 0.0)
-    found = []
-    for word in candidates:
-        stronger = max((each.of(word) for each in measures), key=lambda reaction: reaction.strength)
-        found.append(Proposal(word, tokens_of(model, word), stronger))
-        done += 1
-        yield Progress(done, total)
-    meaning = reaction.meaning
+    measure, reaction = max(
+        zip(measures, (each[0] for each in figures), strict=True), key=lambda pair: pair[1].meaning or 0.0
+    )
+    stronger = [max(each, key=lambda found: found.strength) for each in zip(*figures, strict=True)]
+    others = [Proposal(word, tokens_of(model, word), each) for word, each in zip(asked, stronger, strict=True)][1:]
     return Advice(
         keyword=keyword,
         class_word=class_word,
@@ -172,8 +168,8 @@ def advise(
         trap=next((TRAPS[word] for word in words_of(keyword.lower()) if word in TRAPS), None),
         reaction=reaction,
         moved=_moved(pictures),
-        like=tuple(measure.like(keyword, LIKE)) if meaning is not None and meaning > HARDLY else (),
-        proposals=tuple(sorted(found, key=lambda each: each.reaction.strength)[:count]),
+        like=tuple(measure.like(keyword, LIKE)) if (reaction.meaning or 0.0) > HARDLY else (),
+        proposals=tuple(sorted(others, key=lambda each: each.reaction.strength)[:count]),
         pictures=dict(zip(prompts, pictures, strict=True)),
     )
 

@@ -204,6 +204,7 @@ def test_a_zip_is_shown_but_not_changed(tmp_path: Path, capsys: pytest.CaptureFi
         (["--replace", "a"], "A=B"),
         (["--prune-common", "1"], "prune_common"),
         (["--captioner", "wd15"], "'wd14'"),
+        (["--caption-model", "somewhere"], "--captioner"),
         (["--keyword-place", "middle"], "--keyword-place"),
     ],
 )

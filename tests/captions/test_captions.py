@@ -6,20 +6,24 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from limner.captions.caption import Captions
+from limner.captions.edits import Edits
 from limner.captions.own import OwnCaptions
 from limner.captions.tags import prune
 from limner.checking.facts import Facts
 from limner.config.captions import Captioning
+from limner.data.caption import says
 from limner.data.source import find_sources
 from limner.data.templates import LISTS, choose, kind_of
 from limner.errors import UserError
 from limner.vision.region import Region
 
 IMAGE = Image.new("RGB", (64, 64), "teal")
-CLOSE = Facts("a.png", "a" * 64, faces=(Region(0.2, 0.2, 0.8, 0.8),), colour="teal")
+CLOSE = Facts("a.png", "a" * 64, width=64, height=64, faces=(Region(0.2, 0.2, 0.8, 0.8),), colour="teal")
 
 
 def captions(**values) -> Captions:
@@ -130,3 +134,26 @@ def test_what_a_person_wrote_is_found_in_folders_and_zips(tmp_path: Path, zipped
     assert {source.name: own.of(source) for source in find_sources(root)} == {
         "a.jpg": "a fox", "b.jpg": "a dog", "in/c.jpg": "a cat", "in/d.jpg": "a bird", "in/e.jpg": "an owl",
     }  # fmt: skip
+
+
+WORDS = st.sampled_from(["zvq", "ZVQ", "dog", "brown fur", "zvq dog", "a dog", "zvqs", ",", " ", "(", "\\"])
+TEXTS = st.lists(WORDS, max_size=6).map(", ".join)
+
+
+@given(
+    own=st.none() | TEXTS,
+    pruned=TEXTS,
+    removed=st.lists(WORDS, max_size=3),
+    replaced=st.lists(st.tuples(WORDS.filter(str.strip), WORDS), max_size=2),
+    where=st.sampled_from([None, "front", "back", "class"]),
+    captioner=st.sampled_from([None, "pixels"]),
+    kept=st.sampled_from(["keep", "extend", "replace"]),
+    template=st.sampled_from(["auto", "object", "person", "animal", "style", "a {class}", "{keyword} {class}"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_keyword_is_never_lost(own, pruned, removed, replaced, where, captioner, kept, template) -> None:
+    said = captions(prune=pruned, keyword_place=where, captioner=captioner, own_captions=kept, template=template)
+    text = said.caption(IMAGE, CLOSE, own).text
+    assert says(text, "zvq"), text
+    edited = Edits(tuple(replaced), tuple(removed)).apply(text, "zvq")
+    assert says(edited, "zvq"), (text, edited)

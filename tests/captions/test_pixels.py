@@ -4,12 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw
 
 from limner.captions.captioner import Model
-from limner.captions.pixels import Pixels, where
+from limner.captions.pixels import Pixels, say, where
 from limner.checking.facts import Facts
 from limner.checking.measure import Measure
 from limner.config import Settings
+from limner.data.colour import to_srgb
+from limner.data.decode import decode
 from limner.data.source import find_sources
 from limner.vision.region import Region
 
@@ -18,16 +21,12 @@ SAYS = Pixels(Settings(), Model())
 SIDES = r"on the left|on the right|at the top|at the bottom"
 
 
-def said(**facts) -> list[str]:
-    return SAYS.describe(None, Facts("a.png", **facts))
-
-
 @pytest.mark.parametrize("subject", ["cactus", "helicopter"])
 def test_what_is_said_is_true(subject: str) -> None:
     found = 0
     for source in find_sources(SUBJECTS / subject / "train"):
         drawn = source.path.with_suffix(".txt").read_text()
-        tags = SAYS.describe(None, Measure(features=False)(source).facts)
+        tags = SAYS.describe(to_srgb(decode(source.read())), Measure(features=False)(source).facts)
         background = re.search(r"on an? (\w+ background)", drawn)
         sides = re.findall(SIDES, drawn)
         assert background[1] in tags
@@ -39,11 +38,19 @@ def test_what_is_said_is_true(subject: str) -> None:
 
 def test_faces_say_how_near_they_are() -> None:
     near, middle, far = Region(0.2, 0.2, 0.8, 0.8), Region(0.4, 0.4, 0.6, 0.6), Region(0.5, 0.5, 0.58, 0.58)
-    assert said(faces=(far, near)) == ["close-up"]
-    assert said(faces=(middle,)) == []
-    assert said(faces=(far,), colour="red", salient=far) == ["wide shot", "red background"]
-    assert said(salient=far) == []
-    assert said() == []
+    assert say((near, far), far, "red") == ["close-up", "red background"]
+    assert say((middle,), near, "") == []
+    assert say((), far, "red") == ["wide shot", "red background"]
+    assert say((), far, "") == say((), None, "") == []
+
+
+def test_a_crop_is_looked_at_by_itself() -> None:
+    whole = Image.new("RGB", (200, 100), "red")
+    ImageDraw.Draw(whole).ellipse((20, 40, 50, 70), fill="white")
+    facts = Facts("a.png", width=200, height=100, salient=Region(0.1, 0.4, 0.25, 0.7), colour="red")
+    assert SAYS.describe(whole, facts) == ["wide shot", "on the left", "red background"]
+    assert SAYS.describe(whole.crop((10, 30, 60, 80)).resize((140, 140)), facts) == ["red background"]
+    assert SAYS.describe(Image.new("RGB", (64, 64), "blue"), facts) == ["blue background"]
 
 
 def test_where_something_small_is() -> None:

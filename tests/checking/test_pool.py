@@ -1,5 +1,6 @@
 """Work on all cores: results in order, errors raised, and no process left over."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.checking.pool import in_order
+from limner.checking.pool import Workers, in_order
 
 PROGRAM = """
 import os, time
@@ -38,6 +39,23 @@ def reciprocal(number: int) -> float:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_the_order_of_the_things(workers: int) -> None:
     assert list(in_order(square, range(20), workers)) == [number**2 for number in range(20)]
+
+
+def process(_: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def test_workers_stay_for_all_calls_and_go_at_the_end() -> None:
+    with Workers(2) as workers:
+        first, second = (set(in_order(process, range(8), workers)) for _ in range(2))
+        assert first == second
+        assert os.getpid() not in first
+        stopped = in_order(square, range(100), workers)
+        assert next(stopped) == 0
+        stopped.close()
+        assert list(in_order(square, [3], workers)) == [9]
+    assert all(_state(pid) in ("gone", "Z") for pid in first)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

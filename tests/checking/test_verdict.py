@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.checking import examine as examining
 from limner.checking.examine import examine
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
@@ -57,7 +56,7 @@ def test_each_is_told_in_order_and_judged(photos: Path) -> None:
     assert "best" in [finding.kind for finding in judged[0].findings]
 
 
-def test_only_what_is_new_is_measured(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_new_is_measured(photos: Path, tmp_path: Path) -> None:
     with Store(tmp_path / "store") as store:
         examination = examine(find_sources(photos), Wanted(), 1, store)
         next(examination), next(examination)
@@ -68,8 +67,8 @@ def test_only_what_is_new_is_measured(photos: Path, tmp_path: Path, monkeypatch:
         measured.append(source.name)
         return measure(source)
 
-    monkeypatch.setattr(examining, "measure", watched)
     with Store(tmp_path / "store") as store:
+        store.measure = watched
         told, _ = finish(examine(find_sources(photos), Wanted(), 1, store))
     assert measured == ["more/c.png", "text.png", "twice.png"]
     with passing_store() as store:

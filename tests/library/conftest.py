@@ -1,6 +1,7 @@
 """A site and its storage on this machine, a store, a shelf, and one process that reads files for all tests."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def reader() -> Iterator[Reader]:
     """One worker for all: it takes seconds to start."""
     with Reader() as one:
         yield one
+
+
+@pytest.fixture
+def same_reader(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands use the one worker too."""
+    monkeypatch.setattr("limner.library.reader.Reader", lambda: nullcontext(reader))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from limner.errors import UserError
 from limner.library.choose import Terms
 from limner.library.civitai import Civitai
 from limner.library.download import STAGING, Shelf, download
+from limner.library.fetch import Expected, Fetch
 from limner.library.hub import Hub
 from limner.library.key import Key
 from limner.library.offer import Chosen, Fetched, Progress, Told, Waiting
@@ -158,6 +159,45 @@ def test_a_stopped_download_goes_on_in_the_next_command(net: Net, body: bytes) -
     assert net.storage.asked[0].headers["Range"] == "bytes=4000-"
 
 
+KILLED = """
+import sys
+from pathlib import Path
+from limner.library.fetch import Expected, Fetch
+from limner.library.web import Web
+Path(sys.argv[2]).mkdir()
+list(Fetch(Web(sys.argv[1]), Expected(sys.argv[1] + "/file", None, sys.argv[3], 10**9, None), Path(sys.argv[2])).run())
+"""
+
+
+def test_a_killed_download_goes_on(storage: Site, tmp_path: Path) -> None:
+    body = os.urandom(300_000)
+    sha256 = hashlib.sha256(body).hexdigest()
+
+    def slow(request: Handler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(body)))
+        request.send_header("ETag", '"one"')
+        request.end_headers()
+        request.wfile.write(body[:200_000])
+        request.wfile.flush()
+        time.sleep(20)
+
+    storage.in_turn("/file", slow, serve(body))
+    staging = tmp_path / "staging"
+    running = subprocess.Popen([sys.executable, "-c", KILLED, storage.url, str(staging), sha256])
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not ((staging / "part").exists() and (staging / "part").stat().st_size):
+        time.sleep(0.02)
+    running.kill()
+    running.wait()
+    kept = (staging / "part").stat().st_size
+    assert 0 < kept <= 200_000
+    expected = Expected(f"{storage.url}/file", len(body), sha256, 10**9, lambda status: status)
+    list(Fetch(Web(storage.url, None, QUICK), expected, staging).run())
+    assert storage.asked[-1].headers["Range"] == f"bytes={kept}-"
+    assert (staging / "part").read_bytes() == body
+
+
 def test_a_site_that_does_not_go_on_begins_again(net: Net, body: bytes) -> None:
     net.offer(body)
     net.storage.in_turn("/file", cut(body, 4000), serve(body, honours=False))
@@ -257,6 +297,12 @@ def test_next_to_nothing_ends(net: Net, body: bytes) -> None:
     with pytest.raises(UserError, match="next to nothing"):
         net.fetch()
     assert time.monotonic() - began < 3
+    large = body + bytes(10**7)
+    net.offer(large, lambda it: it.drip(200, large, 0.02))
+    net.shelf.store._db.execute("DELETE FROM answers")
+    with pytest.raises(UserError, match="next to nothing"):
+        net.fetch()
+    assert time.monotonic() - began < 6
 
 
 def test_more_bytes_than_told(net: Net, body: bytes) -> None:
@@ -423,6 +469,18 @@ def test_a_folder_that_is_a_link_out(net: Net, body: bytes, tmp_path: Path) -> N
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_a_file_system_without_links(net: Net, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    other = lora(net.shelf.root / "Lora" / "ink_wash.safetensors", seed=1, rank=2)
+    before = other.read_bytes()
+    net.offer(body)
+    assert net.fetch()[-1].path.read_bytes() == body
+    assert other.read_bytes() == before
+
+
 def test_two_at_once(net: Net, body: bytes) -> None:
     from limner.files import locked
 
@@ -454,6 +512,7 @@ def test_which_of_several_files(net: Net, body: bytes, site: Site) -> None:
         net.fetch()
 
 
+@pytest.mark.usefixtures("same_reader")
 def test_the_commands(
     net: Net,
     body: bytes,

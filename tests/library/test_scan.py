@@ -237,11 +237,52 @@ def test_a_damaged_or_newer_index_is_named(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "x.sqlite")
 
 
+ALONE = """
+import importlib, pkgutil, socket, sys
+from pathlib import Path
+def refuse(*_, **__):
+    raise SystemExit("a socket was opened")
+socket.socket.connect = socket.getaddrinfo = refuse
+import limner.library
+for module in pkgutil.iter_modules(limner.library.__path__):
+    importlib.import_module(f"limner.library.{module.name}")
+from limner.library.civitai import Civitai
+from limner.library.hub import Hub
+from limner.library.reader import Reader
+from limner.library.scan import scan
+from limner.library.search import Request, search
+from limner.library.store import Store
+root = Path(sys.argv[2])
+with Store(Path(sys.argv[1])) as store, Reader() as reader:
+    events = list(scan(store, root, reader))
+    found = list(search(store, root, Request("a"), ["local"], Civitai(store), Hub()))
+    assert found and store.count(root), (events, found)
+assert not {"torch", "numpy", "diffusers", "transformers", "huggingface_hub"} & set(sys.modules)
+"""
+
+
+def test_nothing_here_loads_torch_or_asks_anyone(tmp_path: Path, root: Path) -> None:
+    lora(root / "Lora" / "a.safetensors")
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(tmp_path / "l.sqlite"), str(root)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_processes_that_make_the_index_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from limner.library.store import Store; Store(Path(sys.argv[1])).close()"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "l.sqlite")]) for _ in range(4)]
+    assert [each.wait() for each in both] == [0] * 4
+
+
 def test_no_models_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--models"):
         shelf_root(tmp_path / "nowhere")
 
 
+@pytest.mark.usefixtures("same_reader")
 def test_limner_models(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from preparation.pictures import photo as photo_of
 
 from limner.checking.facts import Facts
+from limner.checking.measure import Measure
 from limner.data.buckets import assign, buckets, trained_whole
 from limner.data.crop import crops_for, pixels
 from limner.data.folder import Picture
+from limner.data.source import Source
 from limner.errors import UserError
 from limner.preparation.framing import Framing, frame
 from limner.preparation.resample import resample
@@ -140,6 +143,20 @@ def test_borders_are_cut_away_first() -> None:
     assert framing.width > framing.height
     assert "inside the border" in framing.why
     assert frame(Facts("a.jpg", width=200, height=200, border=(0.5, 0.5, 0.5, 0.5)), SIZES).lost == 0
+
+
+@pytest.mark.parametrize("bar", [150, 151, 153])
+def test_nothing_is_left_of_bars_as_they_are_measured(tmp_path: Path, bar: int) -> None:
+    """Through a JPEG that is looked at smaller than it is; the first and the last row are as bright as others."""
+    image = photo_of(3, 2000, 1600).point(lambda level: 80 + level // 2)
+    for top in (0, 1600 - bar):
+        image.paste("black", (0, top, 2000, top + bar))
+    image.save(tmp_path / "a.jpg", quality=90)
+    found = Measure(features=False)(Source(tmp_path, "a.jpg")).facts
+    assert found.border[1] > 0
+    rows = np.asarray(resample(image, frame(found, [(512, 512)]))).mean(axis=(1, 2))
+    assert rows[:2].min() > 0.97 * rows[2:4].mean()
+    assert rows[-2:].min() > 0.97 * rows[-4:-2].mean()
 
 
 def test_a_small_picture_is_framed_and_says_how_much_it_would_be_enlarged() -> None:

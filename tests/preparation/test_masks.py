@@ -205,7 +205,7 @@ class TestOnnx:
         mask, image = np.asarray(found.mask.open()), np.asarray(found.open()).mean(axis=2)
         assert mask.shape == image.shape
         assert image[mask > 200].mean() > 2 * image[mask < 50].mean()
-        with pytest.raises(UserError, match="no segmentation model"):
+        with pytest.raises(UserError, match="no model 'nobody/nothing'"):
             limner.prepare(tmp_path / "photos", tmp_path / "other", mask_model="nobody/nothing")
         assert not (tmp_path / "other" / "images").exists()
 
@@ -219,7 +219,7 @@ class TestOnnx:
         with pytest.raises(UserError, match="no segmentation model in"):
             Segmenter(str(tmp_path / "empty")).check()
         for name in ("nobody/nothing", "no such thing"):
-            with pytest.raises(UserError, match="no segmentation model"):
+            with pytest.raises(UserError, match=f"no model '{name}'"):
                 Segmenter(name).check()
 
 

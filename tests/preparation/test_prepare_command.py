@@ -43,6 +43,7 @@ def test_a_messy_folder_becomes_a_data_set(tmp_path: Path, capsys: pytest.Captur
     photo(9, 40, 30).save(images / "tiny.png")
     answer = prepare(capsys, images, out, "--keyword", "zqvx", "--class", "dog")
     assert (answer["pictures"], answer["kept"]) == (7, 4)
+    assert answer["left_out"] == {"duplicate": 1, "too_small": 1, "unreadable": 1}
     told = decisions(out)
     assert [name for name, each in told.items() if not each["kept"]] == ["broken.jpg", "sub/twin.png", "tiny.png"]
     assert "IMG_0.png" in told["sub/twin.png"]["why"]

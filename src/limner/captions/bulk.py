@@ -13,7 +13,7 @@ from limner.captions.tags import prune, split
 from limner.checking.facts import Facts
 from limner.checking.measure import Measure
 from limner.checking.pool import cores, in_order
-from limner.config.captions import CaptionsSettings
+from limner.config import Captioning, CaptionsSettings, Machine
 from limner.data.caption import says
 from limner.data.colour import to_srgb
 from limner.data.decode import Unusable, decode
@@ -89,7 +89,8 @@ class Plan:
     @property
     def _makes(self) -> bool:
         """Whether captions are made, for pictures that have none or in place of what they have."""
-        return bool({"keyword", "captioner", "template", "own_captions"} & self.settings.model_fields_set)
+        edits_or_machine = {"prune", "class_word", *Machine.model_fields}
+        return bool((set(Captioning.model_fields) - edits_or_machine) & self.settings.model_fields_set)
 
     def run(self) -> Iterator[int]:
         """Find all changes; yields how many pictures are done."""

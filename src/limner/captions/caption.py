@@ -49,6 +49,11 @@ class Captions:
         """Whether this may be pickled and used in worker processes; if not, one picture at a time in the main one."""
         return self._captioner is None or self._captioner.in_workers
 
+    @property
+    def looks(self) -> bool:
+        """Whether there is a captioner, which looks at pictures."""
+        return self._captioner is not None
+
     def needs_pixels(self, own: str | None) -> bool:
         """Whether the picture itself is looked at, given what stands beside it; if not, any image will do."""
         return self._captioner is not None and not self._is_kept(own)

@@ -71,7 +71,10 @@ class Captioner(ABC):
 
     @abstractmethod
     def describe(self, image: Image.Image, facts: Facts) -> list[str]:
-        """Tags, or one sentence, on upright sRGB of mode "RGB"; the same for the same picture, whatever went before."""
+        """Tags, or one sentence, of upright sRGB of mode "RGB"; the same for the same picture, whatever went before.
+
+        facts: of the whole file, of which the image may be a crop, and of another size.
+        """
 
 
 def captioners() -> list[str]:

@@ -1,14 +1,20 @@
 """What the pixels themselves say, with no network asked: how the subject is framed, and what colour is behind it."""
 
+import numpy as np
 from PIL import Image
 
 from limner.captions.captioner import Captioner
 from limner.checking.facts import Facts
+from limner.vision.colours import background_name
+from limner.vision.faces import Faces
+from limner.vision.light import background_of
+from limner.vision.pixels import fitted
 from limner.vision.region import Region
+from limner.vision.salience import salient
 
+SIDE = 512  # pixels of the longer side at which pictures are looked at
 CLOSE_UP = 0.15  # share of the picture that the largest face covers at least
-FAR_FACE = 0.01  # and at most, where it was taken from far away
-FAR = 0.22  # the same of what stands out from a background of one colour
+FAR = 0.22  # share that what stands out from a background of one colour covers at most
 OFF_CENTRE = 0.3  # from a side, in shares, where the middle of something small is said to be there
 
 
@@ -16,23 +22,26 @@ class Pixels(Captioner):
     """Only what is certain: a face that fills the picture is a close-up, a background of one colour has that colour,
     and what stands out from it is small, and where. Before a background of many things nothing stands out for certain.
 
-    What a picture shows beside its subject it cannot say, so that of a style, whose captions name the content, there
-    is nothing but this.
+    The picture is looked at anew where it is a crop, of which the facts may not be true. What it shows beside its
+    subject pixels cannot say, so that of a style, whose captions name the content, there is nothing but this.
     """
 
     in_workers = True
     gives_tags = True
 
     def describe(self, image: Image.Image, facts: Facts) -> list[str]:
-        tags = []
-        if facts.faces:
-            largest = max(face.area for face in facts.faces)
-            tags += ["close-up"] if largest >= CLOSE_UP else ["wide shot"] if largest <= FAR_FACE else []
-        elif facts.colour and facts.salient and facts.salient.area <= FAR:
-            tags += ["wide shot", *where(facts.salient)]
-        if facts.colour:
-            tags.append(f"{facts.colour} background")
-        return tags
+        if image.size == (facts.width, facts.height):
+            return say(facts.faces, facts.salient, facts.colour)
+        rgb = fitted(np.asarray(image), SIDE)
+        return say(Faces()(rgb), salient(rgb, background_of(rgb)), background_name(rgb))
+
+
+def say(faces: tuple[Region, ...], stands_out: Region | None, colour: str) -> list[str]:
+    """What is certain. faces: the largest first. colour: of the background, "" if it is not of one."""
+    tags = ["close-up"] if faces and faces[0].area >= CLOSE_UP else []
+    if not tags and colour and stands_out and stands_out.area <= FAR:
+        tags += ["wide shot", *where(stands_out)]
+    return [*tags, f"{colour} background"] if colour else tags
 
 
 def where(region: Region) -> list[str]:

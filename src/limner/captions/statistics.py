@@ -1,13 +1,16 @@
 """What the captions of a set have in common, and what they lack."""
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from limner.captions.tags import split
 from limner.data.caption import says
 
 MOST_TOKENS = 75  # that a base's text encoder reads at once, beside the two marks
+NAMED = 5  # pictures in a sentence
 
 
 @dataclass(frozen=True)
@@ -24,17 +27,43 @@ class Statistics:
     most_tokens: int
 
 
-def count(
-    captions: Mapping[str, str | None], keywords: Mapping[str, str], tokenize: Callable[[str], int]
-) -> Statistics:
-    """captions: by picture, None where there is none. keywords: that each should have, "" for none. tokenize: the
-    number of tokens of a text."""
+@functools.cache
+def _tokenizer() -> Any:
+    from transformers import CLIPTokenizerFast
+
+    from limner.base.pocket import FOLDER
+
+    return CLIPTokenizerFast.from_pretrained(FOLDER / "tokenizer")
+
+
+def tokens_of(text: str) -> int:
+    """The number of CLIP's tokens in a text, without marks: every base reads captions with that vocabulary."""
+    return len(_tokenizer()(text, add_special_tokens=False, verbose=False).input_ids)
+
+
+def is_long(text: str) -> bool:
+    """Whether a caption is longer than a base reads at once. No token is shorter than a byte."""
+    return len(text.encode()) > MOST_TOKENS and tokens_of(text) > MOST_TOKENS
+
+
+def long_sentence(names: list[str]) -> str:
+    """What a person should know of pictures whose captions are long."""
+    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    one = len(names) == 1
+    return (
+        f"{len(names)} caption{' has' if one else 's have'} more than {MOST_TOKENS} tokens ({shown}): Limner reads the "
+        "rest as a second piece, other trainers mostly cut it off; say what matters first"
+    )
+
+
+def count(captions: Mapping[str, str | None], keywords: Mapping[str, str]) -> Statistics:
+    """captions: by picture, None where there is none. keywords: that each should have, "" for none."""
     tags: Counter[str] = Counter()
     texts: Counter[str] = Counter()
     for text in filter(None, captions.values()):
         tags.update({tag.lower(): 1 for tag in split(text)})
         texts[text] += 1
-    lengths = {text: tokenize(text) for text in texts}
+    lengths = {text: tokens_of(text) for text in texts}
     told = {name: text for name, text in captions.items() if text}
     return Statistics(
         pictures=len(captions),

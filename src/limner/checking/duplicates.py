@@ -10,7 +10,7 @@ import numpy as np
 from limner.checking.candidates import MOST_BY_FEATURES, Hashes, alike
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted, findings
-from limner.checking.pool import in_order
+from limner.checking.pool import Workers, in_order
 from limner.checking.store import Store
 from limner.checking.verdict import Group, Twin
 from limner.data.colour import to_srgb
@@ -82,7 +82,7 @@ class Joined:
 
 
 def find_duplicates(
-    store: Store, rows: Sequence[int], first: Source | None, wanted: Wanted, workers: int
+    store: Store, rows: Sequence[int], first: Source | None, wanted: Wanted, workers: int | Workers
 ) -> tuple[Group, ...]:
     """The groups of pictures that show the same, in the order of the first of each. first: any of the sources.
 
@@ -114,7 +114,7 @@ def _same_files(store: Store, rows: Sequence[int]) -> dict[bytes, list[int]]:
 
 
 def _confirmed(
-    store: Store, rows: Sequence[int], leaders: np.ndarray, first: Source, joined: Joined, workers: int
+    store: Store, rows: Sequence[int], leaders: np.ndarray, first: Source, joined: Joined, workers: int | Workers
 ) -> Iterator[tuple[tuple[int, int], Alignment]]:
     """Pairs of places that show the same, joined as they are found."""
     pairs = _candidates(store, rows, leaders)

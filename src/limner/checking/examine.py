@@ -9,15 +9,16 @@ from limner.checking.advice import remarks_on
 from limner.checking.duplicates import find_duplicates
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
-from limner.checking.measure import measure
-from limner.checking.pool import in_order
+from limner.checking.pool import Workers, in_order, open_workers
 from limner.checking.store import Store
 from limner.checking.variety import MOST_COMPARED, variety_of
 from limner.checking.verdict import Verdict
 from limner.data.source import Source
 
 
-def examine(sources: Iterable[Source], wanted: Wanted, workers: int, store: Store) -> Generator[Facts, None, Verdict]:
+def examine(
+    sources: Iterable[Source], wanted: Wanted, workers: int | Workers, store: Store
+) -> Generator[Facts, None, Verdict]:
     """The facts of each source, in order, as they are known; returned at the end, what is thought of them.
 
     Pictures that the store knows are not measured again. Sources are of one root, as find_sources gives them; they may
@@ -37,17 +38,18 @@ def examine(sources: Iterable[Source], wanted: Wanted, workers: int, store: Stor
                 yield source
 
     told = 0
-    try:
-        for measured in in_order(measure, unknown(), workers):
-            at, source = waiting.popleft()
-            yield from (store.facts(rows[known]) for known in range(told, at))
-            rows[at] = store.add(source, measured)
-            yield measured.facts
-            told = at + 1
-        yield from (store.facts(rows[known]) for known in range(told, len(rows)))
-    finally:
-        store.flush()
-    groups = find_duplicates(store, rows, first[0] if first else None, wanted, workers)
+    with open_workers(workers) as crew:
+        try:
+            for measured in in_order(store.measure, unknown(), crew):
+                at, source = waiting.popleft()
+                yield from (store.facts(rows[known]) for known in range(told, at))
+                rows[at] = store.add(source, measured)
+                yield measured.facts
+                told = at + 1
+            yield from (store.facts(rows[known]) for known in range(told, len(rows)))
+        finally:
+            store.flush()
+        groups = find_duplicates(store, rows, first[0] if first else None, wanted, crew)
     verdict = Verdict(store, rows, first[0] if first else None, wanted, groups)
     kept = ((at, each.row, each.facts) for at, each in enumerate(verdict) if each.proposal.keep)
     every = max(1, -(-len(rows) // MOST_COMPARED))

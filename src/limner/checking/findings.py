@@ -110,9 +110,7 @@ def _of_size(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
         yield _found("small", f"is {size} pixels, a little less than the {wanted.resolution} that are learned from")
     if facts.enlarged * needed > MOST_ENLARGED and facts.enlarged > 1:
         detail = f"{sides[0] / facts.enlarged:.0f}x{sides[1] / facts.enlarged:.0f}"
-        yield _found(
-            "enlarged", f"was enlarged about {facts.enlarged:.1f} times: its detail is that of {detail} pixels"
-        )
+        yield _found("enlarged", f"was enlarged about {facts.enlarged:.1f} times, from {detail} pixels")
     elif facts.sharpness < SHARP and facts.sharpness * min(sides) < DETAIL * wanted.resolution:
         shown = facts.sharpness * min(sides)
         yield _found("blurred", f"is blurred: even its sharpest parts show no more than {shown:.0f} pixels would")

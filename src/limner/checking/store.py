@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.checking.facts import MEASURED, WIDTH, Facts
-from limner.checking.measure import Measured
+from limner.checking.measure import Measure, Measured
 from limner.data.source import Source
 from limner.errors import UserError
 from limner.files import atomic_path, locked
@@ -34,10 +34,14 @@ class Store:
 
     A picture is known by its name, its file's size and the time of its last change; the row of one that changed since
     stays, unused. One process at a time has a store open. Raises UserError if the folder cannot be used.
+
+    measure: how what is new to it is measured; what was measured by another model of faces is not kept.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, measure: Measure | None = None) -> None:
         self.folder = folder
+        self.measure: Callable[[Source], Measured] = measure or Measure()
+        self._faces = (measure or Measure()).faces.name
         self._stack = ExitStack()
         self._lines: list[bytes] = []
         self._rows: list[NDArray[np.int8]] = []
@@ -122,7 +126,8 @@ class Store:
 
     def _open(self) -> None:
         path, features = self.folder / FACTS, self.folder / FEATURES
-        header = json.dumps({"measured": MEASURED, "fields": [each.name for each in fields(Facts)]}) + "\n"
+        told = {"measured": MEASURED, "faces": self._faces, "fields": [each.name for each in fields(Facts)]}
+        header = json.dumps(told) + "\n"
         if not path.exists() or not _begins(path, header.encode()):
             features.unlink(missing_ok=True)
             with atomic_path(path) as temporary:

@@ -8,7 +8,6 @@ from limner.config import CaptionsSettings
 
 SHOWN = 40  # changes, where there are more
 COMMON = 15  # tags
-NAMED = 5  # pictures in a sentence
 
 
 def show_captions(settings: CaptionsSettings, output: Output) -> dict[str, Any]:
@@ -58,10 +57,10 @@ def _write(plan: Any, settings: CaptionsSettings, output: Output) -> str | None:
 
 def _statistics(plan: Any, output: Output) -> dict[str, Any]:
     """Say what the captions have in common and what they lack, as they are to be."""
-    from limner.captions.statistics import MOST_TOKENS, count
+    from limner.captions.statistics import count, long_sentence
 
     captions = plan.after()
-    found = count(captions, {place.name: plan.keyword(place) for place in plan.places}, _tokens())
+    found = count(captions, {place.name: plan.keyword(place) for place in plan.places})
     if found.tags:
         told = found.pictures - len(found.without)
         rows = [(tag, f"{number} of {told}") for tag, number in found.tags[:COMMON] if number > 1]
@@ -78,11 +77,7 @@ def _statistics(plan: Any, output: Output) -> dict[str, Any]:
             f"{len(found.lacking)} captions lack the keyword ({_some(found.lacking)}); training puts it in front"
         )
     if found.long:
-        most = max(number for _, number in found.long)
-        output.warn(
-            f"{len(found.long)} captions have more than {MOST_TOKENS} tokens, up to {most} ({_some(found.long)}): "
-            "Limner reads the rest as a second piece, other trainers mostly cut it off; say what matters first"
-        )
+        output.warn(long_sentence([name for name, _ in found.long]))
     return {
         "pictures": found.pictures,
         "without": found.without,
@@ -94,19 +89,10 @@ def _statistics(plan: Any, output: Output) -> dict[str, Any]:
     }
 
 
-def _some(names: list[Any]) -> str:
-    shown = ", ".join(str(name[0] if isinstance(name, tuple) else name) for name in names[:NAMED])
-    return shown + (", ..." if len(names) > NAMED else "")
+def _some(names: list[str]) -> str:
+    from limner.captions.statistics import NAMED
 
-
-def _tokens() -> Any:
-    """The number of CLIP's tokens in a text: every base reads captions with that vocabulary."""
-    from transformers import CLIPTokenizerFast
-
-    from limner.base.pocket import FOLDER
-
-    tokenizer = CLIPTokenizerFast.from_pretrained(FOLDER / "tokenizer")
-    return lambda text: len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def _undo(settings: CaptionsSettings, output: Output) -> dict[str, Any]:

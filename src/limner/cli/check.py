@@ -12,6 +12,7 @@ from limner.captions.own import OwnCaptions
 from limner.checking.contact import draw_contact
 from limner.checking.examine import examine
 from limner.checking.findings import Wanted
+from limner.checking.measure import Measure
 from limner.checking.page import About, page
 from limner.checking.pool import cores
 from limner.checking.store import Store
@@ -26,6 +27,7 @@ from limner.data.source import Source, find_sources
 from limner.data.templates import kind_of
 from limner.errors import UserError
 from limner.files import atomic_path, require_writable, write_text
+from limner.vision.faces import Faces
 
 SHEET, PAGE = "sheet.png", "index.html"
 KINDS = "PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
@@ -43,7 +45,7 @@ def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
         raise UserError(f"no pictures in {settings.images}; put {KINDS} images there")
     if settings.out is not None:
         require_writable(settings.out / PAGE)
-    with Store(_place(settings)) as store:
+    with Store(_place(settings), Measure(faces=Faces(settings.face_model))) as store:
         verdict = _look(settings, wanted, store, total, output)
         summary = summarise(verdict)
         if not summary.usable:

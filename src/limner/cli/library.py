@@ -98,7 +98,7 @@ def _fetch(id: str, shelf: "Shelf", civitai: "Civitai", terms: "Terms", output: 
     done = None
     with output.progress("MB", 0) as bar, closing(downloading(id, shelf, civitai, Hub(), terms)) as events:
         for event in events:
-            if isinstance(event, Progress):
+            if isinstance(event, Progress) and event.done >= 1e6:
                 bar.total = round((event.total or event.done) / 1e6)
                 bar.at(round(event.done / 1e6))
             elif isinstance(event, Waiting):
@@ -181,6 +181,7 @@ def update(store: "Store", root: Path, reader: "Reader", output: Output) -> list
             elif isinstance(event, PassedOver):
                 passed_over.append({"file": event.name, "reason": event.reason})
             elif isinstance(event, Scanned) and (event.read or event.removed):
+                bar.at(event.read)
                 output.say(f"{event.total} files, {event.read} of them read now, {event.removed} gone")
     for each in passed_over:
         output.say(f"left out: {each['file']} {each['reason']}")

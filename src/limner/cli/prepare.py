@@ -38,8 +38,11 @@ def show_prepare(settings: PrepareSettings, output: Output) -> dict[str, Any]:
 
 
 def _tell(made: "Made", settings: PrepareSettings, output: Output) -> None:
+    from limner.checking.verdict import ALL_KINDS  # here, for help need not wait for numpy
+
     if made.left_out:
-        output.table(("left out because of", "pictures"), made.left_out.most_common())
+        named = ((ALL_KINDS[kind].title if kind in ALL_KINDS else kind, n) for kind, n in made.left_out.most_common())
+        output.table(("left out", "pictures"), named)
     if made.sizes:
         output.table(("size", "pictures"), made.sizes.most_common())
     for remark in made.remarks:

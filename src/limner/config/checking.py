@@ -4,14 +4,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from limner.config.common import Machine, cache_folder
-from limner.config.settings import FilePath, Settings, Words
+from limner.config.common import FaceModel, Machine, cache_folder
+from limner.config.settings import FilePath, Words
 
 RESOLUTION = 512  # pixels, where neither a resolution nor a base is said
 METHODS = ("lora", "dreambooth", "embedding")  # that want their pictures in ways of their own; others are as lora
 
 
-class CheckSettings(Machine, Settings):
+class CheckSettings(FaceModel, Machine):
     """Settings of `limner check`."""
 
     title: ClassVar[str] = "Pictures"

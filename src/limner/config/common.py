@@ -42,6 +42,14 @@ class Cache(Settings):
     )
 
 
+class FaceModel(Settings):
+    title: ClassVar[str] = "Pictures"
+
+    face_model: FilePath | None = Field(
+        None, description="YuNet's .onnx file, which sees more faces than the detectors that come with OpenCV."
+    )
+
+
 class ClassPrompt(Settings):
     """What pictures of the class are drawn by."""
 

@@ -5,13 +5,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from limner.config.captions import Captioning
-from limner.config.common import Base, Cache, ClassPrompt, Machine
+from limner.config.common import Base, Cache, ClassPrompt, FaceModel, Machine
 from limner.config.settings import FilePath, Words
 
 ImageFormat = Literal["png", "webp", "jpeg"]
 
 
-class PrepareSettings(Captioning, ClassPrompt, Base, Cache, Machine):
+class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
     """Settings of `limner prepare`."""
 
     title: ClassVar[str] = "Pictures"

@@ -31,12 +31,19 @@ class Pictures(Settings):
     class_word: Words = Field(
         "", alias="class", description="What the subject is, in a word or two, as in dog or style."
     )
-    template: str = Field("{keyword} {class}", description="Caption of a picture that has none beside it.")
+    template: str = Field(
+        "{keyword} {class}",
+        description="Caption of a picture that has none, or a list of such: object, person, animal, style, auto.",
+    )
     shuffle_captions: bool = Field(False, description="Say the tags of captions, split at commas, in changing order.")
     keep_tags: int = Field(1, ge=0, le=1000, description="Tags at a caption's beginning that stay there.")
     tag_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the other tags left out, the keyword never.")
     crops: int | None = Field(None, ge=0, le=100, description="Random crops of a picture, beside the centre one.")
-    mirror: bool = Field(False, description="Show all pictures mirrored too; not for faces and letters.")
+    mirror: bool | Literal["auto"] = Field(
+        False,
+        description="Show all pictures mirrored too; not for faces and letters. auto: only those in which nothing has "
+        "a left and a right.",
+    )
     colour_jitter: float = Field(
         0.0,
         ge=0,

@@ -59,6 +59,7 @@ class Item:
 
     repeats: appearances in an epoch. weight: of its loss. crops, mirror, colour_jitter: as crop.crops_for takes
     them. tags, dropout: as Batches does. mask_background: how much counts outside its mask.
+    side: what keeps it from being mirrored.
     """
 
     picture: Picture
@@ -71,6 +72,7 @@ class Item:
     tags: Tags | None = None
     dropout: float = 0.0
     mask_background: float = 0.0
+    side: str = ""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ ANIMAL = (*OBJECT, Template("a photo of {keyword}, a type of {class}"))
 # Of Gal et al.'s list for styles; the keyword alone is the style's name.
 STYLE = _templates(
     "{keyword}",
-    "a picture in the style of {}", "a rendition in the style of {}", "a close-up painting in the style of {}",
+    "a picture in the style of {}", "a rendition in the style of {}",
 )  # fmt: skip
 LISTS: dict[str, tuple[Template, ...]] = {"object": OBJECT, "person": PERSON, "animal": ANIMAL, "style": STYLE}
 

@@ -5,7 +5,6 @@ it leads away from the mean of words that nobody has ever seen; the figure is 0 
 where words are that everybody knows.
 """
 
-import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from torch.nn.functional import cosine_similarity, normalize
 from limner.base.conditioning import TOKENS
 from limner.base.model import BaseModel
 from limner.data.batch import Example
-from limner.data.keyword import CONSONANTS, frequent_words
+from limner.data.keyword import frequent_words, proposals
 from limner.evaluate.metrics import Figure
 from limner.evaluate.online import answers, make_probe
+from limner.evaluate.pictures import SMALL, TOGETHER
 
-KNOWN = ("red", "car", "blue", "apple", "dog", "guitar")
-NEVER_SEEN = 6  # strings
+KNOWN = ("red", "car", "blue", "apple", "dog", "guitar", "tree", "cat")
+NEVER_SEEN = 12  # strings
 ANYTHING = "thing"  # in the place of a class that nobody named
 FREQUENT = 20_000  # ids of the vocabulary below which a word has a meaning that a person would know
 MEANT = 0.75  # of a typical known word's way, how far a word must lead to be one that the base knows
@@ -84,41 +84,46 @@ class Reactions:
         self.model, self.form = model, form
         examples = [Example(each, form.without, None) for each in latents]
         self._probes = [make_probe(model, example, seed + number) for number, example in enumerate(examples)]
-        self._without = self._respond(form.without)
-        self._unseen = [self._respond(form(word)) for word in never_seen(seed)]
-        self._known = [self._respond(form(word)) for word in known_words(form.class_word)]
+        unseen, known = never_seen(model, seed), known_words(form.class_word)
+        found = self._respond([form.without, *map(form, unseen), *map(form, known)])
+        self._without, self._unseen, self._known = found[0], found[1 : 1 + len(unseen)], found[1 + len(unseen) :]
         others = [[other for other in self._unseen if other is not each] for each in self._unseen]
         floors = [self._distances(each, rest) for each, rest in zip(self._unseen, others, strict=True)]
         ceilings = [self._distances(each, self._unseen) for each in self._known]
         self._floor, self._ceiling = _medians(floors), _medians(ceilings)
 
-    def of(self, word: str) -> Reaction:
-        found = self._distances(self._respond(self.form(word)), self._unseen)
-        return Reaction(*map(Figure, found, self._floor, self._ceiling))
+    def of(self, words: Sequence[str]) -> list[Reaction]:
+        """How the base reacts to each of the words."""
+        found = [self._distances(each, self._unseen) for each in self._respond([self.form(word) for word in words])]
+        return [Reaction(*map(Figure, each, self._floor, self._ceiling)) for each in found]
 
     def like(self, word: str, count: int) -> list[str]:
         """The frequent words of the vocabulary whose states lead the same way from the never seen words' as the
         word's, those first whose predictions do too."""
-        found, unseen = self._respond(self.form(word)), _mean([each.state for each in self._unseen])
         words = [each for each in frequent_words(self.model.tokenizer.get_vocab(), FREQUENT) if each != word.lower()]
+        unseen = _mean([each.state for each in self._unseen])
         ways = self._states([self.form(each) for each in words]) - unseen
         known = statistics.median(float((each.state - unseen).norm()) for each in self._known)
-        alike = normalize(ways, dim=1) @ normalize(found.state - unseen, dim=0)
+        way = self._states([self.form(word)])[0] - unseen
+        alike = normalize(ways, dim=1) @ normalize(way, dim=0)
         alike[ways.norm(dim=1) < MEANT * known] = -1  # a word that means nothing to this base tells nothing
         best = alike.topk(min(3 * count, len(words)))
         nearest = [words[at] for at, share in zip(best.indices.tolist(), best.values, strict=True) if share > 0]
+        own, *others = self._respond([self.form(each) for each in (word, *nearest)])
         middle = _mean([each.predictions for each in self._unseen])
-        way = (found.predictions - middle).flatten()
+        ahead = (own.predictions - middle).flatten()
+        agree = [float(cosine_similarity((each.predictions - middle).flatten(), ahead, 0)) for each in others]
+        return [nearest[at] for at in sorted(range(len(nearest)), key=lambda at: -agree[at])[:count]]
 
-        def agreement(other: str) -> float:
-            return float(cosine_similarity((self._respond(self.form(other)).predictions - middle).flatten(), way, 0))
-
-        return sorted(nearest, key=agreement, reverse=True)[:count]
-
-    def _respond(self, prompt: str) -> Response:
-        # one after the other: a large base has no room for more, and a small one gains nothing from it
-        told = [answers(self.model, [probe.told(prompt, None)])[0] for probe in self._probes]
-        return Response(torch.stack(told), self._states([prompt])[0])
+    def _respond(self, prompts: Sequence[str]) -> list[Response]:
+        # always the same ones together: a large base has no room for more than one, a small one is idle with it
+        together = max(1, TOGETHER // len(self._probes)) if self.model.resolution <= SMALL else 1
+        told: list[Tensor] = []
+        for start in range(0, len(prompts), together):
+            some = prompts[start : start + together]
+            told += answers(self.model, [probe.told(prompt, None) for prompt in some for probe in self._probes])
+        states, each = self._states(prompts), len(self._probes)
+        return [Response(torch.stack(told[at * each : (at + 1) * each]), states[at]) for at in range(len(prompts))]
 
     def _distances(self, found: Response, unseen: Sequence[Response]) -> tuple[float, float, float]:
         middle = _mean([each.predictions for each in unseen])
@@ -145,10 +150,9 @@ def known_words(class_word: str) -> list[str]:
     return [word for word in KNOWN if word not in class_word.lower().split()]
 
 
-def never_seen(seed: int) -> list[str]:
-    """Strings of four consonants that stand in no text."""
-    rng = random.Random(f"never seen {seed}")
-    return ["".join(rng.sample(CONSONANTS, 4)) for _ in range(NEVER_SEEN)]
+def never_seen(model: BaseModel, seed: int) -> list[str]:
+    """Strings of four consonants that stand in no text, of two rare tokens each."""
+    return proposals(f"never seen {seed}", model.tokenize, NEVER_SEEN)
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

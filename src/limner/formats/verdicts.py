@@ -22,6 +22,7 @@ from limner.formats.identify import BUNDLE
 from limner.formats.layers import Layout, layout_of
 from limner.formats.programs import APPLIES_NOTHING, IGNORES, NO_ALPHA, READERS, REFUSES, faults
 from limner.formats.readers import READERS as READ
+from limner.formats.readers import SETTINGS
 from limner.formats.reading import Tensors
 from limner.formats.webuis import FORGIVEN
 
@@ -57,6 +58,7 @@ _NEVER = (
     NEW_ZIP,
     NO_TEXT_MODEL,
 )
+MOST_KNOWN = 64  # structures whose verdicts are remembered
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,31 @@ class Verdict:
     says: str = ""
 
 
+_KNOWN: dict[Any, dict[str, Verdict]] = {}
+
+
 def of_adapter(
     kind: str, header: Header, tensors: Tensors, layout: Layout | None, hides_alpha: bool = False
 ) -> dict[str, Verdict]:
     """Of a LoRA or its kin for a base of the layout; for a base of an unknown family nothing is claimed.
 
     tensors: the file's; those that no reader looks into may be on torch's meta device. hides_alpha: whether alphas that
-    are not the ranks stand in PEFT's configuration alone.
+    are not the ranks stand in PEFT's configuration alone. Readers go by names, shapes and settings, and the answers for
+    the last few structures are remembered: most files of a shelf are built alike.
     """
     if layout is None:
         return {}
+    told = header.metadata.get(SETTINGS)
+    structure = frozenset((name, shape, header.dtypes[name]) for name, shape in header.shapes.items())
+    key = (kind, layout.family, structure, told, hides_alpha)
+    if key not in _KNOWN:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = _of_adapter(kind, header, tensors, layout, hides_alpha)
+    return dict(_KNOWN[key])
+
+
+def _of_adapter(kind: str, header: Header, tensors: Tensors, layout: Layout, hides_alpha: bool) -> dict[str, Verdict]:
     known = faults(kind, _is_by_column(header)) if kind not in OTHERS else OTHERS[kind]
     bundled = [name for name in tensors if name.startswith(BUNDLE)]
     plain = {name: tensor for name, tensor in tensors.items() if not name.startswith(BUNDLE)}

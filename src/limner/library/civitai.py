@@ -1,5 +1,6 @@
 """Civitai's REST API, version 1 (interop 6): search, one model or version, and the model of a hash."""
 
+import functools
 import os
 import re
 from collections.abc import Generator
@@ -44,7 +45,12 @@ class Civitai:
 
     def __init__(self, store: Store, web: Web | None = None) -> None:
         self._store = store
-        self.web = web or Web(os.environ.get(ADDRESS) or SITE, find_key())
+        self._given = web
+
+    @functools.cached_property
+    def web(self) -> Web:
+        """The site and the key. Raises UserError if the environment's address or key are none."""
+        return self._given or Web(os.environ.get(ADDRESS) or SITE, find_key())
 
     def search(
         self, query: str, kind: str | None, family: str | None, sort: str, limit: int, nsfw: bool = False

@@ -19,7 +19,6 @@ from limner.library.filenames import disposition_name
 from limner.library.offer import Progress, Told, Waiting
 from limner.library.web import Status, Unreachable, Waits, Web
 
-CHUNK = 2**18
 SLACK_BYTES = 2048  # sizes in kilobytes are rounded
 SPARE_BYTES = 64 * 2**20  # that stay free on the disk
 SECONDS_BETWEEN = 0.2  # reports of progress
@@ -152,7 +151,7 @@ class Fetch:
         """
         host = answer.url.host
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind in ("text/html", "application/json", "application/xml", "text/xml", "text/plain"):
+        if kind in ("text/html", "application/json", "application/xml", "text/xml"):
             raise UserError(f"{host} sent a page ({kind}) instead of the file; it may ask for a key, or to log in")
         if answer.headers.get("content-encoding", "identity").lower() != "identity":
             raise UserError(f"{host} packed the file, which nobody asked for; try again later")
@@ -190,7 +189,7 @@ class Fetch:
         most = self._expected.most_bytes if total is None else total
         told = since = time.monotonic()
         mark = at
-        for piece in answer.iter_raw(CHUNK if total is None or total > CHUNK else None):
+        for piece in answer.iter_raw():
             if not at and looks_like_text(piece):
                 raise UserError(f"{host} sent a text instead of the file; it may ask for a key, or to log in")
             if at + len(piece) > most:

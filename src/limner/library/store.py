@@ -32,7 +32,7 @@ MIGRATIONS = (
 SECONDS_TO_WAIT = 60.0  # for another process's writing
 MOST_ANSWERS = 2_000
 COLUMNS = (
-    "files.root, name, size, mtime_ns, inode, kind, form, family, keyword, container, problem, preview, files.sha256, "
+    "name, size, mtime_ns, inode, kind, form, family, keyword, container, problem, preview, files.sha256, "
     "autov3, origins.facts, details"
 )
 JOINED = "files LEFT JOIN origins ON origins.sha256 = files.sha256"
@@ -47,9 +47,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT, isolation_level=None)
             try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")
-                self._migrate()
+                self._prepare()
             except BaseException:
                 self._db.close()
                 raise
@@ -127,7 +125,7 @@ class Store:
         these kinds and families, any if none are given. A hash is a word too: the first 8 digits suffice."""
         conditions, values = _conditions(root, query, kinds, families)
         text = f"SELECT {COLUMNS} FROM {JOINED} WHERE {conditions} ORDER BY name LIMIT ?"
-        return [_file(row) for row in self._db.execute(text, [*values, -1 if limit is None else limit])]
+        return [_file(root, row) for row in self._db.execute(text, [*values, -1 if limit is None else limit])]
 
     def count(
         self, root: Path, query: str = "", kinds: Sequence[str] = (), families: Sequence[str] = ()
@@ -139,12 +137,12 @@ class Store:
     def get(self, root: Path, name: str) -> ShelfFile | None:
         text = f"SELECT {COLUMNS} FROM {JOINED} WHERE files.root = ? AND name = ?"
         row = self._db.execute(text, [str(root), name]).fetchone()
-        return None if row is None else _file(row)
+        return None if row is None else _file(root, row)
 
     def of_size(self, root: Path, size: int) -> list[ShelfFile]:
         """The files of a root that are exactly so large: those that can be a file of the same size."""
         rows = self._db.execute(f"SELECT {COLUMNS} FROM {JOINED} WHERE files.root = ? AND size = ?", [str(root), size])
-        return [_file(row) for row in rows]
+        return [_file(root, row) for row in rows]
 
     def path_of(self, root: Path, hashes: Sequence[str]) -> Path | None:
         """A file of a root that is known to have one of these SHA-256."""
@@ -177,6 +175,21 @@ class Store:
             oldest = "SELECT request FROM answers ORDER BY expires DESC LIMIT -1 OFFSET ?"
             self._db.execute(f"DELETE FROM answers WHERE request IN ({oldest})", [MOST_ANSWERS - 1])
             self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", [request, body, time.time() + seconds])
+
+    def _prepare(self) -> None:
+        """A new database takes no waiting while it changes over to WAL: of two processes one has to try again."""
+        deadline = time.monotonic() + SECONDS_TO_WAIT
+        while True:
+            try:
+                if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                    self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._migrate()
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def _migrate(self) -> None:
         if self._version() == len(MIGRATIONS):
@@ -219,11 +232,11 @@ def _text(name: str, described: Described) -> str:
     return "\n".join(str(word) for word in words if word).casefold()
 
 
-def _file(row: tuple[Any, ...]) -> ShelfFile:
-    root, name, size, mtime_ns, inode, kind, form, family, keyword, container, problem, preview, *rest = row
+def _file(root: Path, row: tuple[Any, ...]) -> ShelfFile:
+    name, size, mtime_ns, inode, kind, form, family, keyword, container, problem, preview, *rest = row
     sha256, autov3, origin, details = rest
     return ShelfFile(
-        root=Path(root),
+        root=root,
         name=name,
         stamp=Stamp(size, mtime_ns, inode),
         kind=kind,

@@ -27,9 +27,10 @@ from limner.vision.hashes import distance
 
 Size = tuple[int, int]  # width and height, in pixels
 
-BROKEN = ("unreadable", "truncated", "blank")  # kinds of findings for which a picture is drawn again
+BROKEN = ("unreadable", "truncated", "blank", "dark")  # kinds of findings; a black picture is dark
 ALIKE = 4  # bits of 64, up to which two pictures of a class are one
 MOST_TRIES = 4  # pictures drawn for each that is wanted; a base that draws one thing again and again has no more
+MOST = 10_000  # pictures that are drawn
 TOGETHER = 16  # files for which it is worth to start another process
 DRAWING, LOOKING, WRITING = "drawing class pictures", "looking at class pictures", "writing class pictures"
 
@@ -76,6 +77,8 @@ def check_class(settings: PrepareSettings) -> None:
     if isinstance(settings.class_images, Path):
         if next(find_sources(settings.class_images), None) is None:
             raise UserError(f"no pictures in {settings.class_images}; give the folder of the class's pictures")
+    elif not 1 <= settings.class_images <= MOST:
+        raise UserError(f"class_images = {settings.class_images} will not do: give a number from 1 to {MOST:,}")
     else:
         from limner.base.open import find_base  # here, for without drawing there is no need to load torch
 

@@ -11,6 +11,7 @@ from limner.preparation.choices import NOTHING, Choice
 from limner.preparation.framing import Framing, frame
 
 TWIN = "duplicate"
+BY_HAND = "by hand"
 ENLARGED = "too_small"  # under which kind a picture falls that its crop would enlarge too much
 
 
@@ -27,7 +28,8 @@ class Rules:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a source. why: completes "it is kept: ..." or "it is left out: it ...".
+    """What becomes of a source. why: completes "it is kept: ..." or "it is left out: it ...". because: the kind of
+    finding for which it is left out, or BY_HAND, "" for one that is kept.
 
     by_hand: what a person decided of it. findings: their kinds. framing: None for one that is left out. width and
     height: of the upright source in pixels, 0 if it cannot be opened.
@@ -41,6 +43,7 @@ class Decision:
     framing: Framing | None = None
     width: int = 0
     height: int = 0
+    because: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,25 +66,26 @@ def decide(judged: Judged, choice: Choice, rules: Rules, better: str | None = No
     kinds = tuple(finding.kind for finding in judged.findings)
     size = facts.width, facts.height
 
-    def left_out(why: str) -> Decision:
-        return Decision(facts.name, False, why, choice.said, kinds, None, *size)
+    def left_out(because: str, why: str) -> Decision:
+        return Decision(facts.name, False, why, choice.said, kinds, None, *size, because)
 
     if facts.problem:
-        return left_out(facts.problem)
+        return left_out(kinds[0], facts.problem)
     if choice.keep is False:
-        return left_out("is left out by hand")
+        return left_out(BY_HAND, "is left out by hand")
     if choice.keep is None:
         against = objections(judged.findings, rules)
         if against:
-            return left_out(against[0].sentence)
+            return left_out(against[0].kind, against[0].sentence)
         if better is not None and TWIN not in rules.keep:
-            return left_out(_same_as(better, judged.findings))
+            return left_out(TWIN, _same_as(better, judged.findings))
     framing = frame(facts, rules.sizes, choice.region(facts), rules.most_enlargement)
     if framing.enlargement > rules.most_enlargement:
         if choice.keep is None and ENLARGED not in rules.keep:
             return left_out(
+                ENLARGED,
                 f"would have to be enlarged {framing.enlargement:.3g} times to {framing.width}x{framing.height} "
-                f"pixels, and {rules.most_enlargement:g} is the most"
+                f"pixels, and {rules.most_enlargement:g} is the most",
             )
         framing = _smaller(framing, rules.most_enlargement)
     said = [finding.sentence for finding in judged.findings if _speaks(finding, rules)]

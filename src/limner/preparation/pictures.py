@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.checking.pool import in_order
+from limner.checking.pool import Workers, in_order
 from limner.checking.store import stamp_of
 from limner.checking.verdict import Verdict
 from limner.config import PrepareSettings
@@ -37,7 +37,7 @@ def write_pictures(
     verdict: Verdict,
     choices: Mapping[str, Choice],
     ledger: Ledger,
-    workers: int,
+    workers: int | Workers,
     made: "Made",
 ) -> Generator[Event, None, None]:
     """Write what is missing or was decided otherwise. What a person changed stays, and is named."""
@@ -124,7 +124,8 @@ def _take(outcome: Outcome, work: _Work, ledger: Ledger) -> None:
     for record in outcome.records:
         ledger.wrote(record)
     if outcome.problem:
-        decision = replace(work.decision, kept=False, why=outcome.problem, framing=None)
+        why = outcome.problem
+        decision = replace(work.decision, kept=False, framing=None, why=why, because="unreadable")
         ledger.decide(work.decision.source, work.row.place, decision.to_dict())
         for path in (work.names.image, work.names.mask, work.names.before):
             ledger.unwant(path)

@@ -10,11 +10,12 @@ from typing import Any
 from limner.captions.caption import Captions
 from limner.checking.examine import examine
 from limner.checking.findings import Wanted
-from limner.checking.pool import cores
+from limner.checking.measure import Measure
+from limner.checking.pool import Workers, cores
 from limner.checking.store import Store
 from limner.checking.verdict import ALL_KINDS, Remark, Verdict
 from limner.config import PrepareSettings, nearest
-from limner.data.buckets import buckets
+from limner.data.buckets import buckets, usual_step
 from limner.data.source import find_sources
 from limner.errors import UserError
 from limner.events import Event, Prepared, Warned
@@ -29,6 +30,7 @@ from limner.preparation.ledger import Ledger
 from limner.preparation.masks import masks_of
 from limner.preparation.pictures import complete_masks, write_pictures
 from limner.preparation.report import write_report
+from limner.vision.faces import Faces
 
 MOST_NAMED = 3  # files that a warning names
 
@@ -90,19 +92,24 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     choices = read_choices(settings.out / NAME)
     total = _count(settings, choices)
     made = Made(settings.out, pictures=total)
-    workers = settings.workers or cores()
     with ExitStack() as stack:
         stack.enter_context(locked(settings.out / STATE))
         ledger = stack.enter_context(Ledger(settings.out / STATE / LEDGER))
-        store = stack.enter_context(Store(settings.out / STATE / "facts"))
+        store = stack.enter_context(Store(settings.out / STATE / "facts", Measure(faces=Faces(settings.face_model))))
+        workers = stack.enter_context(Workers(settings.workers or cores()))
         clear_unfinished(settings.out)
+        step = settings.bucket_step or usual_step(settings.resolution)
+        if step != usual_step(settings.resolution):
+            yield Warned(
+                f"limner train has buckets in steps of {usual_step(settings.resolution)} pixels, and crops again"
+            )
         verdict = yield from _look(settings, store, workers, total)
         made.remarks = verdict.remarks
         _decide(verdict, choices, rules, ledger)
         yield from write_pictures(settings, verdict, choices, ledger, workers, made)
         complete_masks(settings, ledger)
         yield from describe(settings, verdict, choices, captions, ledger)
-        made.of_class = yield from write_class(settings, rules.sizes, ledger, workers)
+        made.of_class = yield from write_class(settings, rules.sizes, ledger, workers.count)
         yield from write_report(settings, rules.sizes, ledger, made)
         yield from _tidy(settings.out, ledger)
     return made
@@ -132,7 +139,7 @@ def _count(settings: PrepareSettings, choices: Mapping[str, Choice]) -> int:
     return total
 
 
-def _look(settings: PrepareSettings, store: Store, workers: int, total: int) -> Generator[Event, None, Verdict]:
+def _look(settings: PrepareSettings, store: Store, workers: Workers, total: int) -> Generator[Event, None, Verdict]:
     wanted = Wanted(settings.resolution, settings.subject)
     looking = examine(find_sources(settings.images), wanted, workers, store)
     done = 0

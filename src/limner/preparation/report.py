@@ -38,7 +38,7 @@ def write_report(
     for row in ledger.rows():
         decision = Decision.from_dict(row.decision)
         if decision.framing is None:
-            made.left_out[decision.findings[0] if decision.findings else "other"] += 1
+            made.left_out[decision.because] += 1
             continue
         made.kept += 1
         made.masks += bool(row.mask)
@@ -89,7 +89,8 @@ def _decisions(settings: PrepareSettings, ledger: Ledger) -> Iterator[dict[str, 
     for row in ledger.rows():
         decision = Decision.from_dict(row.decision)
         names = names_of(row.number, decision.source, settings.format, settings.mask_files == "beside")
-        told: dict[str, object] = {"source": decision.source, "kept": decision.kept, "why": decision.why}
+        told: dict[str, object] = {"source": decision.source, "kept": decision.kept, "because": decision.because}
+        told["why"] = decision.why
         told |= {"by_hand": decision.by_hand, "findings": decision.findings, "number": row.number}
         told["source_size"] = [decision.width, decision.height]
         if decision.framing is not None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from limner.captions import captioner
 from limner.errors import UserError
 
 Shares = NDArray[np.float32]  # (height, width) of the model's own, 0..1: how surely a pixel is the subject's
@@ -46,7 +47,8 @@ class Segmenter:
 
 @functools.lru_cache(maxsize=1)
 def _open(segmenter: Segmenter) -> Model:
-    path = find_model(segmenter.model, segmenter.download)
+    named = Path(segmenter.model).expanduser()
+    path = named if named.is_file() else captioner.Model(segmenter.model, segmenter.download).find("masks", FILES)
     network = path if path.is_file() else _network_in(path)
     if network is not None:
         from limner.preparation.segment_onnx import Network
@@ -60,24 +62,6 @@ def _open(segmenter: Segmenter) -> Model:
     from limner.preparation.segment_transformers import open_model
 
     return open_model(path, segmenter.label)
-
-
-def find_model(name: str, download: bool) -> Path:
-    """The file or folder of a model, from the hub or its cache if there is none at that path. Raises UserError."""
-    path = Path(name).expanduser()
-    if path.exists():
-        return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=not download))
-    except (HFValidationError, HfHubHTTPError, OSError) as error:
-        what = "it can be fetched" if not download else "its name is right"
-        raise UserError(
-            f"no segmentation model {name!r}: there is no such file or folder, and the hub's cache does not hold it; "
-            f"give another path, or see whether {what}"
-        ) from error
 
 
 def _network_in(folder: Path) -> Path | None:

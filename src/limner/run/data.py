@@ -11,6 +11,7 @@ from limner.data.crop import enlarged
 from limner.data.dataset import DataSet, Item, Loaded, Part, Teaching, items, load, of_class
 from limner.data.folder import Picture
 from limner.data.layout import find_dataset
+from limner.data.mirror import all_one_way, side_of
 from limner.errors import UserError
 from limner.events import Chosen, Warned
 from limner.methods.method import find_methods
@@ -43,7 +44,13 @@ class RunData:
 
     def items(self, settings: TrainSettings) -> list[Item]:
         """Every picture of the subject, with its caption and how it is taught. Raises UserError."""
-        return items(self.loaded, teaching(settings))
+        found = items(self.loaded, teaching(settings))
+        if settings.mirror != "auto":
+            return found
+        asked = [each for each in self.loaded if not each.part.is_class and each.part.mirror is None]
+        sides = _sides(items(asked, teaching(settings)))
+        sided = [(item, sides.get(item.picture.path, "")) for item in found]
+        return [replace(item, mirror=item.mirror and not side, side=side) for item, side in sided]
 
     @property
     def folder(self) -> Path:
@@ -182,7 +189,7 @@ def teaching(settings: TrainSettings) -> Teaching:
         tags=Tags(settings.shuffle_captions, settings.keep_tags, settings.tag_dropout),
         dropout=settings.caption_dropout,
         crops=settings.crops or 0,
-        mirror=settings.mirror,
+        mirror=bool(settings.mirror),
         colour_jitter=settings.colour_jitter,
         masks=settings.masks,
         alpha_masks=settings.alpha_masks,
@@ -222,6 +229,23 @@ def remarks_on_captions(items: Sequence[Item]) -> Iterator[Warned]:
             "shuffling and dropping tags changes nothing: no caption has two tags, separated by commas, "
             f"behind the first {varied[0].tags.keep if varied[0].tags else 0} that are kept"
         )
+
+
+def _sides(items: Sequence[Item]) -> dict[Path, str]:
+    """What keeps pictures from being mirrored."""
+    if all_one_way([item.picture for item in items]):
+        return {item.picture.path: "a subject that always faces one way" for item in items}
+    sides = {item.picture.path: side_of(item.picture, item.caption) for item in items}
+    return {path: side for path, side in sides.items() if side}
+
+
+def choose_mirrored(settings: TrainSettings, items: Sequence[Item]) -> list[Chosen]:
+    """What became of mirror = auto."""
+    if settings.mirror != "auto" or not items:
+        return []
+    sides = list(dict.fromkeys(item.side for item in items if item.side))
+    why = f"the others have {' or '.join(sides)}" if sides else "nothing in them has a left and a right"
+    return [Chosen("mirror", f"{sum(item.mirror for item in items)} of {len(items)} pictures", why)]
 
 
 def remarks_on_size(data: RunData, resolution: int) -> Iterator[Warned]:

@@ -31,6 +31,7 @@ from limner.named import PromptFiles
 from limner.run.data import (
     RunData,
     choose_background,
+    choose_mirrored,
     complete,
     count_class,
     find_data,
@@ -220,6 +221,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     yield from remarks_on_size(data, settings.resolution)
     yield from _called_otherwise(job)
     yield from chosen
+    yield from choose_mirrored(settings, job.items)
     return job
 
 

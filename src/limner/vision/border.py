@@ -9,6 +9,7 @@ NEAR = 12  # levels by which a border's pixels may differ from its colour; compr
 PLAIN = 0.985  # of a line that must have the border's colour
 ABRUPT = 0.5  # of the first line after a border that must not: a subject before a plain background comes by and by
 AFTER = 3  # lines in which it must have ended; a border's edge is rarely just between two pixels
+CORNER = 0.015  # of the shorter side of what is framed, that its corners are looked at
 MOST = 0.4  # of a side that a border may take
 LEAST = 0.006  # of a side; at least two lines
 
@@ -30,6 +31,8 @@ def border_of(rgb: Pixels) -> Border:
         left = right = 0
     if top and not left and not _reaches(rgb[top : high - bottom].transpose(1, 0, 2), rgb[0, 0]):
         top = bottom = 0
+    if left and top and _rounded(rgb[top : high - bottom, left : wide - right], rgb[0, 0]):
+        return 0, 0, 0, 0
     return left / wide, top / high, right / wide, bottom / high
 
 
@@ -58,6 +61,13 @@ def _lines(rgb: Pixels) -> int:
 def _reaches(inner: Pixels, colour: Pixels) -> bool:
     """Whether what is between two bars reaches from end to end of them; a thing on plain ground does not."""
     return all(float(_near(line[None], colour).mean()) < 1 - ABRUPT for line in (inner[0], inner[-1]))
+
+
+def _rounded(inner: Pixels, colour: Pixels) -> bool:
+    """Whether the ground shows in all four corners of what is framed: a thing, not a picture."""
+    side = max(3, round(CORNER * min(inner.shape[:2])))
+    corners = [part[:, edge] for part in (inner[:side], inner[-side:]) for edge in (slice(side), slice(-side, None))]
+    return all(float(_near(corner, colour).mean()) > ABRUPT for corner in corners)
 
 
 def _near(rgb: Pixels, colour: Pixels) -> Pixels:

@@ -32,10 +32,10 @@ def name_of(colour: NDArray[Any] | tuple[float, float, float]) -> str:
 
 
 def edge_of(rgb: NDArray[Any]) -> NDArray[Any]:
-    """The pixels (n, 3) along the edge of a picture (height, width, 3)."""
+    """The pixels (n, channels) along the edge of a picture (height, width, channels); of a mask (n,)."""
     border = max(1, round(EDGE * min(rgb.shape[:2])))
     sides = rgb[:border], rgb[-border:], rgb[border:-border, :border], rgb[border:-border, -border:]
-    return np.concatenate([side.reshape(-1, 3) for side in sides])
+    return np.concatenate([side.reshape(-1, *rgb.shape[2:]) for side in sides])
 
 
 def background_name(rgb: Pixels) -> str:

@@ -25,19 +25,26 @@ def sharpness(grey: Pixels, noise: float) -> float:
     columns; the lower of the two, for a shaken picture is sharp along one direction. A background out of focus takes
     nothing off.
     """
-    return min(1.0, _slope(grey, noise) / CLEAN)
-
-
-def _slope(grey: Pixels, noise: float) -> float:
     low = max(LOW, round(12 * noise))
+    for least in (low, low // 2):  # in fog, every edge is faint
+        found = [_slope(each, least) for each in (grey, np.ascontiguousarray(grey.T))]
+        slopes = [slope / CLEAN for slope in found if slope is not None]
+        if slopes:
+            return min([1.0, *slopes])
+    return 1.0  # there is no edge whose sharpness could be told
+
+
+def _slope(grey: Pixels, low: int) -> float | None:
+    """The steepest slopes along rows, of pixels of the size given, at the first size at which there are edges."""
     scale = 1.0
-    for halving in range(HALVINGS + 1):
-        along = [s for s in (_steepest(grey, low), _steepest(np.ascontiguousarray(grey.T), low)) if s is not None]
-        if along or halving == HALVINGS or min(grey.shape) < 4 * REACH:
+    for _ in range(HALVINGS + 1):
+        found = _steepest(grey, low)
+        if found is not None:
+            return found * scale
+        if min(grey.shape) < 4 * REACH:
             break
-        grey = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        low, scale = max(LOW // 2, low // 2), scale / 2
-    return min(along) * scale if along else 1.0  # there is no edge whose sharpness could be told
+        grey, scale = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), scale / 2
+    return None
 
 
 def _steepest(grey: Pixels, low: int) -> float | None:

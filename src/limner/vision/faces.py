@@ -1,6 +1,7 @@
 """Faces, by the detectors that come with OpenCV, or by its YuNet where its weights are given."""
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from limner.errors import UserError
 from limner.vision.pixels import Pixels, fitted, grey_of
 from limner.vision.region import Region
 
-SIDE = 256  # pixels, the longest, at which faces are looked for by cascades, whose time grows with their number
-SMALLEST = 22  # pixels of these
-STEP = 1.15  # from one size looked for to the next
+SIDE = 240  # pixels of a square as large as the picture in which cascades look: their time grows with its area
+SMALLEST = 22  # pixels of these, a tenth of the side: smaller faces are not found
+STEP = 1.12  # from one size looked for to the next
+STEP_SIDEWAYS = 1.2  # of faces from the side, which are looked for twice
 SIDE_OF_YUNET = 640
 NEIGHBOURS = 4  # places around a face that must say so too
 AROUND = 0.4  # of a face's side, looked at around it to confirm it
@@ -29,9 +31,18 @@ class Faces:
 
     model: Path | None = None
 
+    @property
+    def name(self) -> str:
+        """What finds them: the model's digest, or "cascades". Raises UserError if the model cannot be used."""
+        if self.model is None:
+            return "cascades"
+        _yunet(self.model)
+        return hashlib.sha256(self.model.read_bytes()).hexdigest()
+
     def __call__(self, rgb: Pixels) -> tuple[Region, ...]:
         """The faces of a picture, the largest first. Raises UserError if the model cannot be used."""
-        rgb = fitted(rgb, SIDE if self.model is None else SIDE_OF_YUNET)
+        aspect = max(rgb.shape[:2]) / min(rgb.shape[:2])
+        rgb = fitted(rgb, round(SIDE * aspect**0.5) if self.model is None else SIDE_OF_YUNET)
         boxes = _by_cascades(rgb) if self.model is None else _by_yunet(rgb, self.model)
         high, wide = rgb.shape[:2]
         regions = [
@@ -66,15 +77,15 @@ def _by_cascades(rgb: Pixels) -> list[Box]:
         return boxes
     wide = grey.shape[1]
     for mirrored in (False, True):
-        for x, y, w, h in _find("profileface", cv2.flip(grey, 1) if mirrored else grey):
+        for x, y, w, h in _find("profileface", cv2.flip(grey, 1) if mirrored else grey, STEP_SIDEWAYS):
             box = (wide - x - w, y, w, h) if mirrored else (x, y, w, h)
             if all(_overlap(box, other) < SAME for other in boxes) and _confirmed(grey, box):
                 boxes.append(box)
     return boxes
 
 
-def _find(cascade: str, grey: Pixels, neighbours: int = NEIGHBOURS, smallest: int = SMALLEST) -> list[Box]:
-    found = _cascade(cascade).detectMultiScale(grey, STEP, neighbours, minSize=(smallest, smallest))
+def _find(cascade: str, grey: Pixels, step: float = STEP, smallest: int = SMALLEST) -> list[Box]:
+    found = _cascade(cascade).detectMultiScale(grey, step, NEIGHBOURS, minSize=(smallest, smallest))
     return [(float(x), float(y), float(w), float(h)) for x, y, w, h in found]
 
 
@@ -86,7 +97,7 @@ def _confirmed(grey: Pixels, box: Box) -> bool:
     scale = CONFIRMED_AT / w
     near = cv2.resize(near, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     smallest = round(CONFIRMED_AT * 0.7)
-    if _find("frontalface_default", near, 3, smallest):
+    if _find("frontalface_default", near, STEP, smallest):
         return True
     upper = near[: near.shape[0] // 2 + near.shape[0] // 10]
     return len(_cascade("eye_tree_eyeglasses").detectMultiScale(upper, STEP, 3, minSize=(14, 14))) >= 2

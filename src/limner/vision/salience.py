@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from limner.vision.colours import edge_of
 from limner.vision.light import background_of, extent
 from limner.vision.pixels import Pixels
 from limner.vision.region import Region
 
-PLAIN = 0.15  # of a picture; a background of one colour at least as large shows the subject by itself
+PLAIN = 0.7  # of the edge; a background of one colour along so much of it shows the subject by itself
 SIDE = 64  # pixels; the method sees objects as people do at this size (Hou and Zhang 2007)
 KEPT = 0.04  # of what stands out is left outside at each side
 
@@ -20,8 +21,7 @@ def salient(rgb: Pixels, background: Pixels | None = None) -> Region | None:
     background: background_of(rgb), if it is known.
     """
     background = background_of(rgb) if background is None else background
-    covered = float((background > 0).mean())
-    if covered >= PLAIN:
+    if float((edge_of(background) > 0).mean()) >= PLAIN:
         return extent(background)
     small = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     done, found = cv2.saliency.StaticSaliencySpectralResidual.create().computeSaliency(small)
