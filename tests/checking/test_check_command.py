@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from limner.checking import examine
+from limner.checking.measure import Measure
 from limner.cli import main
 from tests.scenes import scene
 
@@ -117,7 +117,7 @@ def test_a_second_look_measures_nothing(
     photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = answer(capsys)
-    monkeypatch.setattr(examine, "measure", None)
+    monkeypatch.setattr(Measure, "__call__", None)
     second = answer(capsys)
     assert first | {"seconds": 0} == second | {"seconds": 0}
 
