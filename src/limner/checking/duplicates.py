@@ -22,6 +22,8 @@ COMPARED = 1  # of what is found here and how; another one looks again where it 
 ROUND = 64  # pairs that are compared before what they joined is used; always so many, whatever the workers
 FEW = 2 * ROUND  # pairs that are compared sooner than worker processes start
 ADDED = ("text", "border", "screenshot")  # kinds of findings that an edit may have put there
+WRITTEN = 0.003  # of Facts.text, by which more is written on a copy
+RECOMPRESSED = 60  # quality of a JPEG from which on that is said beside other things
 SHIFTED = 12.0  # levels, of mean difference, above which colours are said to be changed
 
 
@@ -212,7 +214,11 @@ def describe(alignment: Alignment, one: Facts, other: Facts) -> str:
         words.append("smaller")
     if alignment.shift > SHIFTED:
         words.append("recoloured")
-    if other.quality is not None and (one.quality is None or other.quality < one.quality - 10):
+    if other.text > one.text + WRITTEN:
+        words.append("written-on")
+    if other.sharpness < 0.7 * one.sharpness:
+        words.append("blurred")
+    if other.quality is not None and other.quality < (RECOMPRESSED if words else one.quality or 100):
         words.append("recompressed")
     if not words:
         return "the same picture as"
