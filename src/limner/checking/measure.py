@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # is 756. A JPEG is decoded to at least that, anything else is brought near it.
 SIDE = 720
 SMALL = 512  # pixels of the longer side at which light, colours and what stands out are judged
+MIDDLE = 1024  # pixels of either side, not scaled, in which the grid of a JPEG is looked for
 LOSSLESS = ("PNG", "BMP", "DIB", "TIFF")
 
 
@@ -71,7 +72,7 @@ class Measure:
                 transparent = _transparent(loaded)
                 seen = to_srgb(_reduced(loaded))
                 # Scaled, a JPEG shows no grid, and no fault by it either.
-                unscaled = np.asarray(eight_bits(loaded).convert("L")) if image.size == stored else None
+                unscaled = _middle(loaded) if image.size == stored else None
                 told = header_facts(image, data)
                 said = says_screenshot(image)
         except Unusable as problem:
@@ -98,6 +99,13 @@ def _reduced(image: Image.Image) -> Image.Image:
     """An image of any mode brought down by a whole factor, as far as its shorter side stays SIDE."""
     factor = min(image.size) // SIDE
     return image.reduce(factor) if factor > 1 and image.mode not in ("1", "P") else image
+
+
+def _middle(image: Image.Image) -> Pixels:
+    """The middle of an image of any mode, in grey."""
+    left, top = (max(0, (side - MIDDLE) // 2) for side in image.size)
+    part = image.crop((left, top, min(image.width, left + MIDDLE), min(image.height, top + MIDDLE)))
+    return np.asarray(eight_bits(part).convert("L"))
 
 
 def _transparent(image: Image.Image) -> float:
