@@ -147,11 +147,11 @@ def test_a_data_set_file_says_resolution_and_batch_size_unless_the_command_line_
     put(tmp_path / "dogs", 2)
     path = tmp_path / "dataset.toml"
     path.write_text(
-        "[[datasets]]\nresolution = 320\nbatch_size = 3\n"
+        "[[datasets]]\nresolution = 192\nbatch_size = 3\n"
         "[[datasets.subsets]]\nimage_dir = 'dogs'\nclass_tokens = 'zvq dog'\n"
     )
     settings, chosen, data = settle(path)
-    assert (settings.resolution, settings.batch_size, settings.keyword) == (320, 3, "zvq")
+    assert (settings.resolution, settings.batch_size, settings.keyword) == (192, 3, "zvq")
     assert {each.name for each in chosen} == {"keyword", "class", "resolution", "batch_size"}
     assert settle(path, resolution=256)[0].resolution == 256
     assert [data.file_name(picture) for picture in data.taught] == ["dogs/0.png", "dogs/1.png"]

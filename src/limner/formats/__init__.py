@@ -65,15 +65,14 @@ def save_weights(
     weights: Weights,
     path: Path,
     format: str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | None = torch.float16,
     model: BaseModel | None = None,
     check: Callable[[Path], None] | None = None,
 ) -> Saved:
     """Write the weights as one file, whole or not at all; with a model, the file is verified before it takes its name.
 
     format: by name; None takes the one that programs expect of this kind of weights. check: looks at the file before it
-    takes its name, and raises UserError if it shall not. dtype: by default float16, but of an embedding float32, since
-    stable-diffusion.cpp takes any other numbers of one for noise.
+    takes its name, and raises UserError if it shall not. dtype: None leaves a checkpoint's numbers as they are.
 
     Raises UserError for a path that cannot be written or does not end in .safetensors, for weights that the format
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
@@ -87,7 +86,6 @@ def save_weights(
     if path.suffix != SUFFIX:
         raise UserError(f"{path} does not end in {SUFFIX}, by which other programs find it; use {path.stem}{SUFFIX}")
     writer = writers[format]
-    dtype = dtype or (torch.float32 if weights.kind == "embedding" else torch.float16)
     verify_it = getattr(writer, "verify", verify)
     try:
         with atomic_path(path) as temporary:

@@ -112,8 +112,9 @@ def export(
     """Write and verify a file at `path`, and speak of it as `shown`: of the programs that read all of it as trained,
     and before them of those that are known not to."""
     weights.metadata |= describe(job, loss, outcome).metadata(job.model.family)
-    dtype = None if weights.kind == "embedding" else DTYPES[job.settings.file_precision]
-    saved = save_weights(weights, path, dtype=dtype, model=job.model)
+    # stable-diffusion.cpp takes any other numbers of an embedding for noise
+    precision = "fp32" if weights.kind == "embedding" else job.settings.file_precision
+    saved = save_weights(weights, path, dtype=DTYPES[precision], model=job.model)
     faults = [f"{each.reader} {each.fault}" for each in saved.reports if each.fault]
     if faults:
         yield Warned(f"not every program uses {shown.name} as it was trained: {'; '.join(faults)}")
