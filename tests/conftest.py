@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-EVERYWHERE = ("lora", "full", "embedding", "slider")  # methods whose conformance is shown over families by default
+EVERYWHERE = ("lora", "full", "embedding")  # methods whose conformance is shown over families by default
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of its own would only wait for each other's
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,12 +15,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of it
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Leave to the slow tests what the quick ones show of one family or one kind of method already: 2.x lies between
-    1.x and XL, and the methods that are not in EVERYWHERE touch no more of a family than LoRA does."""
+    1.x and XL, the methods that are not in EVERYWHERE touch no more of a family than LoRA does, and edits of files
+    take a family's names from one place."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     families = {"sd2", "sdxl"} & {value for value in parameters.values() if isinstance(value, str)}
-    if "sd2" in families or (
-        families and parameters.get("name", "lora") not in EVERYWHERE and "conformance" in item.nodeid
-    ):
+    other_method = "conformance" in item.nodeid and parameters.get("name", "lora") not in EVERYWHERE
+    if "sd2" in families or (families and (other_method or "/edit/" in item.nodeid)):
         item.add_marker(pytest.mark.slow)
 
 

@@ -171,6 +171,7 @@ def test_the_answers_cover_the_noise_levels_and_the_pictures(values: dict[str, A
     assert [len(examples) for examples in source._by_size.values()] == [20, 20]
 
 
+@pytest.mark.slow
 def test_the_ways_to_say_it_are_the_same(values: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """The command, the method's name, and what both stand for."""
     options = [

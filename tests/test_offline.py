@@ -48,7 +48,7 @@ def alone(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "family", [pytest.param("sd1", marks=pytest.mark.slow), pytest.param("sd2", marks=pytest.mark.slow), "sdxl"]
+    "family", ["sd1", pytest.param("sd2", marks=pytest.mark.slow), pytest.param("sdxl", marks=pytest.mark.slow)]
 )
 def test_train_export_and_draw_without_any_interface(
     tiny_folders: Callable[[str], Path], tmp_path: Path, family: str

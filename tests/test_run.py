@@ -110,7 +110,9 @@ def test_equal_runs_give_equal_files(values: dict[str, Any], tmp_path: Path) -> 
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("stop", [0, 1, 3, 5])
+@pytest.mark.parametrize(
+    "stop", [pytest.param(0, marks=pytest.mark.slow), 1, 3, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_ends_as_an_unbroken_one(values: dict[str, Any], tmp_path: Path, stop: int) -> None:
     whole, broken = tmp_path / "a" / "x.safetensors", tmp_path / "b" / "x.safetensors"
     list(begin(values, out=whole, run=tmp_path / "a" / "run"))
@@ -335,6 +337,7 @@ def test_the_ways_to_train(values: dict[str, Any], changes: dict[str, Any]) -> N
     assert ("BF16" in summary.dtypes) == (changes.get("file_precision") == "bf16")
 
 
+@pytest.mark.slow
 def test_evaluate_and_inspect_a_trained_file(values: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*arguments(values), "--quiet"]) == 0
     assert main([*arguments(values | {"out": "other.safetensors", "seed": 4}), "--quiet"]) == 0

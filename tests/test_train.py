@@ -56,6 +56,8 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(
 
 
 def test_an_interrupt_amid_an_update_saves_the_whole_step(tiny_base: BaseModel, tmp_path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # of a shell's background jobs it is to be ignored
+
     class Interrupted(LoRA):
         def refresh(self) -> None:
             super().refresh()

@@ -274,6 +274,7 @@ def test_a_whole_run(
     assert with_lora != without
 
 
+@pytest.mark.slow
 def test_a_model_trained_down_to_pure_noise_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     base = save_tiny("sd2", tmp_path / "v", "v_prediction")

@@ -65,7 +65,7 @@ def tensors(events: list[Event]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("method", "tables"),
     [
-        ("lora", {"lora": {"rank": 2, "text_encoder": True}}),
+        pytest.param("lora", {"lora": {"rank": 2, "text_encoder": True}}, marks=pytest.mark.slow),
         pytest.param(
             "lora", {"lora": {"rank": 2}, "optimizer": "prodigy", "learning_rate": 1.0}, marks=pytest.mark.slow
         ),
@@ -198,7 +198,7 @@ def test_it_stops_by_itself_and_says_why(values: dict[str, Any], monkeypatch: py
 @pytest.mark.parametrize(
     ("where", "save_every"),
     [
-        ((Started, 1), 1),
+        pytest.param((Started, 1), 1, marks=pytest.mark.slow),
         pytest.param((Step, 2), 3, marks=pytest.mark.slow),
         pytest.param((Measured, 20), 1, marks=pytest.mark.slow),
         ((Step, 4), 3),

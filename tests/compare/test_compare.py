@@ -88,12 +88,14 @@ def test_mistakes_are_named_before_anything_is_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
+@pytest.mark.slow
 def test_where_all_fail_the_first_reason_is_given(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(tiny_folder, "--methods", "lora", "--train", "lora.rank=0")) == 2
     assert "no method came to an end; LoRA: " in capsys.readouterr().err
     assert report()["advice"] == advice([])
 
 
+@pytest.mark.slow
 def test_another_keyword_in_the_same_folder_is_refused(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = ["--methods", "lora", "--train", "lora.rank=0", "--out", "out"]
     assert main(command(tiny_folder, *folder)) == 2

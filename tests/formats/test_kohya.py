@@ -180,6 +180,7 @@ def test_an_edited_tensor_is_noticed(tmp_path: Path, random_lora: MakeLora) -> N
     assert inspect(path).hash_matches is False
 
 
+@pytest.mark.slow
 def test_the_same_weights_are_the_same_file_in_another_process(tmp_path: Path) -> None:
     program = (
         "import sys, torch; from pathlib import Path; from limner.formats import save_weights, Description\n"

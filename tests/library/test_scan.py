@@ -164,6 +164,7 @@ def start(store: Path, root: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", SCAN, str(store), str(root)], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_scan_leaves_what_was_read_and_the_next_one_goes_on(
     tmp_path: Path, root: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_killed_scan_leaves_what_was_read_and_the_next_one_goes_on(
         assert store.count(root) == {"lora": 300}
 
 
+@pytest.mark.slow
 def test_two_processes_scan_at_once(tmp_path: Path, root: Path) -> None:
     for number in range(40):
         lora(root / "Lora" / f"{number:03}.safetensors", seed=number)

@@ -127,6 +127,7 @@ def test_pictures_are_asked_for_where_they_are_needed(
         list(run.train(*read_training(values, "test")))
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_no_folder(tmp_path: Path, tiny_folder: Path) -> None:
     flat = [f"--{name}={value}" for name, value in settings(tmp_path, tiny_folder).items() if name != "slider"]
     command = ["train", *flat, "--set", "slider.positive=a red cat", "--set", "slider.pictures=1", "--dry-run"]
