@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
+from limner.checking import duplicates
+from limner.checking.compared import FILE, Comparing
 from limner.checking.duplicates import find_duplicates
 from limner.checking.findings import Wanted
 from limner.checking.measure import measure
-from limner.checking.store import passing_store
-from limner.data.source import find_sources
+from limner.checking.store import Store, passing_store
+from limner.checking.verdict import Group
+from limner.data.source import Source, find_sources
+from tests.generators import drained
 from tests.scenes import scene
 
 SUBJECTS = Path(__file__).parents[2] / "recipes" / "subjects"
@@ -23,7 +27,7 @@ def groups(folder: Path) -> list[tuple[str, dict[str, str]]]:
     with passing_store() as store:
         sources = list(find_sources(folder))
         rows = [store.add(source, measure(source)) for source in sources]
-        found = find_duplicates(store, rows, sources[0], Wanted(resolution=256), 1)
+        found = drained(find_duplicates(store, rows, sources[0], Wanted(resolution=256), 1))
         return [
             (sources[group.best].name, {sources[twin.at].name: twin.how for twin in group.twins}) for group in found
         ]
@@ -131,6 +135,39 @@ def test_the_groups_are_the_same_whatever_the_number_of_workers(
     with passing_store() as store:
         sources = list(find_sources(tmp_path))
         rows = [store.add(source, measure(source)) for source in sources]
-        alone, together = (find_duplicates(store, rows, sources[0], Wanted(), workers) for workers in (1, 2))
+        alone, together = (_found(store, rows, sources[0], workers) for workers in (1, 2))
     assert len(alone) == 2
     assert alone == together
+
+
+def _found(store: Store, rows: list[int], first: Source, workers: int) -> tuple[Group, ...]:
+    """Found anew."""
+    (store.folder / FILE).unlink(missing_ok=True)
+    return drained(find_duplicates(store, rows, first, Wanted(), workers))
+
+
+def test_a_search_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "ROUND", 1)
+    original = scene(1)
+    original.save(tmp_path / "0.png")
+    cropped(original).save(tmp_path / "1.jpg")
+    ImageOps.mirror(original).save(tmp_path / "2.jpg")
+    looked = []
+    compare = duplicates.compare
+    monkeypatch.setattr(duplicates, "compare", lambda pair: looked.append(pair) or compare(pair))
+    with passing_store() as store:
+        sources = list(find_sources(tmp_path))
+        rows = [store.add(source, measure(source)) for source in sources]
+        whole = _found(store, rows, sources[0], 1)
+        (store.folder / FILE).unlink()
+        all_of_them, looked[:] = list(looked), []
+        search = find_duplicates(store, rows, sources[0], Wanted(), 1)
+        assert next(search) == Comparing(1, 3)
+        search.close()
+        first, looked[:] = list(looked), []
+        assert len(first) == 1
+        assert drained(find_duplicates(store, rows, sources[0], Wanted(), 1)) == whole
+        assert first[0] not in looked[:1]
+        assert len(looked) == len(all_of_them) - 1
+        (store.folder / FILE).write_bytes(b"no data base" * 100)
+        assert drained(find_duplicates(store, rows, sources[0], Wanted(), 1)) == whole

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from limner.checking.compared import Comparing
 from limner.checking.examine import examine
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
@@ -18,11 +19,13 @@ from limner.checking.verdict import Verdict
 from limner.data.source import Source, find_sources
 
 
-def finish(examination: Generator[Facts, None, Verdict]) -> tuple[list[Facts], Verdict]:
+def finish(examination: Generator[Facts | Comparing, None, Verdict]) -> tuple[list[Facts], Verdict]:
     facts = []
     while True:
         try:
-            facts.append(next(examination))
+            event = next(examination)
+            if isinstance(event, Facts):
+                facts.append(event)
         except StopIteration as end:
             return facts, end.value
 

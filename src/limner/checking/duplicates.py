@@ -2,12 +2,13 @@
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from limner.checking.candidates import MOST_BY_FEATURES, Hashes, alike
+from limner.checking.compared import Comparing, Outcomes
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted, findings
 from limner.checking.pool import Workers, in_order
@@ -18,7 +19,6 @@ from limner.data.decode import Unusable, decode, problems
 from limner.data.source import Source
 from limner.vision.align import SIDE, Alignment, Sketch, align, sketch
 
-COMPARED = 1  # of what is found here and how; another one looks again where it is remembered
 ROUND = 64  # pairs that are compared before what they joined is used; always so many, whatever the workers
 FEW = 2 * ROUND  # pairs that are compared sooner than worker processes start
 ADDED = ("text", "border", "screenshot")  # kinds of findings that an edit may have put there
@@ -84,11 +84,12 @@ class Joined:
 
 def find_duplicates(
     store: Store, rows: Sequence[int], first: Source | None, wanted: Wanted, workers: int | Workers
-) -> tuple[Group, ...]:
-    """The groups of pictures that show the same, in the order of the first of each. first: any of the sources.
+) -> Generator[Comparing, None, tuple[Group, ...]]:
+    """Returned at the end: the groups of pictures that show the same, in the order of the first of each. first: any of
+    the sources.
 
     Candidates come by hashes and features; each is confirmed by laying the pictures over each other. The same groups
-    come of the same pictures whatever the number of workers.
+    come of the same pictures whatever the number of workers. What was compared is kept in the store's folder.
     """
     if first is None:
         return ()
@@ -98,9 +99,7 @@ def find_duplicates(
         for at in places[1:]:
             joined.join(places[0], at)
     leaders = np.array(sorted(places[0] for places in same.values()), np.int64)
-    relations = {}
-    for pair, alignment in _confirmed(store, rows, leaders, first, joined, workers):
-        relations[pair] = alignment
+    relations = yield from _confirmed(store, rows, leaders, first, joined, workers)
     return tuple(_group(places, store, rows, first, wanted, relations) for places in joined.groups())
 
 
@@ -116,9 +115,13 @@ def _same_files(store: Store, rows: Sequence[int]) -> dict[bytes, list[int]]:
 
 def _confirmed(
     store: Store, rows: Sequence[int], leaders: np.ndarray, first: Source, joined: Joined, workers: int | Workers
-) -> Iterator[tuple[tuple[int, int], Alignment]]:
+) -> Generator[Comparing, None, dict[tuple[int, int], Alignment]]:
     """Pairs of places that show the same, joined as they are found."""
     pairs = _candidates(store, rows, leaders)
+    relations = {}
+
+    def files(pair: tuple[int, int]) -> tuple[str, str]:
+        return store.facts(rows[pair[0]]).sha256, store.facts(rows[pair[1]]).sha256
 
     def shown(at: int) -> Shown:
         facts = store.facts(rows[at])
@@ -128,13 +131,21 @@ def _confirmed(
         return [pair for pair in some if joined.root(pair[0]) != joined.root(pair[1])]
 
     workers = workers if len(pairs) > FEW else 1
-    for start in range(0, len(pairs), ROUND):
-        still = open_pairs(pairs[start : start + ROUND])
-        looked = in_order(compare, [(shown(one), shown(other)) for one, other in still], workers)
-        for pair, alignment in zip(still, looked, strict=True):
-            if alignment is not None:
-                joined.join(*pair)
-                yield pair, alignment
+    with Outcomes(store.folder) as outcomes:
+        for start in range(0, len(pairs), ROUND):
+            still = {pair: files(pair) for pair in open_pairs(pairs[start : start + ROUND])}
+            known = outcomes.of(still.values())
+            new = {pair: named for pair, named in still.items() if named not in known}
+            looked = in_order(compare, [(shown(one), shown(other)) for one, other in new], workers)
+            found = dict(zip(new.values(), looked, strict=True))
+            outcomes.keep(found)
+            for pair, named in still.items():
+                alignment = (known | found)[named]
+                if alignment is not None:
+                    joined.join(*pair)
+                    relations[pair] = alignment
+            yield Comparing(min(start + ROUND, len(pairs)), len(pairs))
+    return relations
 
 
 def _candidates(store: Store, rows: Sequence[int], leaders: np.ndarray) -> list[tuple[int, int]]:

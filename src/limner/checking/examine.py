@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 from limner.checking.advice import remarks_on
+from limner.checking.compared import Comparing
 from limner.checking.duplicates import find_duplicates
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
@@ -19,8 +20,9 @@ from limner.data.source import Source
 
 def examine(
     sources: Iterable[Source], wanted: Wanted, workers: int | Workers, store: Store
-) -> Generator[Facts, None, Verdict]:
-    """The facts of each source, in order, as they are known; returned at the end, what is thought of them.
+) -> Generator[Facts | Comparing, None, Verdict]:
+    """The facts of each source, in order, as they are known, then how far comparing them is; returned at the end, what
+    is thought of them.
 
     Pictures that the store knows are not measured again. Sources are of one root, as find_sources gives them; they may
     be many, for nothing of them is held in memory but their row in the store.
@@ -51,7 +53,8 @@ def examine(
         finally:
             store.flush()
         some = first[0] if first else None
-        groups = remembered_groups(store, rows, wanted, lambda: find_duplicates(store, rows, some, wanted, crew))
+        comparing = find_duplicates(store, rows, some, wanted, crew)
+        groups = yield from remembered_groups(store, rows, wanted, comparing)
     verdict = Verdict(store, rows, first[0] if first else None, wanted, groups)
     kept = ((at, each.row, each.facts) for at, each in enumerate(verdict) if each.proposal.keep)
     every = max(1, -(-len(rows) // MOST_COMPARED))

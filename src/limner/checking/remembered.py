@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from limner.checking.duplicates import COMPARED
+from limner.checking.compared import COMPARED, Comparing
 from limner.checking.facts import MEASURED
 from limner.checking.findings import Wanted
 from limner.checking.store import Store
@@ -17,10 +17,10 @@ GROUPS = "groups.json"
 
 
 def remembered_groups(
-    store: Store, rows: Sequence[int], wanted: Wanted, find: Callable[[], tuple[Group, ...]]
-) -> tuple[Group, ...]:
-    """The groups that `find` gives, which is asked only if the pictures or what is wanted of them are others than when
-    it was asked last. It is remembered in the store's folder."""
+    store: Store, rows: Sequence[int], wanted: Wanted, find: Generator[Comparing, None, tuple[Group, ...]]
+) -> Generator[Comparing, None, tuple[Group, ...]]:
+    """Returned at the end: the groups that `find` returns, which begins only if the pictures or what is wanted of them
+    are others than when it was asked last. They are remembered in the store's folder."""
     path = store.folder / GROUPS
     digest = hashlib.sha256(json.dumps([COMPARED, MEASURED, asdict(wanted)]).encode())
     for row in rows:
@@ -30,7 +30,7 @@ def remembered_groups(
     known = _read(path, key)
     if known is not None:
         return known
-    groups = find()
+    groups = yield from find
     write_text(path, json.dumps({"key": key, "groups": [asdict(group) for group in groups]}))
     return groups
 

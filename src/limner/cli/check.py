@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.captions.own import OwnCaptions
+from limner.checking.compared import Comparing
 from limner.checking.contact import draw_contact
 from limner.checking.examine import examine
 from limner.checking.findings import Wanted
@@ -19,7 +20,7 @@ from limner.checking.store import Store
 from limner.checking.summary import MARKS, TITLES, Summary, brief, summarise
 from limner.checking.verdict import Judged, Verdict
 from limner.cli.app import Interrupted
-from limner.cli.output import Output, duration, quoted
+from limner.cli.output import Bar, Output, duration, quoted
 from limner.config import METHOD_NAMES, CheckSettings
 from limner.config.checking import RESOLUTION
 from limner.data.decode import Unusable
@@ -29,6 +30,7 @@ from limner.errors import UserError
 from limner.files import atomic_path, require_writable, write_text
 from limner.vision.faces import Faces
 
+PAIRS = "pair that may show the same"
 SHEET, PAGE = "sheet.png", "index.html"
 KINDS = "PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
 MOST_ROWS = 200  # of the table
@@ -103,16 +105,21 @@ def _place(settings: CheckSettings) -> Path:
 
 def _look(settings: CheckSettings, wanted: Wanted, store: Store, total: int, output: Output) -> Verdict:
     looking = examine(find_sources(settings.images), wanted, settings.workers or cores(), store)
+    bar, done = Bar(output, "picture", total), 0
     try:
-        with output.progress("picture", total) as bar:
-            done = 0
-            while True:
-                try:
-                    next(looking)
-                except StopIteration as end:
-                    return end.value
+        while True:
+            try:
+                event = next(looking)
+            except StopIteration as end:
+                return end.value
+            if not isinstance(event, Comparing):
                 done += 1
                 bar.at(done)
+                continue
+            if bar.what != PAIRS:
+                bar.close()
+                bar = Bar(output, PAIRS, event.total)
+            bar.at(event.done)
     except KeyboardInterrupt:
         message = (
             f"interrupted after {done} of {total} pictures; give the same command again, and it goes on from there"
@@ -120,6 +127,7 @@ def _look(settings: CheckSettings, wanted: Wanted, store: Store, total: int, out
         raise Interrupted(message, measured=done) from None
     finally:
         looking.close()
+        bar.close()
 
 
 def _tell(settings: CheckSettings, verdict: Verdict, summary: Summary, captions: Captions, output: Output) -> None:

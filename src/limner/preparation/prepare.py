@@ -9,6 +9,7 @@ from typing import Any
 
 from limner.base.open import resolution_of
 from limner.captions.caption import Captions
+from limner.checking.compared import Comparing
 from limner.checking.examine import examine
 from limner.checking.findings import Wanted
 from limner.checking.measure import Measure
@@ -148,11 +149,14 @@ def _look(settings: PrepareSettings, store: Store, workers: Workers, total: int)
     done = 0
     while True:
         try:
-            next(looking)
+            event = next(looking)
         except StopIteration as end:
             return end.value
-        done += 1
-        yield Prepared(done, max(done, total), "looking at pictures")
+        if isinstance(event, Comparing):
+            yield Prepared(event.done, event.total, "comparing pictures")
+        else:
+            done += 1
+            yield Prepared(done, max(done, total), "looking at pictures")
 
 
 def _decide(verdict: Verdict, choices: Mapping[str, Choice], rules: Rules, ledger: Ledger) -> None:

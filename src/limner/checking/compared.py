@@ -1,0 +1,73 @@
+"""What came of laying pictures over each other, pair by pair, on disk: a search that was stopped goes on from there."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from limner.checking.facts import MEASURED
+from limner.vision.align import Alignment
+from limner.vision.recolour import Agreement
+
+COMPARED = 1  # how pictures are compared; what was found in another way is found anew
+FILE = "compared.sqlite"
+Pair = tuple[str, str]  # of the SHA-256 of two files
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """Pairs of pictures that may show the same were compared: so many of so many."""
+
+    done: int
+    total: int
+
+
+class Outcomes:
+    """By pairs: how the second lies on the first, None if they are not one picture. A damaged file begins anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        try:
+            self._base = self._opened()
+        except sqlite3.DatabaseError:
+            self._path.unlink()
+            self._base = self._opened()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._base.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        base = sqlite3.connect(self._path)
+        version = COMPARED * 1000 + MEASURED
+        if base.execute("PRAGMA user_version").fetchone()[0] != version:
+            base.executescript(f"DROP TABLE IF EXISTS pairs; PRAGMA user_version = {version};")
+        base.execute("CREATE TABLE IF NOT EXISTS pairs (one TEXT, other TEXT, found TEXT, PRIMARY KEY (one, other))")
+        base.commit()
+        return base
+
+    def of(self, pairs: Iterable[Pair]) -> dict[Pair, Alignment | None]:
+        """Those that are known."""
+        found = {}
+        for pair in pairs:
+            row = self._base.execute("SELECT found FROM pairs WHERE one = ? AND other = ?", pair).fetchone()
+            if row is not None:
+                found[pair] = _alignment(row[0])
+        return found
+
+    def keep(self, found: Mapping[Pair, Alignment | None]) -> None:
+        rows = [(*pair, json.dumps(asdict(each)) if each is not None else "") for pair, each in found.items()]
+        with self._base:
+            self._base.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", rows)
+
+
+def _alignment(text: str) -> Alignment | None:
+    if not text:
+        return None
+    values = json.loads(text)
+    values |= {"covers": tuple(values["covers"]), "agreement": Agreement(**values["agreement"])}
+    return Alignment(**values)
