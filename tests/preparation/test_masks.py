@@ -259,6 +259,14 @@ class TestTransformers:
         with pytest.raises(UserError, match="one of wall, dog, cat"):
             Segmenter(str(segformer)).check()
 
+    def test_a_package_that_is_missing_is_named(self, segformer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def missing(*_: object, **__: object) -> None:
+            raise ImportError("\nMask2FormerLoss requires the scipy library but it was not found. Install it.")
+
+        monkeypatch.setattr("transformers.AutoModelForSemanticSegmentation.from_pretrained", missing)
+        with pytest.raises(UserError, match="requires the scipy library"):
+            Segmenter(str(segformer), "dog").check()
+
     def test_masks_of_queries(self, tmp_path: Path) -> None:
         import torch
         from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig

@@ -44,6 +44,9 @@ def open_model(folder: Path, label: str) -> Model:
     transformers.logging.set_verbosity_error()
     try:
         model = found[0].from_pretrained(folder, local_files_only=True, use_safetensors=True, trust_remote_code=False)
+    except ImportError as error:  # Mask2Former and its kin ask for scipy
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        raise UserError(f"the segmentation model in {folder} needs another package ({reason}); install it") from error
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot open the segmentation model in {folder} ({reason}); copy it again") from error
