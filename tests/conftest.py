@@ -6,6 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A check of a change must say the same of it each time; `--hypothesis-profile default` looks for new cases.
+settings.register_profile("same-cases", derandomize=True)
+settings.load_profile("same-cases")
 
 EVERYWHERE = ("lora", "full", "embedding")  # methods whose conformance is shown over families by default
 
