@@ -10,7 +10,7 @@ from cyclopts import CycloptsError
 
 from limner.cli.app import Interrupted, app
 from limner.cli.output import complain
-from limner.errors import UserError
+from limner.errors import UserError, advice
 
 __all__ = ["app", "main"]
 
@@ -48,20 +48,11 @@ def _run(arguments: list[str]) -> tuple[int, dict | None]:
         complain("interrupted")
         return INTERRUPTED, {"interrupted": "before there was anything to save"}
     except Exception as error:
-        advice = _advice(error)
-        if advice is None:
+        told = advice(error)
+        if told is None:
             traceback.print_exc()
             complain("this is a bug in Limner: please report it, with the lines above")
             return BUG, {"error": f"{type(error).__name__}: {error}"}
-        message = advice
+        message = told
     complain(message)
     return FIXABLE, {"error": message}
-
-
-def _advice(error: Exception) -> str | None:
-    """What a person can do about an error of the machine, or None if it is the program's."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "there is not enough memory; lower --batch-size or --resolution, or say --gradient-checkpointing"
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}; correct that and try again"
-    return None

@@ -37,7 +37,7 @@ def parameters(settings: type[Settings], positional: tuple[str, ...]) -> list[in
 
 def ordered_fields(settings: type[Settings]) -> list[str]:
     """A class's fields in the order of their sections in the help."""
-    return sorted(settings.model_fields, key=lambda name: group(_title(settings, name)).sort_key)
+    return sorted(settings.model_fields, key=lambda name: group(settings.section(name)).sort_key)
 
 
 def _parameter(settings: type[Settings], name: str, kind: Any) -> inspect.Parameter:
@@ -45,7 +45,7 @@ def _parameter(settings: type[Settings], name: str, kind: Any) -> inspect.Parame
     option = Parameter(
         name="--" + (field.alias or name).replace("_", "-"),
         help=field.description,
-        group=group(_title(settings, name)),
+        group=group(settings.section(name)),
         show_default=shown_default(field),
         required=False,
         negative="",  # a switch that a file turned on is turned off by --set name=false
@@ -58,12 +58,6 @@ def group(title: str) -> Group:
     """The part of a command's help with this heading, in the order of a person's questions."""
     order = [each.title for each in (Pictures, Learning, Prior, Watching, Judging, Base, Directions, Output)]
     return Group(title, sort_key=9 if title == Machine.title else order.index(title) if title in order else 0)
-
-
-def _title(settings: type[Settings], name: str) -> str:
-    """The heading of the section that declares a field."""
-    classes = [each for each in reversed(settings.__mro__) if issubclass(each, Settings)]
-    return next(each.title for each in classes if name in each.model_fields)
 
 
 def shown_default(field: FieldInfo) -> str | bool:

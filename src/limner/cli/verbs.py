@@ -24,6 +24,7 @@ from limner.config import (
     Learning,
     PrepareSettings,
     ResumeSettings,
+    StudioSettings,
     TrainSettings,
     read_training,
 )
@@ -197,6 +198,14 @@ def compare(settings: CompareSettings, output: Output) -> dict:
     from limner.cli.judge import compare_methods
 
     return compare_methods(settings, output)
+
+
+@verb(StudioSettings)
+def studio(settings: StudioSettings, output: Output) -> dict:
+    """Open the studio: a page in the browser for all of this, and the webui's API for other programs."""
+    from limner.cli.studio import run_studio
+
+    return run_studio(settings, output)
 
 
 @verb(InspectSettings, "file", "other", rename="inspect")

@@ -30,6 +30,7 @@ from limner.config.library import (
 )
 from limner.config.preparing import ImageFormat, PrepareSettings
 from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
+from limner.config.studio import StudioSettings
 from limner.config.training import (
     METHOD_NAMES,
     Learning,
@@ -83,6 +84,7 @@ __all__ = [
     "SearchSettings",
     "Seed",
     "Settings",
+    "StudioSettings",
     "TrainSettings",
     "Wanted",
     "Watching",

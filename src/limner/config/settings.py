@@ -50,6 +50,12 @@ class Settings(BaseModel):
                 raise UserError(f"{origin}: {reason}") from error
             raise UserError(f"{origin}: {path} = {first['input']!r} will not do: {reason}") from error
 
+    @classmethod
+    def section(cls, name: str) -> str:
+        """The heading of the section that declares a field."""
+        classes = [each for each in reversed(cls.__mro__) if issubclass(each, Settings)]
+        return next(each.title for each in classes if name in each.model_fields)
+
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
     """The option that a misspelt name most likely meant, or None if none is like it."""

@@ -57,6 +57,7 @@ class RunFolder:
         self.page = path / "run.html"
         self.chart = path / "run.png"
         self.board = path / "tensorboard"
+        self.finish = path / "finish"
 
     def create(
         self, settings: TrainSettings, methods: Mapping[str, Settings], chosen: list[Chosen], record: Record
@@ -86,6 +87,13 @@ class RunFolder:
             raise UserError(f"{self.path} is not the folder of a run; give the one that limner train named") from error
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{self.record_file} is damaged; start the run anew with limner train --config") from error
+
+    def ask_to_finish(self) -> None:
+        """Let the run end after its next step, whichever process it is in, with the best of what it learned so far."""
+        self.finish.touch()
+
+    def is_to_finish(self) -> bool:
+        return self.finish.exists()
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep other processes out. Raises UserError, on entering, if one is in."""

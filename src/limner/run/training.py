@@ -137,7 +137,7 @@ def _learn(
     at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
     plan = yield from watch.begin(batches, plan)
     methods = job.new_methods()
-    steps = within(loop(job.model, batches, methods, plan), job.settings.minutes, log.seconds)
+    steps = within(loop(job.model, batches, methods, plan), job.settings.minutes, log.seconds, folder.is_to_finish)
     with closing(Plots(job, folder, log)) as plots, closing(steps) as events:
         for event in events:
             if isinstance(event, Done):

@@ -1,0 +1,75 @@
+"""Forms, from the one declaration of each setting: what the page asks under "More"."""
+
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from limner.config import Machine, PrepareSettings, Settings, TrainSettings
+
+FORMS: dict[str, type[Settings]] = {"train": TrainSettings, "prepare": PrepareSettings}
+# What the page asks in words of its own, or knows itself.
+ASKED: frozenset[str] = frozenset(
+    {"images", "out", "keyword", "class_word", "base", "method", "models", "run", "config", "overwrite", "quiet"}
+)
+
+
+def form(settings: type[Settings]) -> list[dict[str, Any]]:
+    """[{title, fields: [{name, label, help, type, choices, minimum, maximum, default}]}], in the help's order.
+
+    type: "number", "integer", "switch", "choice" or "text". Settings that name places on this machine are left out: no
+    request holds a path.
+    """
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for name, field in settings.model_fields.items():
+        if name in ASKED or name in Machine.model_fields or _holds(field.annotation, Path):
+            continue
+        sections.setdefault(settings.section(name), []).append(_field(field.alias or name, field))
+    return [{"title": title, "fields": fields} for title, fields in sections.items()]
+
+
+def _field(name: str, field: FieldInfo) -> dict[str, Any]:
+    plain = {
+        "name": name,
+        "label": name.replace("_", " "),
+        "help": field.description or "",
+        "type": _type(field.annotation),
+        "choices": _choices(field.annotation),
+        "default": field.default if isinstance(field.default, str | int | float | bool) else None,
+    }
+    for limit in field.metadata:
+        for kind, side in ((Ge, "minimum"), (Gt, "minimum"), (Le, "maximum"), (Lt, "maximum")):
+            if isinstance(limit, kind):
+                plain[side] = getattr(limit, kind.__name__.lower())
+    return plain
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The types that an annotation allows, None left out."""
+    if get_origin(annotation) is Union or type(annotation).__name__ == "UnionType":
+        return [each for option in get_args(annotation) for each in _options(option) if each is not type(None)]
+    if hasattr(annotation, "__metadata__"):
+        return _options(get_args(annotation)[0])
+    return [annotation]
+
+
+def _type(annotation: Any) -> str:
+    options = _options(annotation)
+    if any(get_origin(option) is Literal for option in options):
+        return "choice"
+    for kind, name in ((bool, "switch"), (float, "number"), (int, "integer")):
+        if kind in options:
+            return name
+    return "text"
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """What can be chosen, of a choice."""
+    options = _options(annotation)
+    named = [value for option in options if get_origin(option) is Literal for value in get_args(option)]
+    return [*([False, True] if named and bool in options else []), *named]
+
+
+def _holds(annotation: Any, kind: type) -> bool:
+    return any(isinstance(option, type) and issubclass(option, kind) for option in _options(annotation))

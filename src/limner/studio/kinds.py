@@ -1,0 +1,53 @@
+"""What can be asked of a worker: for each kind of job its request, its lane, and the module that does it.
+
+The module is named, not imported, so that the server stays light. It has one function,
+`perform(request, task) -> Generator[event, None, dict | None]`, whose return value is the job's result.
+"""
+
+import importlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from limner.config import Settings
+from limner.errors import UserError
+from limner.studio.requests import GenerateRequest, TrainRequest
+
+Perform = Callable[..., Generator[Any, None, dict[str, Any] | None]]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Jobs that wait for each other. slots: how many run at a time. keeps: whether a worker stays for the next job,
+    with the model that it has open. niceness: how far it lets others go first."""
+
+    slots: int = 1
+    keeps: bool = False
+    niceness: int = 0
+
+
+LANES = {"train": Lane(), "draw": Lane(keeps=True, niceness=5), "look": Lane(slots=2)}
+
+
+@dataclass(frozen=True)
+class Kind:
+    request: type[Settings]
+    lane: str
+    module: str
+
+    def perform(self) -> Perform:
+        """Its function; only a worker asks for it."""
+        return importlib.import_module(self.module).perform
+
+
+KINDS = {
+    "train": Kind(TrainRequest, "train", "limner.studio.work.train"),
+    "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
+}
+
+
+def find_kind(name: str) -> Kind:
+    """Raises UserError."""
+    if name not in KINDS:
+        raise UserError(f"there is no kind of job {name!r}; there are {', '.join(KINDS)}")
+    return KINDS[name]

@@ -1,0 +1,7 @@
+import { element, replace } from "../lib/dom.js";
+
+export const title = "Train";
+
+export function show(place) {
+  replace(place, element("h1", {}, title));
+}

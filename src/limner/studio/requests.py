@@ -1,0 +1,42 @@
+"""What a job is asked for: settings as in the commands, but sets of pictures by number and models by name.
+
+No request holds a path: what it names is looked up among what the studio knows.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from limner.config import Settings, Words
+
+MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
+
+
+class TrainRequest(Settings):
+    """Train on a set of pictures. more: other settings of `limner train` by name, and a method's own in its table."""
+
+    dataset: int | None = Field(None, ge=1, description="Number of the set of pictures; a slider needs none.")
+    keyword: Words = Field("", max_length=100, description="The word that will stand for the subject in prompts.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    method: str = Field("lora", max_length=100, description="What is trained.")
+    name: Words = Field("", max_length=100, description="Of the file, without its ending; by default the keyword.")
+    more: dict[str, Any] = Field({}, description="Other settings of limner train, by name.")
+
+
+class GenerateRequest(Settings):
+    """Draw pictures."""
+
+    prompt: str = Field("", max_length=20_000, description="In the webui's grammar.")
+    negative_prompt: str = Field("", max_length=20_000, description="What the pictures should not show.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    steps: int = Field(20, ge=1, le=150, description="Sampling steps.")
+    sampler: str = Field("DPM++ 2M", max_length=100, description="As the webui calls it.")
+    schedule: str = Field("automatic", max_length=100, description="As the webui calls it.")
+    cfg_scale: float = Field(7.0, ge=0, le=50, allow_inf_nan=False, description="How much the prompt counts.")
+    width: int | None = Field(None, ge=64, le=2048, description="Pixels; by default the base's own.")
+    height: int | None = Field(None, ge=64, le=2048, description="Pixels; by default the base's own.")
+    seed: int = Field(-1, ge=-1, lt=2**62, description="Of the first picture; -1 for any.")
+    count: int = Field(1, ge=1, le=100, description="Pictures.")
+    batch_size: int = Field(1, ge=1, le=16, description="Pictures that are computed together.")
+    clip_skip: int = Field(1, ge=1, le=24, description="Layers of the text encoder that are left out, and one.")

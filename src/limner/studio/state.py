@@ -1,0 +1,24 @@
+"""What the server holds while it runs, and how a route comes by it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from limner.studio.jobs import Jobs
+from limner.studio.places import Places
+from limner.studio.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class State:
+    places: Places
+    jobs: Jobs
+    supervisor: Supervisor
+
+
+def state_of(request: Request) -> State:
+    return request.app.state.studio
+
+
+Studio = Annotated[State, Depends(state_of)]

@@ -1,0 +1,77 @@
+"""The process that does jobs: `python -m limner.studio.worker ROOT MODELS NICENESS`, a line of JSON in for each job.
+
+A line is {"job": number, "kind": name, "request": values, "attempt": number}. What happens goes into the job's feed,
+whatever becomes of the server that gave it; a worker whose server is gone ends when its job does. While it is at work
+it holds a lock on the job's folder, by which a new server sees that it lives.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from limner.errors import UserError, advice
+from limner.files import locked
+from limner.studio.control import CANCEL, PAUSE, YIELD, asked
+from limner.studio.feed import Began, Ended, FeedWriter
+from limner.studio.kinds import find_kind
+from limner.studio.places import Places
+from limner.studio.work.task import Task
+
+STOPS = {PAUSE: "paused", CANCEL: "cancelled", YIELD: "yielded"}
+
+
+def main() -> None:
+    root, models, niceness = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which says in time what is to be done
+    if hasattr(os, "nice"):
+        os.nice(int(niceness))
+    places, kept = Places(Path(root), Path(models)), dict[str, Any]()
+    for line in sys.stdin.buffer:
+        order = json.loads(line)
+        work(order, places, kept)
+
+
+def work(order: dict[str, Any], places: Places, kept: dict[str, Any]) -> None:
+    """Do one job to its end, of whatever kind that is. kept: what stays open for the next one, as a model."""
+    folder = places.job(order["job"])
+    try:
+        with locked(folder):
+            feed = FeedWriter(folder)
+            try:
+                feed.write(Began(order["attempt"]))
+                feed.write(_perform(order, Task(order["job"], places, order["attempt"], kept), feed))
+            finally:
+                feed.close()
+    except UserError as problem:  # another worker has it
+        print(problem, file=sys.stderr)
+
+
+def _perform(order: dict[str, Any], task: Task, feed: FeedWriter) -> Ended:
+    try:
+        kind = find_kind(order["kind"])
+        request = kind.request.read(order["request"], "the request")
+        with closing(kind.perform()(request, task)) as events:
+            while True:
+                said = asked(task.folder)
+                if said in STOPS:
+                    events.close()  # a training saves its state
+                    return Ended(STOPS[said])  # type: ignore[arg-type]
+                try:
+                    feed.write(next(events))
+                except StopIteration as end:
+                    return Ended("done", result=end.value)
+    except UserError as problem:
+        return Ended("failed", str(problem))
+    except Exception as problem:
+        traceback.print_exc()
+        fault = f"a fault of Limner's ({type(problem).__name__}: {problem}); the job's log tells more"
+        return Ended("failed", advice(problem) or fault)
+
+
+if __name__ == "__main__":
+    main()
