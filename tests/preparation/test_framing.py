@@ -84,7 +84,7 @@ def test_one_face_that_fits_is_never_cut(width: int, height: int, across: float,
     if 2 > width / height > 0.5:
         box = face.left * width, face.top * height, face.right * width, face.bottom * height
         assert shows(framing, box)
-        # A view begins at a whole pixel: of the head, 1.4 times the face's width, less than one is lost on each axis.
+        # A view begins at a whole pixel: of the head, 1.4 times as wide as the face, less than one is lost per axis.
         assert framing.subject_lost < 2 / (1.4 * 0.1 * min(width, height))
 
 

@@ -1,18 +1,25 @@
 """What came of laying pictures over each other, pair by pair, on disk: a search that was stopped goes on from there."""
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from limner.checking.facts import MEASURED
+from limner.database import changing, open_database, remove_database
+from limner.errors import UserError
 from limner.vision.align import Alignment
 from limner.vision.recolour import Agreement
 
 COMPARED = 1  # how pictures are compared; what was found in another way is found anew
 FILE = "compared.sqlite"
+MIGRATIONS = (
+    """
+    CREATE TABLE pairs (one TEXT, other TEXT, found TEXT, PRIMARY KEY (one, other));
+    CREATE TABLE recipe (compared INTEGER, measured INTEGER);
+    """,
+)
 Pair = tuple[str, str]  # of the SHA-256 of two files
 
 
@@ -28,12 +35,13 @@ class Outcomes:
     """By pairs: how the second lies on the first, None if they are not one picture. A damaged file begins anew."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+        path = folder / FILE
         try:
-            self._base = self._opened()
-        except sqlite3.DatabaseError:
-            self._path.unlink()
-            self._base = self._opened()
+            self._base = open_database(path, MIGRATIONS)
+        except UserError:
+            remove_database(path)
+            self._base = open_database(path, MIGRATIONS)
+        self._forget_others()
 
     def __enter__(self) -> Self:
         return self
@@ -41,14 +49,14 @@ class Outcomes:
     def __exit__(self, *_: object) -> None:
         self._base.close()
 
-    def _opened(self) -> sqlite3.Connection:
-        base = sqlite3.connect(self._path)
-        version = COMPARED * 1000 + MEASURED
-        if base.execute("PRAGMA user_version").fetchone()[0] != version:
-            base.executescript(f"DROP TABLE IF EXISTS pairs; PRAGMA user_version = {version};")
-        base.execute("CREATE TABLE IF NOT EXISTS pairs (one TEXT, other TEXT, found TEXT, PRIMARY KEY (one, other))")
-        base.commit()
-        return base
+    def _forget_others(self) -> None:
+        """Empty the table of what was found in another way."""
+        found = self._base.execute("SELECT compared, measured FROM recipe").fetchone()
+        if found != (COMPARED, MEASURED):
+            with changing(self._base):
+                self._base.execute("DELETE FROM pairs")
+                self._base.execute("DELETE FROM recipe")
+                self._base.execute("INSERT INTO recipe VALUES (?, ?)", (COMPARED, MEASURED))
 
     def of(self, pairs: Iterable[Pair]) -> dict[Pair, Alignment | None]:
         """Those that are known."""
@@ -61,7 +69,7 @@ class Outcomes:
 
     def keep(self, found: Mapping[Pair, Alignment | None]) -> None:
         rows = [(*pair, json.dumps(asdict(each)) if each is not None else "") for pair, each in found.items()]
-        with self._base:
+        with changing(self._base):
             self._base.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", rows)
 
 

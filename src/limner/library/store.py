@@ -4,15 +4,14 @@ Several processes may have it open: SQLite keeps them apart (WAL), and whoever m
 """
 
 import json
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
 from limner.config import library_path
-from limner.errors import UserError
+from limner.database import changing, open_database
 from limner.library.shelf import Described, Hashes, Origin, ShelfFile, Stamp
 
 MIGRATIONS = (
@@ -29,7 +28,6 @@ MIGRATIONS = (
     CREATE INDEX answers_by_age ON answers (expires);
     """,
 )
-SECONDS_TO_WAIT = 60.0  # for another process's writing
 MOST_ANSWERS = 2_000
 COLUMNS = (
     "name, size, mtime_ns, inode, kind, form, family, keyword, container, problem, preview, files.sha256, "
@@ -43,18 +41,7 @@ class Store:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or library_path()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-        except OSError as error:
-            raise UserError(f"cannot keep the index {self.path}: {error.strerror}; set $LIMNER_CACHE") from error
-        except sqlite3.Error as error:
-            raise UserError(f"cannot use the index {self.path} ({error}); move it away, and it is made anew") from error
+        self._db = open_database(self.path, MIGRATIONS, "the index", "set $LIMNER_CACHE")
 
     def __enter__(self) -> Self:
         return self
@@ -65,16 +52,9 @@ class Store:
     def close(self) -> None:
         self._db.close()
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self) -> AbstractContextManager[None]:
         """All changes of the block at once, or none."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        return changing(self._db)
 
     # Files
 
@@ -175,36 +155,6 @@ class Store:
             oldest = "SELECT request FROM answers ORDER BY expires DESC LIMIT -1 OFFSET ?"
             self._db.execute(f"DELETE FROM answers WHERE request IN ({oldest})", [MOST_ANSWERS - 1])
             self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", [request, body, time.time() + seconds])
-
-    def _prepare(self) -> None:
-        """A new database takes no waiting while it changes over to WAL: of two processes one has to try again."""
-        deadline = time.monotonic() + SECONDS_TO_WAIT
-        while True:
-            try:
-                if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                    self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")
-                self._migrate()
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-
-    def _migrate(self) -> None:
-        if self._version() == len(MIGRATIONS):
-            return
-        with self.changing():
-            version = self._version()  # another process may have been faster
-            if version > len(MIGRATIONS):
-                raise UserError(f"the index {self.path} is of a newer Limner; update this one, or set $LIMNER_CACHE")
-            for migration in MIGRATIONS[version:]:
-                for statement in filter(str.strip, migration.split(";")):
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-    def _version(self) -> int:
-        return self._db.execute("PRAGMA user_version").fetchone()[0]
 
 
 def _conditions(root: Path, query: str, kinds: Iterable[str], families: Iterable[str]) -> tuple[str, list[str]]:

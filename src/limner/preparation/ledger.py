@@ -5,31 +5,31 @@ person put there or changed, and what keeps the memory constant however many pic
 """
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from limner.errors import UserError
+from limner.database import open_database
 from limner.files import sha256_file
 
-VERSION = 1
 PAGE = 500  # rows that are in memory at a time
-TABLES = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE pictures (
-    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, run INTEGER NOT NULL, place INTEGER NOT NULL,
-    decision TEXT NOT NULL, mask TEXT NOT NULL DEFAULT '', caption TEXT NOT NULL DEFAULT '',
-    origin TEXT NOT NULL DEFAULT '', caption_key TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX places ON pictures (run, place);
-CREATE TABLE files (
-    path TEXT PRIMARY KEY, run INTEGER NOT NULL, key TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL,
-    sha256 TEXT NOT NULL
-);
-"""
+MIGRATIONS = (
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE pictures (
+        number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, run INTEGER NOT NULL, place INTEGER NOT NULL,
+        decision TEXT NOT NULL, mask TEXT NOT NULL DEFAULT '', caption TEXT NOT NULL DEFAULT '',
+        origin TEXT NOT NULL DEFAULT '', caption_key TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX places ON pictures (run, place);
+    CREATE TABLE files (
+        path TEXT PRIMARY KEY, run INTEGER NOT NULL, key TEXT NOT NULL, size INTEGER NOT NULL, changed INTEGER NOT NULL,
+        sha256 TEXT NOT NULL
+    );
+    """,
+)
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,8 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            fresh = not path.exists()
-            self._base = sqlite3.connect(path)
-            # What is committed outlives the process; of a machine that loses power the last seconds are done again.
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = NORMAL")
-            if fresh:
-                self._base.executescript(TABLES + f"PRAGMA user_version = {VERSION};")
-            found = self._base.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"cannot read {path} ({error}); delete it, and the folder is prepared anew") from error
-        if found != VERSION:
-            raise UserError(f"{path} is of another Limner (version {found}); prepare into an empty folder")
+        self._base = open_database(path, MIGRATIONS, "the record", "prepare into an empty folder")
+        self._base.isolation_level = "DEFERRED"  # changes wait for commit()
         self.run = int(self.fact("run") or 0) + 1
         self.remember("run", str(self.run))
 

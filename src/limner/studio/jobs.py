@@ -1,7 +1,6 @@
 """The queue: every job that was ever given, in SQLite, so that it survives restarts of the server and the machine."""
 
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from limner.database import open_database
 from limner.errors import UserError
 
 Status = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
@@ -76,15 +76,8 @@ class Jobs:
     """The table of jobs. For several threads: one connection, one at a time."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        for migration in MIGRATIONS[version:]:
-            self._db.executescript(migration)
-        self._db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        self._db = open_database(path, MIGRATIONS, "the queue", shared=True)
 
     def close(self) -> None:
         self._db.close()

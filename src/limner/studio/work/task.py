@@ -7,7 +7,8 @@ from typing import Any
 from limner.base import pocket
 from limner.config import nearest
 from limner.errors import UserError
-from limner.library.scan import shelf_root
+from limner.library.reader import Reader
+from limner.library.scan import scan, shelf_root
 from limner.library.store import Store
 from limner.studio.control import asked
 from limner.studio.places import Places
@@ -36,11 +37,14 @@ class Task:
         if name == pocket.NAME:
             return name
         root = shelf_root(self.places.models)
-        with Store() as store:
+        with Store() as store, Reader() as reader:
             found = store.get(root, name)
-            if found is None or found.kind != "checkpoint":
-                known = [file.name for file in store.find(root, kinds=["checkpoint"])]
-                near = nearest(name, [*known, pocket.NAME])
-                hint = f"did you mean {near!r}?" if near else "look at the models there are"
-                raise UserError(f"there is no base {name!r} on the shelf; {hint}")
-            return str(found.path)
+            if found is None:  # it may be new
+                for _ in scan(store, root, reader):
+                    pass
+                found = store.get(root, name)
+            if found is not None and found.kind == "checkpoint":
+                return str(found.path)
+            near = nearest(name, [file.name for file in store.find(root, kinds=["checkpoint"])])
+            hint = f"did you mean {near!r}?" if near else "look at the models there are"
+            raise UserError(f"there is no base {name!r} on the shelf; {hint}")

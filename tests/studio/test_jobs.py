@@ -1,0 +1,20 @@
+"""Jobs: given, followed, stopped, and gone on with after whatever happens."""
+
+from studio.served import BASE, Served
+
+
+def test_an_unknown_kind_or_setting_is_told_in_a_sentence(studio: Served) -> None:
+    answer = studio.client.post("/api/jobs", json={"kind": "generate", "request": {"promt": "a fox"}})
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "generate: unknown setting 'promt'; did you mean 'prompt'?"
+    assert studio.client.get("/api/jobs/999").status_code == 400
+
+
+def test_a_picture_is_drawn_in_a_worker(studio: Served) -> None:
+    number = studio.give("generate", base=BASE, prompt="a fox", steps=2, seed=7)
+    job = studio.until(number, "done", "failed")
+    assert job["status"] == "done", job["error"]
+    seq = job["progress"]["preview"]
+    picture = studio.client.get(f"/api/jobs/{number}/events/{seq}/file")
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.content.startswith(b"\x89PNG")
