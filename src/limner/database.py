@@ -20,8 +20,8 @@ def open_database(
     shared: bool = False,
 ) -> sqlite3.Connection:
     """A connection in autocommit mode (see `changing`), to be used by the thread that opened it, or if it is `shared`
-    by one thread at a time. The file and its folder are made if need be. What is committed outlives the process; after a loss of power the last seconds may be
-    missing, nothing is damaged (WAL, synchronous = NORMAL).
+    by one thread at a time. The file and its folder are made if need be. What is committed outlives the process; after
+    a loss of power the last seconds may be missing, nothing is damaged (WAL, synchronous = NORMAL).
 
     migrations: scripts, of which a file has seen so many as its user_version says; they are only ever added to.
     what, instead: words for errors, as in "cannot keep <what> <path>: ...; <instead>".
