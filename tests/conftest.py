@@ -58,6 +58,14 @@ def tiny_folder(tiny_folders: Callable[[str], Path]) -> Path:
     return tiny_folders("sd1")
 
 
+@pytest.fixture(scope="session")
+def flat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller one yet, in no published layout: for tests of the loop, to which any network is the same."""
+    from bases import FLAT, save_tiny
+
+    return save_tiny("sd1", tmp_path_factory.mktemp("base") / "flat", unet=FLAT)
+
+
 @pytest.fixture
 def tiny_base(tiny_folder: Path):
     """The tiny base, freshly opened on the CPU in float32."""
