@@ -29,12 +29,13 @@ def pytest_collection_finish() -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Leave to the slow tests what the quick ones show of one family or one kind of method already: 2.x lies between
-    1.x and XL, the methods that are not in EVERYWHERE touch no more of a family than LoRA does, and edits of files
-    take a family's names from one place."""
+    1.x and XL, the methods that are not in EVERYWHERE touch no more of a family than LoRA does and compute in float32
+    as it does on a base of bfloat16, and edits of files take a family's names from one place."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     families = {"sd2", "sdxl"} & {value for value in parameters.values() if isinstance(value, str)}
     other_method = "conformance" in item.nodeid and parameters.get("name", "lora") not in EVERYWHERE
-    if "sd2" in families or (families and (other_method or "/edit/" in item.nodeid)):
+    half = any(str(value) == "torch.bfloat16" for value in parameters.values())
+    if "sd2" in families or (half and other_method) or (families and (other_method or "/edit/" in item.nodeid)):
         item.add_marker(pytest.mark.slow)
 
 
