@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from limner.errors import UserError
 from limner.studio.api import jobs as jobs_api
 from limner.studio.api import models as models_api
+from limner.studio.api import search as search_api
 from limner.studio.api import settings as settings_api
 from limner.studio.guard import Guard
 from limner.studio.jobs import Jobs
@@ -54,6 +55,7 @@ def make_app(places: Places, guard: Guard) -> FastAPI:
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
     app.include_router(models_api.router, prefix="/api")
+    app.include_router(search_api.router, prefix="/api")
     for view in ("", *VIEWS):
         app.add_api_route(f"/{view}", _page, include_in_schema=False)
     app.mount("/pages", StaticFiles(directory=PAGES), name="pages")

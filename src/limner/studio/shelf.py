@@ -16,8 +16,9 @@ from limner.library.store import Store
 from limner.studio.changes import Changes
 
 SECONDS_BETWEEN_LOOKS = 2.0  # at the folders, at most so often
-SECONDS_OF_QUIET = 10.0  # after which the folders are looked at though no job told of anything
+SECONDS_OF_QUIET = 3.0  # after which the folders are looked at though no job told of anything
 SECONDS_WATCHED = 30.0  # that a page counts as looking after it asked
+SECONDS_READER_STAYS = 60.0  # after a scan: more files may come, and torch takes seconds to load
 SECONDS_BETWEEN_SCANS = 60.0  # while a page looks: a file that changes in its place shows in no folder
 
 
@@ -35,8 +36,8 @@ class Scanning:
 
 
 class Shelf:
-    """The models folder's index. Scans run in a thread, and files are read in a process of their own that ends with
-    the scan; questions may come from any thread, each by a connection of its own."""
+    """The models folder's index. Scans run in a thread, and files are read in a process of their own that ends
+    when nothing new came for a while; questions may come from any thread, each by a connection of its own."""
 
     def __init__(self, models: Path) -> None:
         self.models = models
@@ -44,7 +45,7 @@ class Shelf:
         self._folders: dict[Path, int] = {}
         self._scanned = self._watched = -SECONDS_BETWEEN_SCANS
         self._running: asyncio.Task[None] | None = None
-        self._reader: Reader | None = None
+        self._reader = Reader()
 
     @property
     def root(self) -> Path:
@@ -75,15 +76,16 @@ class Shelf:
             is_watched = now - self._watched < SECONDS_WATCHED
             if self._has_changed() or (is_watched and now - self._scanned > SECONDS_BETWEEN_SCANS):
                 await self.scan()
+            elif now - self._scanned > SECONDS_READER_STAYS and not self.now.is_busy:
+                self._reader.close()
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     async def close(self) -> None:
         """What was read so far is kept."""
+        self._reader.stop()
         if self._running is not None:
-            while not self._running.done():
-                if self._reader is not None:
-                    self._reader.stop()
-                await asyncio.wait([self._running], timeout=0.1)
+            await asyncio.wait([self._running])
+        self._reader.close()
 
     def _has_changed(self) -> bool:
         return any(_mtime(folder) != known for folder, known in self._folders.items())
@@ -94,8 +96,7 @@ class Shelf:
         is_new = before != self._folders
         try:
             root = self.root
-            with self.store() as store, Reader() as reader, closing(scan(store, root, reader)) as events:
-                self._reader = reader
+            with self.store() as store, closing(scan(store, root, self._reader)) as events:
                 for event in events:
                     if isinstance(event, Reading):
                         self.now.done, self.now.total = event.done, event.total
@@ -109,7 +110,6 @@ class Shelf:
         except sqlite3.Error as error:
             self.now.problem = f"the index cannot be written ({error}); see whether the disk is full"
         finally:
-            self._reader = None
             self.now.version += is_new
             self.now.left_out, self.now.is_busy, self.now.done, self.now.total = left_out, False, 0, 0
             self._scanned = time.monotonic()
