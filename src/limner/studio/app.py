@@ -1,5 +1,6 @@
 """The studio's server: routes, pages, and around them the guard."""
 
+import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +12,13 @@ from fastapi.staticfiles import StaticFiles
 
 from limner.errors import UserError
 from limner.studio.api import jobs as jobs_api
+from limner.studio.api import models as models_api
+from limner.studio.api import search as search_api
 from limner.studio.api import settings as settings_api
 from limner.studio.guard import Guard
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
+from limner.studio.shelf import Shelf
 from limner.studio.state import State
 from limner.studio.supervisor import Supervisor
 
@@ -29,9 +33,13 @@ def make_app(places: Places, guard: Guard) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         jobs = Jobs(places.database)
         supervisor = Supervisor(places, jobs)
-        app.state.studio = State(places, jobs, supervisor)
+        shelf = Shelf(places.models)
+        app.state.studio = State(places, jobs, supervisor, shelf)
         await supervisor.open()
+        following = asyncio.create_task(shelf.follow(supervisor.changes))
         yield
+        following.cancel()
+        await shelf.close()
         await supervisor.close()
         jobs.close()
 
@@ -46,6 +54,8 @@ def make_app(places: Places, guard: Guard) -> FastAPI:
     app.add_exception_handler(UserError, _told)
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
+    app.include_router(models_api.router, prefix="/api")
+    app.include_router(search_api.router, prefix="/api")
     for view in ("", *VIEWS):
         app.add_api_route(f"/{view}", _page, include_in_schema=False)
     app.mount("/pages", StaticFiles(directory=PAGES), name="pages")
