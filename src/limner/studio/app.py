@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from limner.errors import UserError
+from limner.studio.api import datasets as datasets_api
 from limner.studio.api import jobs as jobs_api
 from limner.studio.api import settings as settings_api
 from limner.studio.guard import Guard
@@ -46,6 +47,7 @@ def make_app(places: Places, guard: Guard) -> FastAPI:
     app.add_exception_handler(UserError, _told)
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
+    app.include_router(datasets_api.router, prefix="/api")
     for view in ("", *VIEWS):
         app.add_api_route(f"/{view}", _page, include_in_schema=False)
     app.mount("/pages", StaticFiles(directory=PAGES), name="pages")

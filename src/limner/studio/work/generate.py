@@ -5,8 +5,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from limner.api import load
-from limner.base.model import BaseModel
 from limner.generate import Request, generate
 from limner.infotext import save_png
 from limner.run.outputs import prompt_files
@@ -14,12 +12,10 @@ from limner.studio.feed import Drawn
 from limner.studio.requests import GenerateRequest
 from limner.studio.work.task import Task
 
-MODEL = "model"
-
 
 def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[str, Any]]:
     """Raises UserError."""
-    model = _open(task, request.base)
+    model = task.model(request.base)
     values = request.model_dump(exclude={"base"})
     day = datetime.now().strftime("%Y-%m-%d")  # noqa: DTZ005 (a name for people, in their own time)
     folder = task.places.pictures / day
@@ -28,16 +24,6 @@ def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[s
         save_png(picture.image, picture.infotext, path)
         yield Drawn(path, picture.seed, picture.infotext)
     return {}
-
-
-def _open(task: Task, base: str) -> BaseModel:
-    """The model, as it was opened for the last request if that was the same."""
-    name, model = task.kept.get(MODEL, (None, None))
-    if name != base or model is None:
-        task.kept.pop(MODEL, None)  # before the next one is opened: two may be too large
-        model = load(task.base(base))
-        task.kept[MODEL] = base, model
-    return model
 
 
 def _free(folder: Path, seed: int) -> Path:
