@@ -1,5 +1,6 @@
 """The studio's server: routes, pages, and around them the guard."""
 
+import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,12 +12,16 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from limner.studio.answers import Problem, add_answers, plain_values
+from limner.studio.api import datasets as datasets_api
 from limner.studio.api import jobs as jobs_api
+from limner.studio.api import models as models_api
+from limner.studio.api import search as search_api
 from limner.studio.api import settings as settings_api
 from limner.studio.bounds import Bounds
 from limner.studio.guard import Guard
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
+from limner.studio.shelf import Shelf
 from limner.studio.state import State
 from limner.studio.supervisor import Supervisor
 
@@ -37,9 +42,13 @@ def make_api(places: Places) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         jobs = Jobs(places.database)
         supervisor = Supervisor(places, jobs)
-        app.state.studio = State(places, jobs, supervisor)
+        shelf = Shelf(places.models)
+        app.state.studio = State(places, jobs, supervisor, shelf)
         await supervisor.open()
+        following = asyncio.create_task(shelf.follow(supervisor.changes))
         yield
+        following.cancel()
+        await shelf.close()
         await supervisor.close()
         jobs.close()
 
@@ -56,6 +65,9 @@ def make_api(places: Places) -> FastAPI:
     add_answers(app)
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
+    app.include_router(models_api.router, prefix="/api")
+    app.include_router(search_api.router, prefix="/api")
+    app.include_router(datasets_api.router, prefix="/api")
     for view in ("", *VIEWS):
         app.add_api_route(f"/{view}", _page, include_in_schema=False)
     app.mount("/pages", StaticFiles(directory=PAGES), name="pages")

@@ -94,14 +94,17 @@ class _Body:
         return message
 
     async def send(self, message: Message) -> None:
+        if self._is_refused:
+            return
         if message["type"] == "http.response.start" and message["status"] == 413:
-            self._is_refused = True
             await self._waste()
-            most = self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, 0) / 1024**2
-            sentence = f"this is more than the {most:.0f} MB that may be sent here at once"
-            await answer(Refusal(413, sentence), self._scope, self._send)
-        elif not self._is_refused:
-            await self._send(message)
+            if dict(message.get("headers", [])).get(b"content-type") != b"application/json":  # starlette's own words
+                self._is_refused = True
+                most = self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, 0) / 1024**2
+                sentence = f"this is more than the {most:.0f} MB that may be sent here at once"
+                await answer(Refusal(413, sentence), self._scope, self._send)
+                return
+        await self._send(message)
 
     async def _waste(self) -> None:
         until, most = time.monotonic() + MOST_WASTED_SECONDS, self._bytes + MOST_WASTED_BYTES

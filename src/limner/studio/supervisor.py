@@ -14,6 +14,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from limner.errors import UserError
+from limner.studio.changes import Changes
 from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, unask
 from limner.studio.feed import EVENTS, FeedReader
 from limner.studio.jobs import Busy, Job, Jobs, Status
@@ -57,26 +58,6 @@ class Following:
     worker: Worker | None
     progress: Progress = field(default_factory=Progress)
     task: asyncio.Task[None] | None = None
-
-
-class Changes:
-    """Tells those who wait that something is new; the count says whether they have seen it."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._new = asyncio.Event()
-
-    def tell(self) -> None:
-        self.count += 1
-        self._new.set()
-        self._new = asyncio.Event()
-
-    async def after(self, count: int, seconds: float) -> int:
-        """Wait until there is more than `count`, at most so long; returns the count."""
-        if self.count == count:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._new.wait(), seconds)
-        return self.count
 
 
 class Supervisor:

@@ -11,6 +11,7 @@ from limner.methods.method import find_methods
 from limner.run.folder import RunFolder
 from limner.studio.control import FINISH
 from limner.studio.requests import TrainRequest
+from limner.studio.work.prepare import prepared
 from limner.studio.work.task import Task
 
 ORIGIN = "the form"
@@ -22,7 +23,9 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event, None, dict[st
     if folder.settings_file.exists():
         events = run.resume(ResumeSettings(run=folder.path, overwrite=True))
     else:
-        settings, tables = read_training(_values(request, task, folder), ORIGIN)
+        if request.dataset is not None:
+            yield from prepared(request, task)
+        settings, tables = read_training(values_of(request, task, folder), ORIGIN)
         events = run.train(settings, tables, ORIGIN)
     exported: list[Exported] = []
     try:
@@ -38,7 +41,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event, None, dict[st
     return {"files": files}
 
 
-def _values(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str, Any]:
+def values_of(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str, Any]:
     """The settings of `limner train` that the request means; what the studio decides comes last."""
     values = dict(request.more) | {
         "keyword": request.keyword,
