@@ -1,5 +1,6 @@
 """Forms, from the one declaration of each setting: what the page asks under "More"."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -27,6 +28,11 @@ def form(settings: type[Settings]) -> list[dict[str, Any]]:
             continue
         sections.setdefault(settings.section(name), []).append(_field(field.alias or name, field))
     return [{"title": title, "fields": fields} for title, fields in sections.items()]
+
+
+def in_words_of_forms(sentence: str) -> str:
+    """A sentence that names options of the command line, with the names that they have in a form."""
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda found: f'"{found[1].replace("-", " ")}"', sentence)
 
 
 def _field(name: str, field: FieldInfo) -> dict[str, Any]:
