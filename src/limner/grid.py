@@ -18,7 +18,7 @@ from limner.generate import RANDOM_SEED, Request, generate, make_plan
 from limner.infotext import format_infotext, parse_infotext
 from limner.named import PromptFiles
 from limner.prompt import parse_prompt
-from limner.sample import find_sampler
+from limner.samplers import find_sampler
 from limner.sheet import Block, draw_grid, grid_size
 
 OF_A_PICTURE = [name for name in Drawing.model_fields if name not in ("count", "batch_size")]

@@ -21,7 +21,7 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     from limner.infotext import save_png
     from limner.prompt import parse_prompt
     from limner.run.outputs import prompt_files
-    from limner.sample import find_sampler
+    from limner.samplers import find_sampler
 
     first = _first_number(settings.out)
     require_writable(_path(settings, first, 0))

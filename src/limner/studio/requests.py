@@ -40,3 +40,19 @@ class GenerateRequest(Settings):
     count: int = Field(1, ge=1, le=100, description="Pictures.")
     batch_size: int = Field(1, ge=1, le=16, description="Pictures that are computed together.")
     clip_skip: int = Field(1, ge=1, le=24, description="Layers of the text encoder that are left out, and one.")
+
+
+class DownloadRequest(Settings):
+    """Fetch a model that a search found, onto the shelf."""
+
+    id: str = Field(max_length=500, description="As a search shows it: civitai:MODEL@VERSION or hub:OWNER/NAME.")
+    file: str | None = Field(None, max_length=500, description="Which of a model's files; by default the main one.")
+    pickle: bool = Field(False, description="Take a pickle too, which can carry programs; it is never run.")
+    unverified: bool = Field(False, description="Take what is not scanned, or has no published hash.")
+    max_gb: float = Field(20.0, gt=0, le=1000, allow_inf_nan=False, description="Most gigabytes to fetch.")
+
+
+class HashRequest(Settings):
+    """Work out hashes of models that have none yet."""
+
+    names: tuple[str, ...] = Field((), max_length=1000, description="Models by name; all of them by default.")

@@ -13,7 +13,7 @@ from limner.errors import UserError
 from limner.studio.changes import Changes
 from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, asked, unask
 from limner.studio.following import Following
-from limner.studio.jobs import Job, Jobs
+from limner.studio.jobs import Busy, Job, Jobs
 from limner.studio.kinds import LANES, find_kind
 from limner.studio.places import Places
 from limner.studio.workers import SECONDS_IDLE, Workers
@@ -24,6 +24,7 @@ SECONDS_BETWEEN_ROWS = 2.0  # in which a job's progress is written to the databa
 SECONDS_TO_YIELD = 10.0  # until a worker's next event when the server closes; then it is interrupted
 SECONDS_TO_SAVE = 20.0  # that it has after that
 SECONDS_AFTER_FAULT = 1.0
+MOST_WAITING = 500  # jobs of a lane
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +81,10 @@ class Supervisor:
             await asyncio.wait(tasks, timeout=seconds)
 
     def give(self, kind: str, request: dict[str, Any], title: str, hidden: bool = False) -> Job:
-        """Put a job at the end of its queue. Raises UserError if the request is not one of its kind."""
+        """Put a job at the end of its queue. Raises UserError if the request is not one of its kind, Busy."""
         found = find_kind(kind)
+        if self.jobs.waiting(found.lane) >= MOST_WAITING:
+            raise Busy(f"{MOST_WAITING} jobs wait already; let some of them be done, or cancel them")
         plain = found.request.read(request, kind).model_dump(mode="json", by_alias=True)
         job = self.jobs.add(kind, found.lane, title, plain, hidden)
         self._changed()

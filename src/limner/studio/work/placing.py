@@ -10,7 +10,7 @@ from typing import Any
 from limner.config import KIND_FOLDERS
 from limner.errors import UserError
 from limner.files import atomic_path, sha256_file
-from limner.library.reader import Reader
+from limner.library import worker
 from limner.library.scan import add, shelf_root
 from limner.library.store import Store
 from limner.studio.work.task import Task
@@ -44,8 +44,8 @@ def place(made: Path, kind: str, task: Task, picture: Path | None = None) -> Pla
     if picture is not None:
         _show(picture, path.with_suffix(".preview.png"))
     name = path.relative_to(root).as_posix()
-    with Store() as store, Reader() as reader:
-        add(store, root, name, reader)
+    with Store() as store:
+        add(store, root, name, worker)  # a file of our own, which needs no process apart to be read in
     wished = made.name if path.name != made.name else ""
     return Placed(path, name, kind, path.stat().st_size, wished)
 
