@@ -11,7 +11,9 @@ from fastapi.staticfiles import StaticFiles
 
 from limner.errors import UserError
 from limner.studio.api import jobs as jobs_api
+from limner.studio.api import pictures as pictures_api
 from limner.studio.api import settings as settings_api
+from limner.studio.gallery import Gallery
 from limner.studio.guard import Guard
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
@@ -29,10 +31,12 @@ def make_app(places: Places, guard: Guard) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         jobs = Jobs(places.database)
         supervisor = Supervisor(places, jobs)
-        app.state.studio = State(places, jobs, supervisor)
+        gallery = Gallery(places)
+        app.state.studio = State(places, jobs, supervisor, gallery)
         await supervisor.open()
         yield
         await supervisor.close()
+        gallery.close()
         jobs.close()
 
     app = FastAPI(
@@ -46,6 +50,7 @@ def make_app(places: Places, guard: Guard) -> FastAPI:
     app.add_exception_handler(UserError, _told)
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
+    app.include_router(pictures_api.router, prefix="/api")
     for view in ("", *VIEWS):
         app.add_api_route(f"/{view}", _page, include_in_schema=False)
     app.mount("/pages", StaticFiles(directory=PAGES), name="pages")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from limner.studio.gallery import Gallery
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
 from limner.studio.supervisor import Supervisor
@@ -15,6 +16,7 @@ class State:
     places: Places
     jobs: Jobs
     supervisor: Supervisor
+    gallery: Gallery
 
 
 def state_of(request: Request) -> State:

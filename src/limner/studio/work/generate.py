@@ -1,17 +1,14 @@
 """Pictures from a prompt, by a model that stays open for the next request."""
 
 from collections.abc import Generator
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from limner.api import load
 from limner.base.model import BaseModel
 from limner.generate import Request, generate
-from limner.infotext import save_png
 from limner.run.outputs import prompt_files
-from limner.studio.feed import Drawn
 from limner.studio.requests import GenerateRequest
+from limner.studio.work.save import save
 from limner.studio.work.task import Task
 
 MODEL = "model"
@@ -21,12 +18,9 @@ def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[s
     """Raises UserError."""
     model = _open(task, request.base)
     values = request.model_dump(exclude={"base"})
-    day = datetime.now().strftime("%Y-%m-%d")  # noqa: DTZ005 (a name for people, in their own time)
-    folder = task.places.pictures / day
     for picture in generate(model, Request(**values), prompt_files(task.places.models)):
-        path = _free(folder, picture.seed)
-        save_png(picture.image, picture.infotext, path)
-        yield Drawn(path, picture.seed, picture.infotext)
+        again = request.model_dump(mode="json") | {"seed": picture.seed, "count": 1, "batch_size": 1}
+        yield save(task, picture.image, picture.infotext, picture.seed, again)
     return {}
 
 
@@ -38,10 +32,3 @@ def _open(task: Task, base: str) -> BaseModel:
         model = load(task.base(base))
         task.kept[MODEL] = base, model
     return model
-
-
-def _free(folder: Path, seed: int) -> Path:
-    """A name of its own in a folder: NUMBER-SEED.png, as in the webui."""
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = [int(path.name.split("-")[0]) for path in folder.glob("[0-9]*-*.png")]
-    return folder / f"{max(numbers, default=-1) + 1:05d}-{seed}.png"
