@@ -78,8 +78,8 @@ def unset(drawn: dict[str, Any]) -> set[str]:
 
 def test_a_picture_of_the_webui_reads_back_with_what_is_missing(studio: Served) -> None:
     text = (
-        "masterpiece, <lora:art:0.8>\nNegative prompt: lowres\nSteps: 30, Sampler: DPM++ 2M, Schedule type: Karras, "
-        "CFG scale: 6.5, Seed: 1, Size: 512x768, Model hash: 6ce0161689, Model: v1-5, Hires upscale: 2, "
+        "masterpiece, <lora:art:0.8>\nNegative prompt: lowres\nSteps: 30, Sampler: DPM++ 2M Karras, CFG scale: 6.5, "
+        "Seed: 1, Size: 512x768, Model hash: 6ce0161689, Model: v1-5, Hires upscale: 2, "
         'Lora hashes: "art: 0123456789ab", Version: v1.6.0'
     )
     jpeg = io.BytesIO()
@@ -106,9 +106,11 @@ def test_a_picture_of_the_webui_reads_back_with_what_is_missing(studio: Served) 
 
 
 def test_numbers_that_no_request_can_have_are_left_out(studio: Served) -> None:
-    found = read(studio, png("a cat\nSteps: 20000, CFG scale: nan, Seed: 3, Size: 9x90000, Model: pocket"))
+    found = read(
+        studio, png("a cat\nSteps: 20000, Sampler: Magic, CFG scale: nan, Seed: 3, Size: 9x90000, Model: pocket")
+    )
     assert found["settings"] == {"prompt": "a cat", "negative_prompt": "", "seed": 3, "base": "pocket"}
-    assert len(found["notes"]) == 5
+    assert len(found["notes"]) == 6
 
 
 def test_a_script_in_a_prompt_stays_text(studio: Served) -> None:
@@ -195,3 +197,69 @@ def read(studio: Served, data: bytes) -> dict[str, Any]:
     answer = studio.client.post("/api/png-info?name=fox.png", content=data)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def test_a_grid_is_one_picture_of_the_gallery(studio: Served) -> None:
+    number = studio.give(
+        "grid",
+        base=BASE,
+        prompt="a fox in snow",
+        negative_prompt="a fox, blurry",
+        steps=2,
+        width=64,
+        height=64,
+        x={"name": "words", "values": ["fox", 'cat, "wet"', "<b>owl</b>"]},
+        y={"name": "seed", "values": ["1", "2"]},
+    )
+    job = studio.until(number, "done", "failed")
+    assert job["status"] == "done", job["error"]
+    assert (job["progress"]["done"], job["progress"]["total"]) == (6, 6)
+    page = studio.get("/api/pictures?limit=1")["pictures"][0]
+    assert (page["kind"], page["job"]) == ("grid", number)
+    assert page["width"] > 3 * 64
+    assert page["height"] > 2 * 64
+    assert page["request"]["x"]["values"][2] == "<b>owl</b>"
+    assert page["infotext"].startswith("a {words} in snow\nNegative prompt: a {words}, blurry\n")
+    assert 'X Type: words, X Values: "fox, cat' in page["infotext"]
+    assert "Y Type: seed" in page["infotext"]
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ({"name": "steps", "values": ["2", "many"]}, "steps = 'many' will not do"),
+        ({"name": "width", "values": ["100000"]}, "width = '100000' will not do"),
+        ({"name": "count", "values": ["2"]}, "x.name"),
+        ({"name": "seed", "values": []}, "x.values"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused_at_once(studio: Served, x: dict[str, Any], said: str) -> None:
+    answer = studio.client.post("/api/jobs", json={"kind": "grid", "request": {"prompt": "a fox", "x": x}})
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"),
+    [
+        ({"name": "words", "values": ["dog", "cat"]}, "does not say 'dog'"),
+        ({"name": "weight", "values": ["0", "1"]}, "<lora:name:1>"),
+        ({"name": "weight", "values": ["0", "1"], "lora": "x"}, "<lora:x>"),
+        ({"name": "seed", "values": ["1", "1"]}, "the columns seed"),
+        ({"name": "base", "values": ["pocket", "../../etc/passwd"]}, "on the shelf"),
+        ({"name": "sampler", "values": ["Euler", "Eulr"]}, "did you mean"),
+    ],
+)
+def test_a_grid_that_fails_says_why(studio: Served, axis: dict[str, Any], said: str) -> None:
+    number = studio.give("grid", base=BASE, prompt="a fox", steps=2, x=axis)
+    job = studio.until(number, "done", "failed")
+    assert job["status"] == "failed"
+    assert said in job["error"]
+
+
+def test_words_and_samplers(studio: Served) -> None:
+    assert studio.get("/api/words?q=nothing") == []
+    rows = {row["name"]: row for row in studio.get("/api/samplers")}
+    assert rows["Euler a"]["schedules"] == ["Automatic", "Uniform", "SGM Uniform"]
+    assert rows["DDIM"]["schedules"] == ["Automatic"]
+    assert rows["LCM"]["most_steps"] == 50

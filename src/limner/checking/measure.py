@@ -1,15 +1,15 @@
 """One picture's facts, from its bytes: decoded once, at a size that shows what is asked."""
 
-import functools
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from limner.checking.facts import Facts
+from limner.checking.features import features_of
 from limner.checking.header import header_facts, says_screenshot
 from limner.data.colour import eight_bits, to_srgb
 from limner.data.decode import Unusable, load, open_image, problems, upright
@@ -25,9 +25,6 @@ from limner.vision.region import Region
 from limner.vision.salience import salient
 from limner.vision.screen import is_screen
 from limner.vision.text import text_share
-
-if TYPE_CHECKING:
-    from limner.evaluate.features import Evaluator
 
 # Pixels of the shorter side at which a picture is looked at: more than models learn from, and a telephone's 3,024 by 4
 # is 756. A JPEG is decoded to at least that, anything else is brought near it.
@@ -163,23 +160,3 @@ def _of_whole(region: Region | None, border: Border) -> Region | None:
     return Region(
         left + region.left * wide, top + region.top * high, left + region.right * wide, top + region.bottom * high
     )
-
-
-def features_of(rgb: Pixels) -> NDArray[np.int8]:
-    """Measured.features of a picture (height, width, 3). It computes with one thread: the pool has a process a core."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        pooled = _evaluator()([Image.fromarray(rgb)]).pooled[0].numpy()
-    finally:
-        torch.set_num_threads(threads)
-    return np.rint(pooled * (127 / np.abs(pooled).max())).astype(np.int8)
-
-
-@functools.cache
-def _evaluator() -> "Evaluator":
-    from limner.evaluate.features import Evaluator
-
-    return Evaluator()

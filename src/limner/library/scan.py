@@ -115,7 +115,9 @@ def add(store: Store, root: Path, name: str, reader: Reader) -> ShelfFile:
     return found
 
 
-def hash_files(store: Store, root: Path, files: list[ShelfFile], reader: Reader) -> Iterator[Hashing | PassedOver]:
+def hash_files(
+    store: Store, root: Path, files: list[ShelfFile], reader: Reader
+) -> Generator[Hashing | PassedOver, None, None]:
     """Work out the hashes of files that have none yet, and keep them; reads each whole, once."""
     without = [file for file in files if file.hashes is None and not file.problem]
     for done, file in enumerate(without):

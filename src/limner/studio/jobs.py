@@ -44,6 +44,12 @@ MIGRATIONS = (
 )
 
 
+class Busy(UserError):
+    """There is too much to do already; it may be asked again after some seconds."""
+
+    seconds = 10
+
+
 @dataclass(frozen=True)
 class Job:
     """A row of the queue. request: plain values of the kind's request. position: smaller ones are taken first.
@@ -95,8 +101,10 @@ class Jobs:
 
     def get(self, number: int) -> Job:
         """Raises UserError if there is no such job."""
-        with self._lock:
-            row = self._db.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", [number]).fetchone()
+        row = None
+        if 0 < number < 2**63:  # what SQLite counts to
+            with self._lock:
+                row = self._db.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", [number]).fetchone()
         if row is None:
             raise UserError(f"there is no job {number}; it was removed, or never given")
         return _job(row)
@@ -119,6 +127,13 @@ class Jobs:
         with self._lock:
             row = self._db.execute(text, [lane]).fetchone()
         return None if row is None else _job(row)
+
+    def waiting(self, lane: str) -> int:
+        """How many jobs of a lane nobody has taken up."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT count(*) FROM jobs WHERE status = 'queued' AND lane = ?", [lane]
+            ).fetchone()[0]
 
     def update(self, number: int, **values: Any) -> Job:
         """Change a job's columns; dicts become JSON. Raises UserError if there is no such job."""

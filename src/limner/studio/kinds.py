@@ -11,7 +11,7 @@ from typing import Any
 
 from limner.config import Settings
 from limner.errors import UserError
-from limner.studio.requests import GenerateRequest, TrainRequest
+from limner.studio.requests import DownloadRequest, GenerateRequest, GridRequest, HashRequest, TrainRequest
 
 Perform = Callable[..., Generator[Any, None, dict[str, Any] | None]]
 
@@ -43,6 +43,9 @@ class Kind:
 KINDS = {
     "train": Kind(TrainRequest, "train", "limner.studio.work.train"),
     "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
+    "grid": Kind(GridRequest, "draw", "limner.studio.work.grid"),
+    "download": Kind(DownloadRequest, "look", "limner.studio.work.download"),
+    "hash": Kind(HashRequest, "look", "limner.studio.work.hash"),
 }
 
 

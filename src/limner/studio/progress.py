@@ -45,6 +45,8 @@ class Progress:
                 self._at("drawing", done, line["total"] * line["steps"], line["time"])
             case "Progress":
                 self._at("fetching", line["done"], line["total"] or 0, line["time"])
+            case "Hashing" | "Reading":
+                self._at(line["event"].lower(), line["done"], line["total"], line["time"])
             case "Measured" if line["name"] == "likeness":
                 self.likeness = line["value"]
             case "Preview" | "Drawn":

@@ -12,6 +12,7 @@ from limner.infotext import Infotext, parse_infotext
 from limner.library.scan import shelf_root
 from limner.library.shelf import ShelfFile
 from limner.library.store import Store
+from limner.samplers import AUTOMATIC, find_sampler
 from limner.studio.requests import GenerateRequest
 from limner.used import Used, used_embeddings, used_loras, used_model
 
@@ -60,14 +61,12 @@ def read_back(text: str, models: Path) -> ReadBack:
         for embedding in used_embeddings(told):
             shelf.embedding(embedding)
     _numbers(told, found)
+    _sampler(told, found)
     _elsewhere(told, found)
     return found
 
 
 def _numbers(told: Infotext, found: ReadBack) -> None:
-    for name, title in {"sampler": "Sampler", "schedule": "Schedule type"}.items():
-        if title in told.settings:
-            found.take(name, told.settings[title])
     for name, title in NUMBERS.items():
         if title in told.settings:
             found.take(name, told.settings[title])
@@ -75,6 +74,17 @@ def _numbers(told: Infotext, found: ReadBack) -> None:
     if size is not None:
         found.take("width", int(size[1]))
         found.take("height", int(size[2]))
+
+
+def _sampler(told: Infotext, found: ReadBack) -> None:
+    if "Sampler" not in told.settings:
+        return
+    try:
+        sampler, schedule = find_sampler(told.settings["Sampler"], told.settings.get("Schedule type", AUTOMATIC))
+    except UserError as problem:
+        found.notes.append(str(problem))
+    else:
+        found.settings |= {"sampler": sampler, "schedule": schedule or AUTOMATIC}
 
 
 def _elsewhere(told: Infotext, found: ReadBack) -> None:

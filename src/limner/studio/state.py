@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from limner.studio.gallery import Gallery
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
+from limner.studio.shelf import Shelf
 from limner.studio.supervisor import Supervisor
 
 
@@ -16,6 +17,7 @@ class State:
     places: Places
     jobs: Jobs
     supervisor: Supervisor
+    shelf: Shelf
     gallery: Gallery
 
 

@@ -14,9 +14,10 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from limner.errors import UserError
+from limner.studio.changes import Changes
 from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, unask
 from limner.studio.feed import EVENTS, FeedReader
-from limner.studio.jobs import Job, Jobs, Status
+from limner.studio.jobs import Busy, Job, Jobs, Status
 from limner.studio.kinds import LANES, Lane, find_kind
 from limner.studio.places import Places
 from limner.studio.progress import Progress
@@ -25,6 +26,7 @@ SECONDS_BETWEEN_LOOKS = 0.05
 SECONDS_BETWEEN_ROWS = 2.0  # in which a job's progress is written to the database
 SECONDS_TO_CLOSE = 30.0  # that workers have to save their state when the server closes
 MOST_ATTEMPTS = 5  # that a job's workers die before it is given up
+MOST_WAITING = 500  # jobs of a lane
 LOG_TAIL = 2000  # bytes of a dead worker's log that its job's error is looked for in
 
 ENDS: dict[str, Status] = {
@@ -56,26 +58,6 @@ class Following:
     worker: Worker | None
     progress: Progress = field(default_factory=Progress)
     task: asyncio.Task[None] | None = None
-
-
-class Changes:
-    """Tells those who wait that something is new; the count says whether they have seen it."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._new = asyncio.Event()
-
-    def tell(self) -> None:
-        self.count += 1
-        self._new.set()
-        self._new = asyncio.Event()
-
-    async def after(self, count: int, seconds: float) -> int:
-        """Wait until there is more than `count`, at most so long; returns the count."""
-        if self.count == count:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._new.wait(), seconds)
-        return self.count
 
 
 class Supervisor:
@@ -125,8 +107,10 @@ class Supervisor:
             await self._runner
 
     def give(self, kind: str, request: dict[str, Any], title: str, hidden: bool = False) -> Job:
-        """Put a job at the end of its queue. Raises UserError if the request is not one of its kind."""
+        """Put a job at the end of its queue. Raises UserError if the request is not one of its kind, Busy."""
         found = find_kind(kind)
+        if self.jobs.waiting(found.lane) >= MOST_WAITING:
+            raise Busy(f"{MOST_WAITING} jobs wait already; let some of them be done, or cancel them")
         plain = found.request.read(request, kind).model_dump(mode="json", by_alias=True)
         job = self.jobs.add(kind, found.lane, title, plain, hidden)
         self._changed()

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
@@ -16,6 +16,7 @@ from limner.studio.upload import received
 router = APIRouter(tags=["pictures"])
 
 MOST_BYTES = 64 * 2**20  # of a picture that is read back
+Number = Annotated[int, Path(ge=1, lt=2**62)]
 FILE = {"content": {"image/png": {}}, "description": "The picture."}
 BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
 
@@ -33,13 +34,13 @@ def list_pictures(
 
 
 @router.get("/pictures/{number}")
-def one_picture(number: int, studio: Studio) -> dict[str, Any]:
+def one_picture(number: Number, studio: Studio) -> dict[str, Any]:
     """A picture, with the request that gives it again."""
     return shown(_found(studio, number))
 
 
 @router.get("/pictures/{number}/file", responses={200: FILE}, response_class=FileResponse)
-def picture_file(number: int, studio: Studio, download: bool = False) -> FileResponse:
+def picture_file(number: Number, studio: Studio, download: bool = False) -> FileResponse:
     """The picture itself; download: to be kept, under its own name."""
     picture = _found(studio, number)
     path = studio.gallery.file(picture)
@@ -47,7 +48,7 @@ def picture_file(number: int, studio: Studio, download: bool = False) -> FileRes
 
 
 @router.get("/pictures/{number}/thumbnail", responses={200: FILE}, response_class=FileResponse)
-def picture_thumbnail(number: int, studio: Studio) -> FileResponse:
+def picture_thumbnail(number: Number, studio: Studio) -> FileResponse:
     """A small copy for lists; the picture itself if that was taken away."""
     picture = _found(studio, number)
     small = studio.gallery.thumbnail(picture)
@@ -58,12 +59,12 @@ def picture_thumbnail(number: int, studio: Studio) -> FileResponse:
 
 
 @router.delete("/pictures/{number}", status_code=204)
-def remove_picture(number: int, studio: Studio) -> None:
+def remove_picture(number: Number, studio: Studio) -> None:
     """Remove a picture from the gallery, and its file."""
     studio.gallery.remove(_found(studio, number))
 
 
-@router.post("/png-info", openapi_extra=BODY)
+@router.post("/png-info", openapi_extra=BODY, max_body_size=MOST_BYTES)
 async def png_info(
     request: Request, studio: Studio, name: Annotated[str, Query(max_length=200)] = "the picture"
 ) -> dict[str, Any]:
@@ -71,7 +72,7 @@ async def png_info(
 
     The body is a PNG, JPEG, WebP, AVIF or GIF file.
     """
-    async with received(request, MOST_BYTES) as stream:
+    async with received(request) as stream:
         text = await stranger_text(stream, name)
     if text is None:
         raise UserError(f"{name} says nothing about how it was made; give one as it came out of the program")
@@ -89,5 +90,5 @@ def shown(picture: Picture) -> dict[str, Any]:
 def _found(studio: Studio, number: int) -> Picture:
     try:
         return studio.gallery.get(number)
-    except (UserError, OverflowError) as problem:
+    except UserError as problem:
         raise HTTPException(404, str(problem)) from problem
