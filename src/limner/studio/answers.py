@@ -97,7 +97,7 @@ def _answer(request: Request, status: int, sentence: str, headers: Mapping[str, 
 async def _told(request: Request, error: Exception) -> JSONResponse:
     """What the person can correct, in the sentence that a command would print."""
     if isinstance(error, Busy):
-        return _answer(request, 503, str(error), {"retry-after": str(error.seconds)})
+        return _answer(request, 429, str(error), {"retry-after": str(error.seconds)})
     return _answer(request, 400, str(error))
 
 
