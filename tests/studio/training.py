@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from safetensors.numpy import load_file
 from studio.served import BASE, Served
 
-from limner.studio.jobs import Jobs
+import limner
 
+SAMPLES = Path(limner.__file__).parent / "samples"
 SMALL = {
     "batch_size": 2, "resolution": 64, "crops": 0, "precision": "fp32", "previews": 0, "save_every": 3,
     "file_precision": "fp32", "milestones": 0, "measure_every": 0,
@@ -16,14 +16,10 @@ SMALL = {
 
 
 def add_set(studio: Served, count: int = 4) -> int:
-    """The number of a new set of pictures of noise."""
-    jobs = Jobs(studio.folder / "studio.sqlite")
-    number = jobs.add_dataset("noise")
-    jobs.close()
-    folder = studio.folder / "datasets" / str(number) / "prepared"
-    folder.mkdir(parents=True)
-    for index in range(count):
-        Image.effect_noise((80, 80), 60 + index).convert("RGB").save(folder / f"{index}.png")
+    """The number of a new set of pictures."""
+    number = studio.post("/api/datasets", {"name": "some"})["id"]
+    files = [("files", (path.name, path.read_bytes())) for path in sorted(SAMPLES.glob("*.png"))[:count]]
+    assert studio.client.post(f"/api/datasets/{number}/files", files=files).status_code == 201
     return number
 
 
