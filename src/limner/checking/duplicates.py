@@ -109,7 +109,7 @@ def _join_same_files(store: Store, rows: Sequence[int], joined: Joined) -> NDArr
         if not facts.problem:
             places.append(at)
             digests += bytes.fromhex(facts.sha256)
-    words = np.frombuffer(digests, ">u8").reshape(len(places), -1)
+    words = np.frombuffer(digests, ">u8").reshape(len(places), 4)
     order = np.lexsort(words.T)  # stable: of equal ones the first stays the first
     follows = np.zeros(len(order), bool)
     follows[1:] = (words[order[1:]] == words[order[:-1]]).all(1)
