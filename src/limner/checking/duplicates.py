@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from limner.checking.candidates import MOST_BY_FEATURES, Hashes, alike
+from limner.checking.candidates import MOST_BY_FEATURES, NEAR, NEAR_OF_MANY, Hashes, alike
 from limner.checking.compared import Comparing, Outcomes
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted, findings
@@ -160,8 +160,9 @@ def _confirmed(
 def _candidates(store: Store, rows: Sequence[int], leaders: NDArray[np.int64]) -> Iterator[tuple[int, int, float]]:
     """Pairs of places that may show the same, with how likely that is, 0..1; some twice."""
     numbered = ((int(at), store.facts(rows[at])) for at in leaders)
-    yield from Hashes.of(numbered).pairs()
-    if len(rows) <= MOST_BY_FEATURES:
+    few = len(rows) <= MOST_BY_FEATURES
+    yield from Hashes.of(numbered).pairs(NEAR if few else NEAR_OF_MANY)
+    if few:
         places = np.array([rows[at] for at in leaders], np.int64)
         for first, second, cosine in alike(store.features(), places):
             yield int(leaders[first]), int(leaders[second]), cosine
