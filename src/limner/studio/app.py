@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from limner.studio.answers import Problem, add_answers
+from limner.studio.api import datasets as datasets_api
 from limner.studio.api import jobs as jobs_api
 from limner.studio.api import models as models_api
 from limner.studio.api import pictures as pictures_api
@@ -70,6 +71,7 @@ def make_api(places: Places) -> FastAPI:
     app.include_router(jobs_api.router, prefix="/api")
     app.include_router(models_api.router, prefix="/api")
     app.include_router(search_api.router, prefix="/api")
+    app.include_router(datasets_api.router, prefix="/api")
     app.include_router(pictures_api.router, prefix="/api")
     app.include_router(words_api.router, prefix="/api")
     for view in ("", *VIEWS):

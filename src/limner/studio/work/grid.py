@@ -15,7 +15,6 @@ from limner.prompt import parse_prompt
 from limner.run.outputs import prompt_files
 from limner.studio.feed import Sampled
 from limner.studio.requests import GridAxis, GridRequest
-from limner.studio.work.generate import open_model
 from limner.studio.work.save import save
 from limner.studio.work.task import Task
 
@@ -33,7 +32,7 @@ def perform(request: GridRequest, task: Task) -> Generator[Any, None, dict[str, 
     places = {cell.base: task.base(cell.base) for cell in cells}  # all are found before the first is drawn
     drawn = []
     yield Sampled(0, 1, 0, len(cells))
-    for each in draw_cells(cells, files, lambda base: open_model(task, base)):
+    for each in draw_cells(cells, files, lambda base: task.model(base)):
         drawn.append(each)
         yield from (Warned(message) for message in each.warnings)
         yield Sampled(0, 1, len(drawn), len(cells))
