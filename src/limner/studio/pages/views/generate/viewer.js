@@ -1,5 +1,6 @@
 // A picture large, in a dialog: what it is made of, and what can be done with it.
 
+import { copyButton } from "../../lib/copy.js";
 import { element, replace } from "../../lib/dom.js";
 import { tell } from "../../lib/toast.js";
 import { when } from "../../lib/words.js";
@@ -64,7 +65,7 @@ export function viewer(gallery, { use, start }) {
       element("button", { type: "button", class: "main", onclick: settle(use) }, "Use these settings"),
       start && picture.kind === "picture" ? act("Use as start image", settle(start)) : null,
       element("a", { class: "button", href: `/api/pictures/${picture.id}/file?download=true`, download: picture.file }, "Download"),
-      act("Copy prompt", () => copy(picture.request.prompt)),
+      copyButton(picture.request.prompt, { label: "Copy prompt", class: null }),
       removal(picture),
     );
   }
@@ -106,13 +107,4 @@ function about(picture) {
     element("dl", {}, rows.map(([title, value]) => element("div", {}, element("dt", {}, title), element("dd", {}, String(value))))),
     element("details", {}, element("summary", {}, "As the file says it"), element("pre", { class: "mono", tabindex: 0 }, picture.infotext)),
   ];
-}
-
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    tell("The prompt is copied.");
-  } catch {
-    tell("The browser does not let the page copy; select the prompt and copy it.", "problem");
-  }
 }
