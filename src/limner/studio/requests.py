@@ -3,13 +3,17 @@
 No request holds a path: what it names is looked up among what the studio knows.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from limner.config import Settings, Words
+from limner.config import PrepareSettings, Settings, TrainSettings, Words
+from limner.studio.forms import no_places
 
 MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
+
+OfTraining = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(TrainSettings, values))]
+OfPreparing = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(PrepareSettings, values))]
 
 
 class TrainRequest(Settings):
@@ -21,7 +25,40 @@ class TrainRequest(Settings):
     base: str = Field("pocket", max_length=500, description=MODEL)
     method: str = Field("lora", max_length=100, description="What is trained.")
     name: Words = Field("", max_length=100, description="Of the file, without its ending; by default the keyword.")
-    more: dict[str, Any] = Field({}, description="Other settings of limner train, by name.")
+    more: OfTraining = Field({}, description="Other settings of limner train, by name.")
+    preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
+class CheckRequest(Settings):
+    """Look at a set of pictures."""
+
+    dataset: int = Field(ge=1, description="Number of the set of pictures.")
+    keyword: Words = Field("", max_length=100, description="The word that will stand for the subject in prompts.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    method: str = Field("lora", max_length=100, description="What will be trained.")
+    resolution: int | None = Field(None, ge=32, le=4096, description="Pixels; by default the base's own.")
+
+
+class PrepareRequest(Settings):
+    """Make a data set of a set of pictures. more: other settings of `limner prepare` by name."""
+
+    dataset: int = Field(ge=1, description="Number of the set of pictures.")
+    keyword: Words = Field("", max_length=100, description="The word that will stand for the subject in prompts.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    more: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
+class KeywordRequest(Settings):
+    """Ask a base what a keyword means to it."""
+
+    keyword: Words = Field(min_length=1, max_length=100, description="The word that is to stand for the subject.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    count: int = Field(2, ge=1, le=20, description="Pictures of each prompt.")
+    drawing_steps: int = Field(12, ge=1, le=150, description="Steps of the sampler.")
+    proposals: int = Field(4, ge=0, le=20, description="How many other keywords to propose.")
 
 
 class GenerateRequest(Settings):
@@ -40,3 +77,19 @@ class GenerateRequest(Settings):
     count: int = Field(1, ge=1, le=100, description="Pictures.")
     batch_size: int = Field(1, ge=1, le=16, description="Pictures that are computed together.")
     clip_skip: int = Field(1, ge=1, le=24, description="Layers of the text encoder that are left out, and one.")
+
+
+class DownloadRequest(Settings):
+    """Fetch a model that a search found, onto the shelf."""
+
+    id: str = Field(max_length=500, description="As a search shows it: civitai:MODEL@VERSION or hub:OWNER/NAME.")
+    file: str | None = Field(None, max_length=500, description="Which of a model's files; by default the main one.")
+    pickle: bool = Field(False, description="Take a pickle too, which can carry programs; it is never run.")
+    unverified: bool = Field(False, description="Take what is not scanned, or has no published hash.")
+    max_gb: float = Field(20.0, gt=0, le=1000, allow_inf_nan=False, description="Most gigabytes to fetch.")
+
+
+class HashRequest(Settings):
+    """Work out hashes of models that have none yet."""
+
+    names: tuple[str, ...] = Field((), max_length=1000, description="Models by name; all of them by default.")

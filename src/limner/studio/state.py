@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
+from limner.studio.shelf import Shelf
 from limner.studio.supervisor import Supervisor
 
 
@@ -15,6 +16,7 @@ class State:
     places: Places
     jobs: Jobs
     supervisor: Supervisor
+    shelf: Shelf
 
 
 def state_of(request: Request) -> State:
