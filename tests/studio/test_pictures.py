@@ -69,7 +69,7 @@ def test_what_was_drawn_reads_back_to_the_same_request(studio: Served, drawn: di
     found = read(studio, studio.client.get(f"/api/pictures/{drawn['id']}/file").content)
     assert found["notes"] == []
     assert found["settings"].items() <= drawn["request"].items()
-    assert drawn["request"].keys() - found["settings"].keys() <= {"count", "batch_size"} | unset(drawn)
+    assert drawn["request"].keys() - found["settings"].keys() <= {"subseed"} | unset(drawn)
 
 
 def unset(drawn: dict[str, Any]) -> set[str]:

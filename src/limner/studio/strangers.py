@@ -14,6 +14,9 @@ from limner.errors import UserError
 
 SECONDS = 30.0  # until a picture must have been read, on a busy machine
 AT_ONCE = 2
+MOST_BYTES = 64 * 2**20  # of a picture
+# a route's body, for its schema
+BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
 
 _turns = asyncio.Semaphore(AT_ONCE)
 

@@ -10,15 +10,13 @@ from limner.errors import UserError
 from limner.studio.gallery import Picture
 from limner.studio.readback import read_back
 from limner.studio.state import Studio
-from limner.studio.strangers import received, stranger_text
+from limner.studio.strangers import BODY, MOST_BYTES, received, stranger_text
 
 router = APIRouter(tags=["pictures"])
 
-MOST_BYTES = 64 * 2**20  # of a picture that is read back
 Number = Annotated[int, Path(ge=1, lt=2**62)]
 FILE = {"content": {"image/png": {}}, "description": "The picture."}
 SMALL = {"content": {"image/webp": {}, "image/png": {}}, "description": "A small copy."}
-BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
 
 
 @router.get("/pictures")

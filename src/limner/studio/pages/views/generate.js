@@ -9,11 +9,13 @@ import { pictureForm } from "./generate/form.js";
 import { galleryPart } from "./generate/gallery.js";
 import { gridPart } from "./generate/grid.js";
 import { queuePart } from "./generate/queue.js";
+import { startPart } from "./generate/start.js";
 import { viewer } from "./generate/viewer.js";
 
 export const title = "Generate";
 
 const KEPT = "limner-generate"; // in localStorage: the form as it was left
+const FROM_PICTURE = /, Denoising strength: [^\n]*$/;
 const TITLE = 80; // characters of a prompt that name its job
 
 export async function show(place, query) {
@@ -26,16 +28,18 @@ export async function show(place, query) {
   const grid = gridPart(bases, samplers, () => form.values().prompt, () => draw("grid"));
   const big = viewer(gallery, {
     use(picture) {
-      take(picture.request);
+      take(picture.request, picture.infotext);
       form.focus();
       tell("The form has this picture's settings.");
     },
-    start: form.start ? (picture) => form.start(picture) : null,
+    start: (picture) => start.use(picture),
   });
   const queue = queuePart(gallery.refresh);
   const drop = dropPart(take);
+  const start = startPart(form.resize);
 
-  function take(settings) {
+  function take(settings, infotext) {
+    if (!FROM_PICTURE.test(infotext)) start.clear();
     form.fill(settings);
     grid.fill(settings);
     keep();
@@ -52,6 +56,7 @@ export async function show(place, query) {
   async function draw(kind) {
     const request = { ...form.values(), ...(kind === "grid" ? grid.read() : {}) };
     if (kind === "grid") Object.assign(request, { count: 1, batch_size: 1 });
+    else request.init = start.value();
     keep();
     const prompt = request.prompt.trim() || "no prompt";
     const name = prompt.length > TITLE ? `${prompt.slice(0, TITLE - 1)}…` : prompt;
@@ -64,7 +69,7 @@ export async function show(place, query) {
 
   form.fill(left(query));
   grid.fill(left(query));
-  form.place.append(grid.place);
+  form.place.append(start.place, grid.place);
   form.place.addEventListener("input", keep);
   form.place.addEventListener("change", keep);
   replace(

@@ -6,7 +6,7 @@ import { tell } from "../../lib/toast.js";
 
 const KINDS = "image/png,image/jpeg,image/webp,image/avif,image/gif";
 
-/** dropPart(take): take(settings) puts them into the form. */
+/** dropPart(take): take(settings, infotext) puts them into the form. */
 export function dropPart(take) {
   const input = element("input", { type: "file", accept: KINDS, class: "unseen", tabindex: -1, "aria-hidden": "true", onchange: chosen });
   const said = element("div", { role: "status" });
@@ -53,7 +53,7 @@ export function dropPart(take) {
   async function read(file) {
     try {
       const found = await post(`/api/png-info?name=${encodeURIComponent(file.name.slice(0, 200))}`, file);
-      take(found.settings);
+      take(found.settings, found.infotext);
       replace(
         said,
         element(

@@ -10,6 +10,8 @@ const NUMBERS = {
   cfg_scale: { label: "CFG scale", value: 7, min: 0, max: 50, step: "any", help: "How much the prompt counts." },
   count: { label: "Pictures", value: 1, min: 1, max: 100, step: 1, help: "" },
   batch_size: { label: "At once", value: 1, min: 1, max: 16, step: 1, help: "More are faster on a GPU, and take memory." },
+  subseed_strength: { label: "Variation", value: 0, min: 0, max: 1, step: "any", help: "How far to go from the seed's noise to another's." },
+  subseed: { label: "Variation seed", value: -1, min: -1, max: Number.MAX_SAFE_INTEGER, step: 1, help: "Of that other noise; -1 takes any." },
   clip_skip: { label: "Clip skip", value: 1, min: 1, max: 24, step: 1, help: "Layers of the text encoder that are left out, and one." },
 };
 const WIDE = "(min-width: 56rem)"; // as in generate.css
@@ -80,7 +82,7 @@ export function pictureForm(bases, samplers, draw, lastSeed) {
         number("batch_size"),
       ),
     ),
-    element("details", {}, element("summary", {}, "More"), element("div", { class: "knobs" }, number("clip_skip"))),
+    element("details", {}, element("summary", {}, "More"), element("div", { class: "knobs" }, number("subseed_strength"), number("subseed"), number("clip_skip"))),
   );
 
   function number(name) {
@@ -121,7 +123,8 @@ export function pictureForm(bases, samplers, draw, lastSeed) {
   }, true);
   schedules();
   family();
-  return { place, values, fill, focus: () => prompt.focus() };
+  const resize = (width, height) => size.fill({ width, height });
+  return { place, values, fill, resize, focus: () => prompt.focus() };
 }
 
 /** lastSeed(): the newest picture's, undefined if there is none. */

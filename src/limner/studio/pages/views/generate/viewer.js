@@ -9,7 +9,7 @@ const TITLES = {
   steps: "Steps", sampler: "Sampler", schedule: "Schedule", cfg_scale: "CFG scale", seed: "Seed", clip_skip: "Clip skip", base: "Base",
 };
 
-/** viewer(gallery, { use(picture), start(picture) or null }): { place, open(picture), leave }. */
+/** viewer(gallery, { use(picture), start(picture) }): { place, open(picture), leave }. */
 export function viewer(gallery, { use, start }) {
   const image = element("img", { alt: "" });
   const facts = element("div", { class: "facts" });
@@ -63,7 +63,7 @@ export function viewer(gallery, { use, start }) {
       "div",
       { class: "bar" },
       element("button", { type: "button", class: "main", onclick: settle(use) }, "Use these settings"),
-      start && picture.kind === "picture" ? act("Use as start image", settle(start)) : null,
+      picture.kind === "picture" ? act("Use as start image", settle(start)) : null,
       element("a", { class: "button", href: `/api/pictures/${picture.id}/file?download=true`, download: picture.file }, "Download"),
       copyButton(picture.request.prompt, { label: "Copy prompt", class: null }),
       removal(picture),
