@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from limner.errors import UserError
 from limner.studio.api import datasets as datasets_api
 from limner.studio.api import jobs as jobs_api
+from limner.studio.api import methods as methods_api
 from limner.studio.api import settings as settings_api
 from limner.studio.guard import Guard
 from limner.studio.jobs import Jobs
@@ -48,6 +49,7 @@ def make_app(places: Places, guard: Guard) -> FastAPI:
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
     app.include_router(datasets_api.router, prefix="/api")
+    app.include_router(methods_api.router, prefix="/api")
     for view in ("", *VIEWS):
         app.add_api_route(f"/{view}", _page, include_in_schema=False)
     app.mount("/pages", StaticFiles(directory=PAGES), name="pages")
