@@ -350,5 +350,15 @@ def test_a_keyword_is_judged_by_the_base(studio: Served) -> None:
 def ask_for_training(studio: Served) -> dict[str, Any]:
     number = make(studio, **{"class": "dog", "keyword": "zqvx", "base": BASE})
     send(studio, number, {f"{at}.png": encoded(photo(160, 128, at), "PNG") for at in range(3)})
-    more = {"steps": 2, "batch_size": 1, "resolution": 64, "previews": 0, "held_out": 0, "lora": {"rank": 2}}
+    more = {
+        "steps": 2,
+        "batch_size": 1,
+        "resolution": 64,
+        "previews": 0,
+        "measure_every": 0,
+        "stop": "never",
+        "held_out": 0,
+        "milestones": 0,
+        "lora": {"rank": 2},
+    }
     return {"dataset": number, "keyword": "zqvx", "class": "dog", "base": BASE, "more": more}

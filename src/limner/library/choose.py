@@ -7,6 +7,16 @@ from limner.errors import UserError
 from limner.library.offer import DANGER, SUCCESS, Offer, OfferedFile
 
 
+class Refused(UserError):
+    """A file that is not taken on these terms, but on others. reason: the sentence without what a command would say.
+    agree: the terms that a person would have to agree to, "pickle" or "unverified"; "" where it is only to be said
+    which of `files` is meant."""
+
+    def __init__(self, reason: str, hint: str, agree: str = "", files: tuple[str, ...] = ()) -> None:
+        super().__init__(reason + hint)
+        self.reason, self.agree, self.files = reason, agree, files
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a person agrees to. file: its name, None for the main one. pickle, unverified: see DownloadSettings."""
@@ -32,8 +42,9 @@ def choose(offer: Offer, terms: Terms) -> OfferedFile:
         main = offer.main
         weights = [each for each in offer.files if each.format == "safetensors" and each.part != "in a folder"]
         if main is None or (offer.source == "hub" and len(weights) > 1):
-            known = ", ".join(each.name for each in offer.files[:12])
-            raise UserError(f"{offer.id} has several files; say with --file which: {known}")
+            names = tuple(each.name for each in offer.files)
+            hint = f"; say with --file which: {', '.join(names[:12])}"
+            raise Refused(f"{offer.id} has several files", hint, files=names)
         file = main
     _require_known(offer)
     _require_trust(offer, file, terms)
@@ -54,7 +65,8 @@ def _require_trust(offer: Offer, file: OfferedFile, terms: Terms) -> None:
         said = f" ({file.scan_message})" if file.scan_message else ""
         raise UserError(f"{where} was found dangerous by {' and '.join(bad)} scan{said}; it is not fetched")
     if file.format == "pickle" and not terms.pickle:
-        raise UserError(f"{where} is a pickle, which can carry programs; look for a .safetensors, or say --pickle")
+        reason = f"{where} is a pickle, which can carry programs; look for a .safetensors"
+        raise Refused(reason, ", or say --pickle", "pickle")
     if file.format not in ("safetensors", "pickle"):
         what = file.format or "file of unknown format"
         raise UserError(f"{where} is a {what}, which Limner does not read; choose another with --file")
@@ -62,6 +74,8 @@ def _require_trust(offer: Offer, file: OfferedFile, terms: Terms) -> None:
         return
     open_ = [f"{scan} scan: {result or 'not done'}" for scan, result in file.scans.items() if result != SUCCESS]
     if open_ or not file.scans:
-        raise UserError(f"{where} is not verified ({', '.join(open_) or 'no scan'}); wait for it, or say --unverified")
+        reason = f"{where} is not verified ({', '.join(open_) or 'no scan'}); wait for it"
+        raise Refused(reason, ", or say --unverified", "unverified")
     if file.sha256 is None:
-        raise UserError(f"{where} has no published SHA-256 to check it by; take another, or say --unverified")
+        reason = f"{where} has no published SHA-256 to check it by; take another"
+        raise Refused(reason, ", or say --unverified", "unverified")

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from limner.config import KIND_FOLDERS
 from limner.errors import UserError
 from limner.files import locked, sha256_file
-from limner.library.choose import Terms, choose
+from limner.library.choose import Refused, Terms, choose
 from limner.library.civitai import Civitai, explained
 from limner.library.fetch import Expected, Fetch, FetchEvent
 from limner.library.filenames import clean_stem
@@ -66,7 +66,7 @@ def fetch_offer(
         return
     if file.size_bytes is not None and file.size_bytes > terms.max_bytes:
         raise UserError(f"{file.name} has {file.size_bytes / 1e9:.1f} GB; raise --max-gb if you want it")
-    folder = shelf.root / STAGING / _key(offer, file)
+    folder = part_folder(shelf.root, offer, file)
     try:
         with locked(folder):
             expected = Expected(file.url, file.size_bytes, file.sha256, terms.max_bytes, explain)
@@ -92,6 +92,12 @@ def fetch_offer(
     found = shelf.store.get(shelf.root, name)
     assert found is not None
     yield _done(shelf, found, offer, was_here)
+
+
+def part_folder(root: Path, offer: Offer, file: OfferedFile) -> Path:
+    """Where the beginning of a download lies: the same place for the same file."""
+    key = re.sub(r"[^\w-]+", "-", f"{offer.source}-{offer.id.partition(':')[2]}-{file.key}")[:120].strip("-")
+    return root / STAGING / (key or "file")
 
 
 def _verified(fetch: Fetch, file: OfferedFile, reader: Reader) -> Generator[FetchEvent, None, Hashes]:
@@ -122,7 +128,9 @@ def _checked(reader: Reader, fetch: Fetch, file: OfferedFile, terms: Terms) -> D
     elif described.container == "pickle" and file.format != "pickle":
         reason = f"{file.name} is a pickle that calls itself {file.format}; do not trust it"
     elif described.container == "pickle" and not terms.pickle:
-        reason = f"{file.name} is a pickle, which can carry programs; look for a .safetensors, or say --pickle"
+        fetch.forget()
+        reason = f"{file.name} is a pickle, which can carry programs; look for a .safetensors"
+        raise Refused(reason, ", or say --pickle", "pickle")
     if reason:
         fetch.forget()
         raise UserError(reason)
@@ -196,8 +204,3 @@ def _done(shelf: Shelf, file: ShelfFile, offer: Offer, was_here: bool) -> Fetche
     with shelf.store.changing():
         shelf.store.remember(file.hashes.sha256, offer.origin)
     return Fetched(file.path, file.hashes.sha256, file.kind, was_here, offer.origin)
-
-
-def _key(offer: Offer, file: OfferedFile) -> str:
-    """A folder's name for a download, the same for the same file."""
-    return re.sub(r"[^\w-]+", "-", f"{offer.source}-{offer.id.partition(':')[2]}-{file.key}")[:120].strip("-") or "file"

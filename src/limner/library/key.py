@@ -3,7 +3,8 @@
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from limner.errors import UserError
 
@@ -37,7 +38,7 @@ def find_key(environment: Mapping[str, str] = os.environ) -> Key | None:
     for name in VARIABLES:
         if value := environment.get(name, "").strip():
             return Key(value, f"${name}")
-    if importlib.util.find_spec("keyring") is None:
+    if not can_keep():
         return None
     import keyring
 
@@ -46,3 +47,38 @@ def find_key(environment: Mapping[str, str] = os.environ) -> Key | None:
     except Exception:  # of whatever keeps keys on this machine: locked, or not running
         return None
     return Key(value.strip(), "the keyring") if value and value.strip() else None
+
+
+def in_environment(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the key comes from there, before any in the keyring."""
+    return any(environment.get(name, "").strip() for name in VARIABLES)
+
+
+def can_keep() -> bool:
+    """Whether there is a keyring to ask."""
+    return importlib.util.find_spec("keyring") is not None
+
+
+def keep_key(value: str) -> None:
+    """Put the key into the machine's keyring. Raises UserError, without the value, if that cannot be."""
+    Key(value.strip(), "the form")
+    _in_keyring("keep", lambda keyring: keyring.set_password(SERVICE, USER, value.strip()))
+
+
+def forget_key() -> None:
+    """Take the key out of the machine's keyring. Raises UserError if that cannot be."""
+    _in_keyring("remove", lambda keyring: keyring.delete_password(SERVICE, USER))
+
+
+def _in_keyring(what: str, act: Callable[[Any], None]) -> None:
+    if not can_keep():
+        raise UserError(
+            f'there is no keyring to {what} the key in; pip install "limner[keyring]", or set ${VARIABLES[0]}'
+        )
+    import keyring
+
+    try:
+        act(keyring)
+    except Exception as error:  # its text could hold anything, so only its name is told
+        kind = type(error).__name__
+        raise UserError(f"the keyring did not {what} the key ({kind}); unlock it, or set ${VARIABLES[0]}") from None

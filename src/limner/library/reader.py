@@ -17,10 +17,11 @@ BYTES_A_SECOND = 2e6  # the slowest disk that hashing waits for
 
 class Reader:
     """A worker that is started at the first question and again when it dies; it waits in between. Not for several
-    threads at once."""
+    threads at once, but for `stop`."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._is_stopped = False
 
     def __enter__(self) -> Self:
         return self
@@ -36,6 +37,13 @@ class Reader:
                 if pipe is not None:
                     pipe.close()
             self._process = None
+
+    def stop(self) -> None:
+        """Let whoever waits for an answer, in another thread, wait no longer: there it raises UserError."""
+        self._is_stopped = True
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def describe(self, path: Path) -> Described:
         """What a file is; a file that nobody can read has a `problem`."""
@@ -54,6 +62,8 @@ class Reader:
         return Hashes(**found)
 
     def _ask(self, what: str, path: Path, seconds: float) -> dict[str, Any]:
+        if self._is_stopped:
+            raise UserError("the reading of files was stopped; scan again")
         process = self._process
         if process is None or process.poll() is not None:
             self.close()
@@ -72,6 +82,8 @@ class Reader:
             clock.cancel()
         if not line.endswith("\n"):
             self.close()
+            if self._is_stopped:  # it says nothing about the file
+                raise UserError("the reading of files was stopped; scan again")
             return {"problem": f"{path} stopped the process that reads it; do not trust it, and look at limner inspect"}
         return json.loads(line)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from limner.config import library_path
 from limner.database import changing, open_database
@@ -33,6 +33,8 @@ COLUMNS = (
     "name, size, mtime_ns, inode, kind, form, family, keyword, container, problem, preview, files.sha256, "
     "autov3, origins.facts, details"
 )
+Order = Literal["name", "newest", "largest"]
+ORDERS: dict[Order, str] = {"name": "name", "newest": "mtime_ns DESC, name", "largest": "size DESC, name"}
 JOINED = "files LEFT JOIN origins ON origins.sha256 = files.sha256"
 
 
@@ -100,12 +102,15 @@ class Store:
         kinds: Sequence[str] = (),
         families: Sequence[str] = (),
         limit: int | None = None,
+        offset: int = 0,
+        order: Order = "name",
     ) -> list[ShelfFile]:
-        """Files of a root that have every word of the query in their names, keywords, titles or tags, by name; of
-        these kinds and families, any if none are given. A hash is a word too: the first 8 digits suffice."""
+        """Files of a root that have every word of the query in their names, keywords, titles or tags; of these kinds
+        and families, any if none are given. A hash is a word too: the first 8 digits suffice."""
         conditions, values = _conditions(root, query, kinds, families)
-        text = f"SELECT {COLUMNS} FROM {JOINED} WHERE {conditions} ORDER BY name LIMIT ?"
-        return [_file(root, row) for row in self._db.execute(text, [*values, -1 if limit is None else limit])]
+        text = f"SELECT {COLUMNS} FROM {JOINED} WHERE {conditions} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
+        cut = [-1 if limit is None else limit, offset]
+        return [_file(root, row) for row in self._db.execute(text, [*values, *cut])]
 
     def count(
         self, root: Path, query: str = "", kinds: Sequence[str] = (), families: Sequence[str] = ()

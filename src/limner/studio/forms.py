@@ -51,6 +51,11 @@ def no_places(settings: type[Settings], values: dict[str, Any]) -> dict[str, Any
     return values
 
 
+def in_words_of_forms(sentence: str) -> str:
+    """A sentence that names options of the command line, with the names that they have in a form."""
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda found: f'"{found[1].replace("-", " ")}"', sentence)
+
+
 def _field(name: str, field: FieldInfo) -> dict[str, Any]:
     plain = {
         "name": name,

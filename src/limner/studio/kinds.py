@@ -11,7 +11,16 @@ from typing import Any
 
 from limner.config import Settings
 from limner.errors import UserError
-from limner.studio.requests import CheckRequest, GenerateRequest, KeywordRequest, PrepareRequest, TrainRequest
+from limner.studio.requests import (
+    CheckRequest,
+    DownloadRequest,
+    GenerateRequest,
+    GridRequest,
+    HashRequest,
+    KeywordRequest,
+    PrepareRequest,
+    TrainRequest,
+)
 
 Perform = Callable[..., Generator[Any, None, dict[str, Any] | None]]
 
@@ -47,6 +56,9 @@ KINDS = {
     "train": Kind(TrainRequest, "train", "limner.studio.work.train"),
     "dryrun": Kind(TrainRequest, "train", "limner.studio.work.dryrun"),
     "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
+    "grid": Kind(GridRequest, "draw", "limner.studio.work.grid"),
+    "download": Kind(DownloadRequest, "look", "limner.studio.work.download"),
+    "hash": Kind(HashRequest, "look", "limner.studio.work.hash"),
 }
 
 

@@ -5,8 +5,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from limner.studio.gallery import Gallery
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
+from limner.studio.shelf import Shelf
 from limner.studio.supervisor import Supervisor
 
 
@@ -15,6 +17,8 @@ class State:
     places: Places
     jobs: Jobs
     supervisor: Supervisor
+    shelf: Shelf
+    gallery: Gallery
 
 
 def state_of(request: Request) -> State:

@@ -9,8 +9,6 @@ from fastapi import HTTPException
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-MOST_REST = 64 << 20  # bytes of a form that is refused that are still read, so that its sender hears why
-
 
 @dataclass
 class Limits:
@@ -105,9 +103,6 @@ async def receive(
         parser.finalize()
     except FormParserError as error:
         raise HTTPException(400, f"the form is damaged ({error}); send it again") from error
-    except HTTPException:
-        await _read_on(body)
-        raise
     except OSError as error:
         raise HTTPException(507, f"the files cannot be kept ({error.strerror}); make room on the disk") from error
     finally:
@@ -115,11 +110,3 @@ async def receive(
     if not form.is_whole and form.files:
         raise HTTPException(400, "the form ends in the middle; send it again")
     return form.files
-
-
-async def _read_on(body: AsyncIterator[bytes]) -> None:
-    left = MOST_REST
-    async for chunk in body:
-        left -= len(chunk)
-        if left < 0:
-            return

@@ -124,7 +124,7 @@ async def remove_set(number: int, studio: Studio) -> None:
     pictures.destroy()
 
 
-@router.post("/datasets/{number}/files", status_code=201, openapi_extra=FORM)
+@router.post("/datasets/{number}/files", status_code=201, openapi_extra=FORM, max_body_size=MOST_SET_BYTES)
 async def upload(number: int, request: Request, studio: Studio) -> dict[str, Any]:
     """Add pictures, what belongs to them (captions, masks), or zips of such; they are looked at afterwards."""
     _, pictures = _set(studio, number)
@@ -203,7 +203,7 @@ def change_picture(number: int, picture: int, choices: Choices, studio: Studio) 
     return listing(pictures, name)["pictures"][0]
 
 
-@router.put("/datasets/{number}/pictures/{picture}/mask", openapi_extra=MASK)
+@router.put("/datasets/{number}/pictures/{picture}/mask", openapi_extra=MASK, max_body_size=MOST_MASK_BYTES)
 async def give_mask(number: int, picture: int, request: Request, studio: Studio) -> dict[str, Any]:
     """Take a PNG as a picture's mask: of its size, white where it counts."""
     _, pictures = _set(studio, number)

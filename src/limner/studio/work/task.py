@@ -9,6 +9,7 @@ from limner.config import nearest
 from limner.errors import UserError
 from limner.library.reader import Reader
 from limner.library.scan import scan, shelf_root
+from limner.library.shelf import Stamp
 from limner.library.store import Store
 from limner.studio.control import asked
 from limner.studio.places import Places
@@ -16,7 +17,7 @@ from limner.studio.places import Places
 if TYPE_CHECKING:
     from limner.base.model import BaseModel
 
-MODEL = "model"  # what is kept under this name: (name on the shelf, the open model)
+MODEL = "model"  # what is kept under this name: ((source, its file's stamp), the open model)
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,13 @@ class Task:
         """A base, opened; as it was for the last job if that had the same. Raises UserError."""
         from limner.api import load  # here, for it brings torch, and much of the work wants none
 
+        source = self.base(name)
+        key = source, Stamp.of(Path(source)) if Path(source).is_file() else None
         held, model = self.kept.get(MODEL, (None, None))
-        if held != name or model is None:
+        if held != key or model is None:
             self.kept.pop(MODEL, None)  # before the next one is opened: two may be too large
-            model = load(self.base(name))
-            self.kept[MODEL] = name, model
+            model = load(source)
+            self.kept[MODEL] = key, model
         return model
 
     def base(self, name: str) -> str:

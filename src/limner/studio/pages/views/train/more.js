@@ -9,7 +9,6 @@ const OF_PREPARING = new Set(["alpha_masks"]); // what both have, and only prepa
 
 export function more() {
   const name = element("input", { type: "text", id: "file-name", maxlength: 100, autocomplete: "off", placeholder: "as the keyword" });
-  const overwrite = element("input", { type: "checkbox", id: "overwrite" });
   const own = element("div");
   const training = element("div");
   const preparing = element("div");
@@ -21,7 +20,6 @@ export function more() {
       {},
       element("summary", {}, "More"),
       element("div", { class: "row" }, element("label", { for: name.id }, "Name of the file"), name),
-      element("div", { class: "row switch" }, overwrite, element("label", { for: overwrite.id }, "Replace the file if it is there")),
       own,
       element("h3", {}, "Training"),
       training,
@@ -56,7 +54,6 @@ export function more() {
   function read() {
     const tables = Object.fromEntries(forms.own.map(([table, form]) => [table, form.read()]).filter(([, values]) => Object.keys(values).length));
     const settings = { ...(forms.training?.read() ?? {}), ...tables };
-    if (overwrite.checked) settings.overwrite = true;
     return { name: name.value.trim(), more: settings, preparing: forms.preparing?.read() ?? {} };
   }
 
