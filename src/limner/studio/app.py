@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from limner.studio.answers import Problem, add_answers
+from limner.studio.api import datasets as datasets_api
 from limner.studio.api import jobs as jobs_api
 from limner.studio.api import models as models_api
 from limner.studio.api import search as search_api
@@ -65,6 +66,7 @@ def make_api(places: Places) -> FastAPI:
     app.include_router(jobs_api.router, prefix="/api")
     app.include_router(models_api.router, prefix="/api")
     app.include_router(search_api.router, prefix="/api")
+    app.include_router(datasets_api.router, prefix="/api")
     for view in ("", *VIEWS):
         app.add_api_route(f"/{view}", _page, include_in_schema=False)
     app.mount("/pages", StaticFiles(directory=PAGES), name="pages")

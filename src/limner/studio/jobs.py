@@ -170,6 +170,17 @@ class Jobs:
             rows = self._db.execute("SELECT id, name, created FROM datasets ORDER BY id DESC").fetchall()
         return [dict(zip(("id", "name", "created"), row, strict=True)) for row in rows]
 
+    def dataset(self, number: int) -> dict[str, Any]:
+        """Raises UserError if there is no such set."""
+        found = next((each for each in self.datasets() if each["id"] == number), None)
+        if found is None:
+            raise UserError(f"there is no set of pictures {number}; it was removed, or never made")
+        return found
+
+    def rename_dataset(self, number: int, name: str) -> None:
+        with self._lock:
+            self._db.execute("UPDATE datasets SET name = ? WHERE id = ?", [name, number])
+
     def remove_dataset(self, number: int) -> None:
         with self._lock:
             self._db.execute("DELETE FROM datasets WHERE id = ?", [number])

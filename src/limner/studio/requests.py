@@ -3,13 +3,17 @@
 No request holds a path: what it names is looked up among what the studio knows.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from limner.config import Settings, Words
+from limner.config import PrepareSettings, Settings, TrainSettings, Words
+from limner.studio.forms import no_places
 
 MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
+
+OfTraining = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(TrainSettings, values))]
+OfPreparing = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(PrepareSettings, values))]
 
 
 class TrainRequest(Settings):
@@ -21,7 +25,40 @@ class TrainRequest(Settings):
     base: str = Field("pocket", max_length=500, description=MODEL)
     method: str = Field("lora", max_length=100, description="What is trained.")
     name: Words = Field("", max_length=100, description="Of the file, without its ending; by default the keyword.")
-    more: dict[str, Any] = Field({}, description="Other settings of limner train, by name.")
+    more: OfTraining = Field({}, description="Other settings of limner train, by name.")
+    preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
+class CheckRequest(Settings):
+    """Look at a set of pictures."""
+
+    dataset: int = Field(ge=1, description="Number of the set of pictures.")
+    keyword: Words = Field("", max_length=100, description="The word that will stand for the subject in prompts.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    method: str = Field("lora", max_length=100, description="What will be trained.")
+    resolution: int | None = Field(None, ge=32, le=4096, description="Pixels; by default the base's own.")
+
+
+class PrepareRequest(Settings):
+    """Make a data set of a set of pictures. more: other settings of `limner prepare` by name."""
+
+    dataset: int = Field(ge=1, description="Number of the set of pictures.")
+    keyword: Words = Field("", max_length=100, description="The word that will stand for the subject in prompts.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    more: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
+class KeywordRequest(Settings):
+    """Ask a base what a keyword means to it."""
+
+    keyword: Words = Field(min_length=1, max_length=100, description="The word that is to stand for the subject.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    count: int = Field(2, ge=1, le=20, description="Pictures of each prompt.")
+    drawing_steps: int = Field(12, ge=1, le=150, description="Steps of the sampler.")
+    proposals: int = Field(4, ge=0, le=20, description="How many other keywords to propose.")
 
 
 class GenerateRequest(Settings):

@@ -6,25 +6,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from limner.api import load
 from limner.base.model import BaseModel
 from limner.generate import Generated, Plan, Request, batches, drawing, make_plan, unfinished
 from limner.infotext import save_png
-from limner.library.shelf import Stamp
 from limner.run.outputs import prompt_files
 from limner.studio.control import FINISH, SKIP, unask
 from limner.studio.feed import Drawn, Sampled
 from limner.studio.requests import GenerateRequest
 from limner.studio.work.task import Task
 
-MODEL = "model"
 SECONDS_BETWEEN_NEWS = 0.25
 
 
 def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[str, Any]]:
     """Told to skip, it leaves a batch as far as it is and begins the next; told to finish, it ends there. Cancelled,
     it has left what was finished. Raises UserError."""
-    model = _open(task, request.base)
+    model = task.model(request.base)
     wanted = Request(**request.model_dump(exclude={"base"}))
     plan = make_plan(model, wanted, prompt_files(task.places.models))
     day = datetime.now().strftime("%Y-%m-%d")  # noqa: DTZ005 (a name for people, in their own time)
@@ -57,18 +54,6 @@ def _draw(model: BaseModel, plan: Plan, numbers: range, task: Task) -> Generator
         return end.value
     finally:
         steps.close()
-
-
-def _open(task: Task, base: str) -> BaseModel:
-    """The model, as it was opened for the last request if that was the same."""
-    source = task.base(base)
-    key = source, Stamp.of(Path(source)) if Path(source).is_file() else None
-    last, model = task.kept.get(MODEL, (None, None))
-    if last != key or model is None:
-        task.kept.pop(MODEL, None)  # before the next one is opened: two may be too large
-        model = load(source)
-        task.kept[MODEL] = key, model
-    return model
 
 
 def _free(folder: Path, seed: int) -> Path:

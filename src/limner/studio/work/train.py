@@ -15,7 +15,8 @@ from limner.studio.control import FINISH
 from limner.studio.feed import Milestone
 from limner.studio.forms import in_words_of_forms
 from limner.studio.requests import TrainRequest
-from limner.studio.work.placing import Placed, place
+from limner.studio.work.placing import Placed, linked, place
+from limner.studio.work.prepare import prepared
 from limner.studio.work.task import Task
 
 ORIGIN = "the form"
@@ -29,7 +30,11 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
     if folder.settings_file.exists():
         events = run.resume(ResumeSettings(run=folder.path, overwrite=True))
     else:
-        settings, tables = read_training(values_of(request, task, folder), ORIGIN)
+        values = values_of(request, task, folder)
+        if request.dataset is not None:
+            yield from prepared(request, task)
+            values["images"] = linked(values["images"], task.folder / "pictures")
+        settings, tables = read_training(values, ORIGIN)
         events = run.train(settings, tables, ORIGIN)
     placed: list[Placed] = []
     picture: Path | None = None
