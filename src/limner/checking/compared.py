@@ -12,7 +12,7 @@ from limner.errors import UserError
 from limner.vision.align import Alignment
 from limner.vision.recolour import Agreement
 
-COMPARED = 1  # how pictures are compared; what was found in another way is found anew
+COMPARED = 2  # how pictures are compared; what was found in another way is found anew
 FILE = "compared.sqlite"
 MIGRATIONS = (
     """

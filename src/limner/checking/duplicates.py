@@ -137,7 +137,8 @@ def _confirmed(
 
     with Outcomes(store.folder) as outcomes:
         total = outcomes.line_up(_candidates(store, rows, leaders))
-        workers = workers if total > FEW else 1
+        running = isinstance(workers, Workers) and workers.running
+        workers = workers if running or total > FEW else 1
         done = 0
         for pairs in outcomes.rounds(ROUND):
             still = {pair: files(pair) for pair in open_pairs(pairs)}

@@ -18,7 +18,7 @@ from limner.vision.border import Border, border_of
 from limner.vision.colours import background_name
 from limner.vision.detail import blocks_of, enlargement, noise_of, sharpness
 from limner.vision.faces import Faces
-from limner.vision.hashes import phash, turned_phashes
+from limner.vision.hashes import phashes
 from limner.vision.light import background_of, light_of
 from limner.vision.pixels import Pixels, fitted, grey_of
 from limner.vision.region import Region
@@ -26,9 +26,9 @@ from limner.vision.salience import salient
 from limner.vision.screen import is_screen
 from limner.vision.text import text_share
 
-# Pixels of the shorter side at which a picture is looked at: more than models learn from, and a telephone's 3,024 by 4
-# is 756. A JPEG is decoded to at least that, anything else is brought near it.
-SIDE = 720
+# Pixels of the shorter side at which a picture is looked at: more than most models learn from, and of 2 megapixels the
+# half is 612. A JPEG is decoded to at least that, anything else is brought near it.
+SIDE = 600
 SMALL = 512  # pixels of the longer side at which light, colours and what stands out are judged
 MIDDLE = 1024  # pixels of either side, not scaled, in which the grid of a JPEG is looked for
 LOSSLESS = ("PNG", "BMP", "DIB", "TIFF")
@@ -84,7 +84,8 @@ class Measure:
             "screen": said or is_screen(pixels, size, lossless, told["camera"]),
             "faces": self.faces(pixels),
         }
-        return Measured(Facts(**known, **told, **looks), features_of(pixels) if self.features else None)
+        features = features_of(fitted(pixels, SMALL)) if self.features else None
+        return Measured(Facts(**known, **told, **looks), features)
 
 
 def measure(source: Source) -> Measured:
@@ -121,9 +122,7 @@ def _looks(rgb: Pixels) -> dict[str, Any]:
     light = light_of(small, background)
     noise = noise_of(grey)
     sharp = sharpness(grey, noise)
-    hashes = [("whole", phash(rgb)), ("whole turned", turned_phashes(rgb))]
-    if any(border):
-        hashes += [("inside", phash(inner)), ("inside turned", turned_phashes(inner))]
+    hashes = _hashes("whole", rgb) + (_hashes("inside", inner) if any(border) else ())
     return {
         "sharpness": sharp,
         "enlarged": enlargement(grey, sharp),
@@ -137,8 +136,13 @@ def _looks(rgb: Pixels) -> dict[str, Any]:
         "border": border,
         "salient": _of_whole(salient(small, background), border),
         "colour": background_name(small),
-        "hashes": tuple(hashes),
+        "hashes": hashes,
     }
+
+
+def _hashes(name: str, rgb: Pixels) -> tuple[tuple[str, str], ...]:
+    first, *turned = phashes(rgb)
+    return (name, first), (f"{name} turned", "".join(turned))
 
 
 def _inside(rgb: Pixels, border: Border) -> Pixels:

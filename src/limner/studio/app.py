@@ -15,9 +15,12 @@ from limner.studio.answers import Problem, add_answers
 from limner.studio.api import datasets as datasets_api
 from limner.studio.api import jobs as jobs_api
 from limner.studio.api import models as models_api
+from limner.studio.api import pictures as pictures_api
 from limner.studio.api import search as search_api
 from limner.studio.api import settings as settings_api
+from limner.studio.api import words as words_api
 from limner.studio.bounds import Bounds
+from limner.studio.gallery import Gallery
 from limner.studio.guard import Guard
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
@@ -42,14 +45,16 @@ def make_api(places: Places) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         jobs = Jobs(places.database)
         supervisor = Supervisor(places, jobs)
+        gallery = Gallery(places)
         shelf = Shelf(places.models)
-        app.state.studio = State(places, jobs, supervisor, shelf)
+        app.state.studio = State(places, jobs, supervisor, shelf, gallery)
         await supervisor.open()
         following = asyncio.create_task(shelf.follow(supervisor.changes))
         yield
         following.cancel()
         await shelf.close()
         await supervisor.close()
+        gallery.close()
         jobs.close()
 
     app = FastAPI(
@@ -67,6 +72,8 @@ def make_api(places: Places) -> FastAPI:
     app.include_router(models_api.router, prefix="/api")
     app.include_router(search_api.router, prefix="/api")
     app.include_router(datasets_api.router, prefix="/api")
+    app.include_router(pictures_api.router, prefix="/api")
+    app.include_router(words_api.router, prefix="/api")
     for view in ("", *VIEWS):
         app.add_api_route(f"/{view}", _page, include_in_schema=False)
     app.mount("/pages", StaticFiles(directory=PAGES), name="pages")

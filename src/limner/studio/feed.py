@@ -41,11 +41,12 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture is finished, in a file."""
+    """A picture is finished, in a file. picture: its number in the gallery, if it is there."""
 
     path: Path
     seed: int
     infotext: str
+    picture: int | None = None
 
 
 @dataclass(frozen=True)

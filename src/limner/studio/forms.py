@@ -33,11 +33,6 @@ def form(settings: type[Settings]) -> list[dict[str, Any]]:
     return [{"title": title, "fields": fields} for title, fields in sections.items()]
 
 
-def in_words_of_forms(sentence: str) -> str:
-    """A sentence that names options of the command line, with the names that they have in a form."""
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda found: f'"{found[1].replace("-", " ")}"', sentence)
-
-
 def no_places(settings: type[Settings], values: dict[str, Any]) -> dict[str, Any]:
     """The values of a form, sent back. Raises ValueError for one that names a place on this machine: such are the
     studio's to choose, and a model of the hub is asked for as OWNER/NAME."""
@@ -49,6 +44,11 @@ def no_places(settings: type[Settings], values: dict[str, Any]) -> dict[str, Any
         if _holds(field.annotation, Path) or (name in OF_THE_HUB and not HUB_ID.fullmatch(value)):
             raise ValueError(f"{name} = {value!r} names a place on this machine, which the page may not; leave it out")
     return values
+
+
+def in_words_of_forms(sentence: str) -> str:
+    """A sentence that names options of the command line, with the names that they have in a form."""
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda found: f'"{found[1].replace("-", " ")}"', sentence)
 
 
 def _field(name: str, field: FieldInfo) -> dict[str, Any]:

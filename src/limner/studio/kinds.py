@@ -15,6 +15,7 @@ from limner.studio.requests import (
     CheckRequest,
     DownloadRequest,
     GenerateRequest,
+    GridRequest,
     HashRequest,
     KeywordRequest,
     PrepareRequest,
@@ -55,6 +56,7 @@ KINDS = {
     "train": Kind(TrainRequest, "train", "limner.studio.work.train"),
     "dryrun": Kind(TrainRequest, "train", "limner.studio.work.dryrun"),
     "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
+    "grid": Kind(GridRequest, "draw", "limner.studio.work.grid"),
     "download": Kind(DownloadRequest, "look", "limner.studio.work.download"),
     "hash": Kind(HashRequest, "look", "limner.studio.work.hash"),
 }

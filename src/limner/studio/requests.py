@@ -3,11 +3,12 @@
 No request holds a path: what it names is looked up among what the studio knows.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from limner.config import PrepareSettings, Settings, TrainSettings, Words
+from limner.errors import UserError
 from limner.studio.forms import no_places
 
 MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
@@ -77,6 +78,36 @@ class GenerateRequest(Settings):
     count: int = Field(1, ge=1, le=100, description="Pictures.")
     batch_size: int = Field(1, ge=1, le=16, description="Pictures that are computed together.")
     clip_skip: int = Field(1, ge=1, le=24, description="Layers of the text encoder that are left out, and one.")
+
+
+class GridAxis(Settings):
+    """What changes along one direction of a grid. words: the first value stands in the prompt, and the others in its
+    place. weight: that of a LoRA of the prompt. All others are settings of a picture."""
+
+    name: Literal[
+        "words", "weight", "base", "seed", "steps", "sampler", "schedule", "cfg_scale", "clip_skip", "width", "height"
+    ] = Field(description="What changes.")
+    values: tuple[Annotated[Words, StringConstraints(min_length=1, max_length=2000)], ...] = Field(
+        min_length=1, max_length=100, description="From the first to the last."
+    )
+    lora: str = Field("", max_length=500, description="Whose weight changes; by default that of the prompt's first.")
+
+    @model_validator(mode="after")
+    def _values_that_can_be(self) -> Self:
+        for value in self.values if self.name in GenerateRequest.model_fields else ():
+            try:
+                GenerateRequest.read({self.name: value}, "a value of the grid")
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        return self
+
+
+class GridRequest(GenerateRequest):
+    """Draw pictures that differ along two or three directions, and put them on one page."""
+
+    x: GridAxis = Field(description="To the right.")
+    y: GridAxis | None = Field(None, description="Downwards.")
+    z: GridAxis | None = Field(None, description="From one table to the next.")
 
 
 class DownloadRequest(Settings):

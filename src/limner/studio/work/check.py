@@ -25,7 +25,7 @@ from limner.data.decode import Unusable
 from limner.data.source import Source, find_sources
 from limner.data.templates import kind_of
 from limner.errors import UserError
-from limner.events import Event, Prepared
+from limner.events import Event, Prepared, Warned
 from limner.files import atomic_path
 from limner.preparation.choices import NOTHING
 from limner.preparation.decide import Decision, Rules, better_twins, decide
@@ -69,6 +69,9 @@ def _look(pictures: PictureSet, wanted: Wanted, store: Store, total: int) -> Gen
             return end.value
         if isinstance(event, Comparing):
             yield Prepared(event.done, event.total, "comparing pictures")
+            continue
+        if isinstance(event, Warned):
+            yield event
             continue
         source = next(shown)
         if event.name == source.name and not event.problem:

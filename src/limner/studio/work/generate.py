@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Generator
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from limner.base.model import BaseModel
 from limner.generate import Generated, Plan, Request, batches, drawing, make_plan, unfinished
-from limner.infotext import save_png
 from limner.run.outputs import prompt_files
 from limner.studio.control import FINISH, SKIP, unask
-from limner.studio.feed import Drawn, Sampled
+from limner.studio.feed import Sampled
 from limner.studio.requests import GenerateRequest
+from limner.studio.work.save import save
 from limner.studio.work.task import Task
 
 SECONDS_BETWEEN_NEWS = 0.25
@@ -24,12 +22,10 @@ def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[s
     model = task.model(request.base)
     wanted = Request(**request.model_dump(exclude={"base"}))
     plan = make_plan(model, wanted, prompt_files(task.places.models))
-    day = datetime.now().strftime("%Y-%m-%d")  # noqa: DTZ005 (a name for people, in their own time)
     for numbers in batches(plan):
         for picture in (yield from _draw(model, plan, numbers, task)):
-            path = _free(task.places.pictures / day, picture.seed)
-            save_png(picture.image, picture.infotext, path)
-            yield Drawn(path, picture.seed, picture.infotext)
+            again = request.model_dump(mode="json") | {"seed": picture.seed, "count": 1, "batch_size": 1}
+            yield save(task, picture.image, picture.infotext, picture.seed, again)
         if task.asked == FINISH:
             break
     return {}
@@ -54,10 +50,3 @@ def _draw(model: BaseModel, plan: Plan, numbers: range, task: Task) -> Generator
         return end.value
     finally:
         steps.close()
-
-
-def _free(folder: Path, seed: int) -> Path:
-    """A name of its own in a folder: NUMBER-SEED.png, as in the webui."""
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = [int(path.name.split("-")[0]) for path in folder.glob("[0-9]*-*.png")]
-    return folder / f"{max(numbers, default=-1) + 1:05d}-{seed}.png"
