@@ -8,7 +8,9 @@ from typing import Any
 
 from limner import run
 from limner.config import ResumeSettings, read_training
+from limner.container.header import read_header
 from limner.events import Event, Exported, Measured, Preview, Warned
+from limner.formats.metadata import run_card
 from limner.library.filenames import clean_stem
 from limner.run.folder import RunFolder
 from limner.studio.control import FINISH
@@ -38,7 +40,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
         events = run.train(settings, tables, ORIGIN)
     placed: list[Placed] = []
     picture: Path | None = None
-    measured = -1
+    measured, card = -1, None
     with closing(events):
         for event in events:
             if task.asked == FINISH and not folder.is_to_finish():
@@ -46,6 +48,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
                 folder.ask_to_finish()
             match event:
                 case Exported() if not event.path.is_relative_to(folder.path):
+                    card = run_card(read_header(event.path).metadata)
                     placed.append(place(event.path, event.kind, task, picture))
                     yield from _told(event, placed[-1])
                 case Warned():
@@ -58,7 +61,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
                 case _:
                     picture = event.path if isinstance(event, Preview) else picture
                     yield event
-    return {"files": [each.to_dict() for each in placed]}
+    return {"files": [each.to_dict() for each in placed], "card": card}
 
 
 def values_of(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str, Any]:
