@@ -152,7 +152,7 @@ def _is_over(studio: Studio, number: int) -> bool:
 
 def shown(job: Job) -> dict[str, Any]:
     """A job as lists show it: no places on this machine, instead of files their names, and no run card."""
-    values = {name: getattr(job, name) for name in Job.__dataclass_fields__ if name not in ("hidden", "position")}
+    values = {name: getattr(job, name) for name in Job.__dataclass_fields__ if name != "hidden"}
     result = _without_places(job.result)
     return values | {"result": {name: each for name, each in result.items() if name != CARD} if result else result}
 
