@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from photos import photo
 from safetensors.numpy import load_file
 from studio.served import BASE, Served
 
-import limner
+from limner.studio.sets import PictureSet
 
-SAMPLES = Path(limner.__file__).parent / "samples"
 SMALL = {
     "batch_size": 2, "resolution": 64, "crops": 0, "precision": "fp32", "previews": 0, "save_every": 3,
     "file_precision": "fp32", "milestones": 0, "measure_every": 0,
@@ -16,10 +16,12 @@ SMALL = {
 
 
 def add_set(studio: Served, count: int = 4) -> int:
-    """The number of a new set of pictures."""
-    number = studio.post("/api/datasets", {"name": "some"})["id"]
-    files = [("files", (path.name, path.read_bytes())) for path in sorted(SAMPLES.glob("*.png"))[:count]]
-    assert studio.client.post(f"/api/datasets/{number}/files", files=files).status_code == 201
+    """The number of a new set of photos, put where an upload puts them, without the look that follows one."""
+    number = studio.post("/api/datasets", {"name": "photos"})["id"]
+    folder = PictureSet(studio.folder / "datasets" / str(number)).originals
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        photo(120, 120, index).save(folder / f"{index}.png")
     return number
 
 

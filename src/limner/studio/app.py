@@ -19,6 +19,7 @@ from limner.studio.api import jobs as jobs_api
 from limner.studio.api import methods as methods_api
 from limner.studio.api import models as models_api
 from limner.studio.api import pictures as pictures_api
+from limner.studio.api import runs as runs_api
 from limner.studio.api import search as search_api
 from limner.studio.api import settings as settings_api
 from limner.studio.api import words as words_api
@@ -75,6 +76,7 @@ def make_api(places: Places) -> FastAPI:
     add_answers(app)
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
+    app.include_router(runs_api.router, prefix="/api")
     app.include_router(models_api.router, prefix="/api")
     app.include_router(search_api.router, prefix="/api")
     app.include_router(datasets_api.router, prefix="/api")
