@@ -13,6 +13,7 @@ from library.shelf_files import lora_bytes
 from library.site_here import Handler, Site, model, serve, version
 from studio.served import Served, wait
 
+BROWSER = "/usr/bin/chromium"
 SECRET = "sk-secret-of-the-person"
 KEYRING = """
 import os
@@ -238,3 +239,50 @@ def test_the_key_is_kept_sent_to_its_site_and_never_seen(net: Net, body: bytes) 
         assert SECRET.encode() not in path.read_bytes(), path
     assert SECRET not in net.studio.log.read_text()
     assert not client.delete("/api/search/key").json()["has_key"]
+
+
+def test_the_page_finds_fetches_and_shows_it_as_text(net: Net, tmp_path: Path) -> None:
+    """A browser: what strangers wrote is text, a dangerous file has no button, and a download ends on the shelf."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not Path(BROWSER).exists():
+        pytest.skip(f"there is no {BROWSER}")
+    evil = '<img src=x onerror="window.ran = true">'
+    body = lora_bytes(tmp_path, seed=31, **{"modelspec.title": evil})
+    net.offer(body, 81, name="page.safetensors")
+    offers = [
+        version(net.site, body, 81, name="page.safetensors"),
+        version(net.site, body, 82, virusScanResult="Danger"),
+    ]
+    items = [model(offers[0], name=evil), model(offers[1], id=12, name="Bad")]
+    net.site.answer("/api/v1/models", {"items": items, "metadata": {}})
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        told: list[str] = []
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("request", lambda request: told.append(request.url) if net.studio.address not in request.url else None)
+        page.goto(f"{net.studio.address}/models?tab=find&q=page")
+        page.get_by_label("Hugging Face hub").uncheck()
+        assert not page.get_by_role("heading", name="Civitai").count()  # nothing is asked by itself
+        page.get_by_role("button", name="Search online").click()
+        row = page.locator("li.offer", has_text=evil)
+        row.get_by_role("button", name="Download").click()
+        row.get_by_text("On the shelf").wait_for(timeout=120_000)
+        row.get_by_role("button", name="inkw", exact=True).wait_for()
+        bad = page.locator("li.offer", has_text="Bad")
+        assert "found dangerous" in bad.inner_text()
+        assert not bad.get_by_role("button").count()
+        page.get_by_role("tab", name="On this machine").click()
+        page.get_by_label("Search this machine").fill("page")
+        card = page.locator("li.model", has_text=evil)
+        card.get_by_role("button", name="Details").click()
+        dialog = page.get_by_role("dialog", name=evil)
+        assert hashlib.sha256(body).hexdigest() in dialog.inner_text()
+        page.keyboard.press("Escape")
+        draw = card.get_by_role("link", name="Draw with it")
+        assert draw.get_attribute("href") == "/generate?prompt=%3Clora%3Apage%3A1%3E+inkw"
+        assert page.evaluate("window.ran") is None
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert told == []
+        browser.close()
