@@ -16,7 +16,8 @@ from limner.base.open import open_base
 from limner.base.pocket import FOLDER, NAME
 from limner.generate import Request, generate
 from limner.named import PromptFiles
-from limner.sample import find_sampler, make_scheduler
+from limner.sample import make_scheduler
+from limner.samplers import find_sampler
 
 PROMPTS = ("a fox, fxm style, on a white background", "a rocket, fxm style", "a strawberry on a blue background")
 SAMPLERS = ("DPM++ 2M", "Euler", "Euler a", "DDIM", "UniPC")

@@ -4,7 +4,8 @@ Small pictures are drawn, each another one, and prepared with all checks on. At 
 this process holds (resident memory), and what the largest of its workers does. Constant memory is: what is held at the
 end of a step is about what was held at its first tenth, however many pictures there are.
 
-`--again` prepares a second time, when all is known and stands: it says how fast nothing is done.
+`--again` prepares a second time, when all is known and stands: it says how fast nothing is done. `--folder` keeps the
+pictures and what is made of them, so that a run that was killed goes on; `--size` is what time there is for.
 
 Prints a line for each tenth and one JSON line. Needs /proc, so Linux.
 """
@@ -13,6 +14,7 @@ import argparse
 import json
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,9 @@ from PIL import Image, ImageDraw
 
 from limner.config import PrepareSettings
 from limner.events import Prepared
+from limner.files import atomic_path
 from limner.preparation.prepare import preparing
 
-SIZE = (192, 144)  # pixels
 FOLDER = 1000  # pictures in a folder
 
 
@@ -32,15 +34,22 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--size", default="192x144", help="of the pictures in pixels")
+    parser.add_argument("--folder", type=Path, help="to work in; what it holds of an earlier run is gone on from")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="limner-streaming-") as folder:
-        images, out = Path(folder) / "images", Path(folder) / "out"
+    width, height = map(int, given.size.split("x"))
+    with ExitStack() as stack:
+        passing = tempfile.TemporaryDirectory(prefix="limner-streaming-")
+        folder = given.folder or Path(stack.enter_context(passing))
+        images, out = folder / "images", folder / "out"
         for number in range(given.count):
             path = images / f"{number // FOLDER:03d}" / f"{number:06d}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            drawn(number).save(path, quality=92)
-        values = {"images": images, "out": out, "resolution": 128, "workers": given.workers, "keyword": "zqvx"}
-        settings = PrepareSettings.read(values, "the benchmark")
+            if not path.exists():
+                with atomic_path(path) as temporary:
+                    drawn(number, (width, height)).save(temporary, quality=92)
+        resolution = max(64, min(width, height) * 8 // 9 // 64 * 64)
+        values = {"images": images, "out": out, "resolution": resolution, "keyword": "zqvx"}
+        settings = PrepareSettings.read(values | {"workers": given.workers}, "the benchmark")
         figures = {"count": given.count, "workers": given.workers, "first": watched(settings)}
         if given.again:
             figures["again"] = watched(settings)
@@ -73,17 +82,17 @@ def watched(settings: PrepareSettings) -> dict[str, Any]:
     return kept | {"steps": steps}
 
 
-def drawn(number: int) -> Image.Image:
+def drawn(number: int, size: tuple[int, int]) -> Image.Image:
     """A picture of its own: shapes with clear edges on a soft ground, with grain."""
     rng = np.random.default_rng(number)
-    image = Image.fromarray(rng.integers(60, 200, (3, 4, 3), dtype=np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
+    image = Image.fromarray(rng.integers(60, 200, (3, 4, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(image)
     for _ in range(25):
-        left, top = rng.integers(0, SIZE).tolist()
-        across, down = rng.integers(8, (SIZE[0] // 3, SIZE[1] // 3)).tolist()
+        left, top = rng.integers(0, size).tolist()
+        across, down = rng.integers(8, (size[0] // 3, size[1] // 3)).tolist()
         shape = pen.ellipse if rng.random() < 0.5 else pen.rectangle
         shape((left, top, left + across, top + down), fill=tuple(rng.integers(20, 235, 3).tolist()))
-    grain = rng.integers(-4, 5, (SIZE[1], SIZE[0], 3))
+    grain = rng.integers(-4, 5, (size[1], size[0], 3))
     return Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
 
 

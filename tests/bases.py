@@ -39,11 +39,20 @@ UNETS: dict[str, dict[str, Any]] = {
 }
 
 
-def save_tiny(family: str, folder: Path, prediction_type: str = "epsilon") -> Path:
-    """Write a base of a family ("sd1", "sd2", "sdxl") into a new folder, and return it."""
+FLAT = {  # two levels of one layer: a third of the time, for what is shown by any network
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
+
+
+def save_tiny(family: str, folder: Path, prediction_type: str = "epsilon", unet: dict[str, Any] | None = None) -> Path:
+    """Write a base of a family ("sd1", "sd2", "sdxl") into a new folder, and return it; unet: settings of its own."""
     torch.manual_seed(0)
     shared = {"sample_size": 8, "block_out_channels": (32, 32, 64, 64), "layers_per_block": 2, "norm_num_groups": 16}
-    parts: dict[str, Any] = {"unet": UNet2DConditionModel(**(shared | UNETS[family])), "vae": _vae(family)}
+    made = UNet2DConditionModel(**(shared | UNETS[family] | (unet or {})))
+    parts: dict[str, Any] = {"unet": made, "vae": _vae(family)}
     parts["tokenizer"] = tokenizer("!" if family == "sd2" else "<|endoftext|>")
     parts["text_encoder"] = CLIPTextModel(_text(WIDTH, "gelu" if family == "sd2" else "quick_gelu"))
     if family == "sdxl":

@@ -1,6 +1,7 @@
 """Shared fixtures: a tiny random base of Stable Diffusion 1's architecture and layout, and real image files."""
 
 import functools
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what the libraries brought: it looked through all of torch's objects again for every
+    file of weights or words that was read, which took half of the time of the whole run."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Leave to the slow tests what the quick ones show of one family or one kind of method already: 2.x lies between
-    1.x and XL, the methods that are not in EVERYWHERE touch no more of a family than LoRA does, and edits of files
-    take a family's names from one place."""
+    1.x and XL, the methods that are not in EVERYWHERE touch no more of a family than LoRA does and compute in float32
+    as it does on a base of bfloat16, and edits of files take a family's names from one place."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     families = {"sd2", "sdxl"} & {value for value in parameters.values() if isinstance(value, str)}
     other_method = "conformance" in item.nodeid and parameters.get("name", "lora") not in EVERYWHERE
-    if "sd2" in families or (families and (other_method or "/edit/" in item.nodeid)):
+    half = any(str(value) == "torch.bfloat16" for value in parameters.values())
+    if "sd2" in families or (half and other_method) or (families and (other_method or "/edit/" in item.nodeid)):
         item.add_marker(pytest.mark.slow)
 
 
@@ -47,6 +57,14 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 def tiny_folder(tiny_folders: Callable[[str], Path]) -> Path:
     """A diffusers folder of SD 1's layout (four levels, two layers a block, factor 8) with narrow random networks."""
     return tiny_folders("sd1")
+
+
+@pytest.fixture(scope="session")
+def flat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller one yet, in no published layout: for tests of the loop, to which any network is the same."""
+    from bases import FLAT, save_tiny
+
+    return save_tiny("sd1", tmp_path_factory.mktemp("base") / "flat", unet=FLAT)
 
 
 @pytest.fixture

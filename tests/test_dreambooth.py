@@ -1,5 +1,6 @@
 """Prior preservation from end to end: class pictures drawn once, the base's answers, and the command dreambooth."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.events import Event, Exported, Measured, Prepared, Started, Step
 from limner.formats import inspect
+from limner.generate import Request
 from limner.run import prior
 from limner.run.job import prepare
 
@@ -29,6 +31,7 @@ from limner.run.job import prepare
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(classes, "Request", functools.partial(Request, steps=2))  # a random base draws nothing in 20
     monkeypatch.delenv("LIMNER_MODELS", raising=False)
 
 

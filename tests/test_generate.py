@@ -15,9 +15,20 @@ from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.errors import UserError
 from limner.formats import save_weights
-from limner.generate import PromptFiles, Request, generate, generate_each, make_plan
+from limner.generate import (
+    Denoised,
+    PromptFiles,
+    Request,
+    batches,
+    drawing,
+    generate,
+    generate_each,
+    make_plan,
+    unfinished,
+)
 from limner.infotext import parse_infotext
-from limner.sample import find_sampler, make_scheduler
+from limner.sample import make_scheduler
+from limner.samplers import find_sampler
 from limner.weights import Weights
 
 REQUEST = Request("a photo of a cat", steps=3, seed=7)
@@ -316,3 +327,44 @@ def test_prompts_that_cannot_share_a_batch_are_drawn_one_by_one(tiny_base: BaseM
     for one, request in zip(generate_each(tiny_base, requests), requests, strict=True):
         (alone,) = generate(tiny_base, request)
         assert one.image.tobytes() == alone.image.tobytes()
+
+
+# --- step by step ---
+
+
+@pytest.mark.parametrize("sampler", ["DPM++ 2M", "Euler a", "Heun", "DPM2 a", "DDIM", "UniPC", "LCM"])
+def test_each_step_is_told_and_the_last_is_all_but_the_picture(base: BaseModel, sampler: str) -> None:
+    plan = make_plan(base, replace(REQUEST, sampler=sampler, steps=4), PromptFiles())
+    steps, pictures = steps_of(drawing(base, plan, range(1)))
+    assert [each.steps for each in steps] == [4] * len(steps)
+    assert list(dict.fromkeys(each.step for each in steps)) == [1, 2, 3, 4]
+    (picture,) = unfinished(base, plan, range(1), steps[-1])
+    assert parse_infotext(picture.infotext).settings["Stopped at step"] == "4"
+    difference = np.asarray(picture.image, int) - np.asarray(pictures[0].image, int)
+    early = unfinished(base, plan, range(1), steps[0])[0]
+    further = np.asarray(early.image, int) - np.asarray(pictures[0].image, int)
+    assert np.abs(difference).mean() < np.abs(further).mean() / 2 + 1
+
+
+def steps_of(events) -> tuple[list[Denoised], list]:
+    steps = []
+    while True:
+        try:
+            steps.append(next(events))
+        except StopIteration as end:
+            return steps, end.value
+
+
+def test_batches_can_be_left_between_two_steps(base: BaseModel, lora_folder: Path) -> None:
+    before = bits(base)
+    request = replace(REQUEST, prompt="a cat <lora:one:1>", count=3, batch_size=2)
+    plan = make_plan(base, request, PromptFiles(lora_folder))
+    assert list(batches(plan)) == [range(2), range(2, 3)]
+    events = drawing(base, plan, range(2))
+    next(events)
+    assert torch.is_grad_enabled()
+    assert not same_bits(base, before)
+    events.close()
+    assert same_bits(base, before)
+    _, (third,) = steps_of(drawing(base, plan, range(2, 3)))
+    assert (third.seed, third.image) == (9, list(generate(base, request, PromptFiles(lora_folder)))[2].image)

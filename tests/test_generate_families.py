@@ -22,7 +22,8 @@ from limner.generate import Request, generate, make_plan
 from limner.guidance import encode, encode_timeline
 from limner.named import PromptFiles
 from limner.prompt import Part
-from limner.sample import SAMPLERS, draw_noise, find_sampler, make_scheduler, sample
+from limner.sample import draw_noise, make_scheduler, sample
+from limner.samplers import SAMPLERS, find_sampler
 
 REQUEST = Request("a photo of a cat", "blurry", steps=3, seed=7, width=80, height=64, count=2, batch_size=2)
 # family, what it predicts, whether its last timestep is pure noise

@@ -1,5 +1,6 @@
 """The main job with no network at all: in a namespace of its own, without interfaces."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -38,6 +39,14 @@ def _why_not() -> str:
     return "" if tried.returncode == 0 else f"namespaces are not permitted here: {tried.stderr.strip()}"
 
 
+# Two commands one after the other, as a person gives them; in one process, which imports torch once.
+COMMANDS = """
+import json, sys
+from limner.cli import main
+sys.exit(any(main(command) for command in json.loads(sys.argv[1])))
+"""
+
+
 def alone(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run Python in a namespace without interfaces, with empty caches."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "OMP_NUM_THREADS") if name in os.environ}
@@ -63,20 +72,18 @@ def test_train_export_and_draw_without_any_interface(
     pictures.mkdir()
     for number in range(3):
         Image.new("RGB", (64, 64), (80 * number, 40, 200)).save(pictures / f"{number}.png")
-    trained = alone(
-        *("-m", "limner", "train", str(pictures), "--keyword", "zqvx", "--class", "blob", "--base", str(base)),
+    train = [
+        *("train", str(pictures), "--keyword", "zqvx", "--class", "blob", "--base", str(base)),
         *("--steps", "2", "--batch-size", "1", "--resolution", "64", "--previews", "1", "--precision", "fp32"),
         *("--out", "zqvx.safetensors", "--run", "run"),
-        folder=tmp_path,
-    )
-    assert trained.returncode == 0, trained.stderr
-    assert read_header(tmp_path / "zqvx.safetensors").metadata["modelspec.trigger_phrase"] == "zqvx"
-    drawn = alone(
-        *("-m", "limner", "generate", "a zqvx blob <lora:zqvx:1>", "--base", str(base), "--lora", "zqvx.safetensors"),
+    ]
+    generate = [
+        *("generate", "a zqvx blob <lora:zqvx:1>", "--base", str(base), "--lora", "zqvx.safetensors"),
         *("--steps", "2", "--seed", "1", "--width", "64", "--height", "64", "--out", "drawn.png"),
-        folder=tmp_path,
-    )
-    assert drawn.returncode == 0, drawn.stderr
+    ]
+    done = alone("-c", COMMANDS, json.dumps([train, generate]), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert read_header(tmp_path / "zqvx.safetensors").metadata["modelspec.trigger_phrase"] == "zqvx"
     with Image.open(tmp_path / "drawn.png") as picture:
         assert picture.size == (64, 64)
         assert "<lora:zqvx:1>" in picture.info["parameters"]

@@ -34,17 +34,20 @@ def installed(tmp_path: Path) -> Path:
     return site
 
 
-LOOK = """
+TRAIN_AND_LOOK = """
 import sys
 from pathlib import Path
 import numpy as np
 import torch
 from limner.base.open import open_base
+from limner.cli import main
 from limner.formats import inspect
 from limner.generate import Request, generate
 from limner.named import PromptFiles
 
-file, base = map(Path, sys.argv[1:])
+file, base, *command = sys.argv[1:]
+file = Path(file)
+assert main(command) == 0
 assert inspect(file).kind == "gain"
 model = open_base(base, torch.device("cpu"), torch.float32)
 requests = [
@@ -73,18 +76,20 @@ def test_a_method_from_outside_trains_exports_and_draws(tmp_path: Path, installe
         Image.effect_noise((70, 70), 60 + index).convert("RGB").save(photos / f"{index}.png")
     with pytest.raises(UserError, match="no method 'gain'"):
         find_method("gain")
+    file = tmp_path / "models" / "Lora" / "zqvx.safetensors"
     printed = python(
-        tmp_path, installed, "-m", "limner", "train", "photos", "--keyword", "zqvx", "--method", "gain", "--json",
+        tmp_path, installed, "-c", TRAIN_AND_LOOK, str(file), str(tiny_folder),
+        "train", "photos", "--keyword", "zqvx", "--method", "gain", "--json",
         "--base", str(tiny_folder), "--steps", "3", "--resolution", "64", "--learning-rate", "0.1", "--previews", "0",
         "--set", "gain.layers=all",
     )  # fmt: skip
     told = json.loads(printed.splitlines()[-1])
+    assert (tmp_path / told["file"]).samefile(file)
     assert told["readers"] == []
     assert any("not every program uses zqvx.safetensors" in warning for warning in told["warnings"])
-    tensors = load_file(told["file"])
+    tensors = load_file(file)
     assert all(key.startswith("lora_unet_") and key.endswith(".gain") for key in tensors)
     assert any(float(tensor) for tensor in tensors.values())
-    python(tmp_path, installed, "-c", LOOK, told["file"], str(tiny_folder))
 
 
 def test_a_captioner_from_outside_says_its_own(tmp_path: Path, installed: Path) -> None:

@@ -11,7 +11,8 @@ from limner.base.open import open_base
 from limner.errors import UserError
 from limner.guidance import encode, encode_timeline
 from limner.prompt import Part
-from limner.sample import SAMPLERS, draw_noise, find_sampler, make_scheduler, sample
+from limner.sample import draw_noise, make_scheduler, sample
+from limner.samplers import SAMPLERS, find_sampler
 
 PROMPT, NEGATIVE = "a photo of a cat", "blurry"
 

@@ -17,7 +17,8 @@ from limner.errors import UserError
 from limner.generate import Request, generate
 from limner.methods.full import Full, FullConfig
 from limner.named import PromptFiles
-from limner.sample import FLOW, make_scheduler
+from limner.sample import make_scheduler
+from limner.samplers import FLOW
 from limner.train import Plan
 
 CPU = torch.device("cpu")

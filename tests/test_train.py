@@ -25,6 +25,12 @@ from limner.train import Plan, train
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module")
+def tiny_folder(flat_folder: Path) -> Path:
+    """No file is written that a program would read: any network will do."""
+    return flat_folder
+
+
 @pytest.mark.parametrize(
     ("settings", "dtype"),
     [

@@ -129,7 +129,8 @@ def test_held_out_pictures_are_not_learned_from(values: dict[str, Any], tmp_path
 
 
 def script(monkeypatch: pytest.MonkeyPatch, likeness: dict[int, float], **more: float) -> None:
-    """Let milestones come out with these likenesses by step, for the decisions to be foreseen."""
+    """Let milestones come out with these likenesses by step, for the decisions to be foreseen; so nothing is drawn
+    for them, and the base's own pictures are shown again."""
     plain = verdict.Measurement.__init__
 
     def scripted(self: verdict.Measurement, step: int, figures: dict[str, float]) -> None:
@@ -137,6 +138,7 @@ def script(monkeypatch: pytest.MonkeyPatch, likeness: dict[int, float], **more: 
         plain(self, step, figures)
 
     monkeypatch.setattr(verdict.Measurement, "__init__", scripted)
+    monkeypatch.setattr(milestone.Judge, "__call__", lambda judge: milestone.Drawn(judge.before, {"near_copies": 0.0}))
 
 
 def test_the_best_state_is_kept_not_the_last(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

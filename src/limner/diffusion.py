@@ -17,6 +17,7 @@ from limner.errors import UserError
 Weighting = Literal["min-snr", "debiased", "p2", "none"]
 Timesteps = Literal["uniform", "middle", "low", "high"]
 LEAST_COVERED = 1 / 16  # of a picture
+LEAST_SIGNAL = 2.0**-24  # what is taken for none, where something is divided by it
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,26 @@ def prediction_target(latents: Tensor, noise: Tensor, signal: Tensor, prediction
         a = signal.view(-1, 1, 1, 1)
         return a.sqrt() * noise - (1 - a).sqrt() * latents
     raise ValueError(f"unknown prediction type {prediction_type!r}")
+
+
+def clean_latents(noisy: Tensor, predicted: Tensor, signal: Tensor, prediction_type: str) -> Tensor:
+    """x0 by what the network predicts of x_t (batch, c, h, w): `prediction_target` the other way round."""
+    a = signal.view(-1, 1, 1, 1)
+    if prediction_type == "epsilon":
+        return (noisy - (1 - a).sqrt() * predicted) / a.sqrt()
+    if prediction_type == "flow":
+        return (noisy - (1 - a).sqrt() * predicted) / (a.sqrt() + (1 - a).sqrt())
+    return a.sqrt() * noisy - (1 - a).sqrt() * predicted
+
+
+def signal_at(levels: Tensor, timestep: Tensor) -> Tensor:
+    """The level (1,) at a timestep, which may lie between two: there the logarithm of the noise is linear in time."""
+    time = timestep.detach().double().cpu().reshape(1).clamp(0, len(levels) - 1)
+    below, above = time.floor().long(), time.ceil().long()
+    if bool(below == above):
+        return levels[below].clamp(min=LEAST_SIGNAL)
+    one, other = (levels[at].double().clamp(min=LEAST_SIGNAL).logit() for at in (below, above))
+    return torch.lerp(one, other, time - below).sigmoid().to(levels)
 
 
 def loss_weights(signal: Tensor, prediction_type: str, objective: Objective) -> Tensor:

@@ -76,15 +76,28 @@ def sha256_file(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, made if need be. Raises UserError if one is in."""
+def locked(folder: Path, seconds: float = 0.0) -> Iterator[None]:
+    """Keep other processes out of a folder, made if need be. Raises UserError if one is in, and stays for `seconds`."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=seconds)
     except Timeout as error:
         raise UserError(f"another limner is at work in {folder}; wait for it, or stop it") from error
     try:
         yield
     finally:
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is at work in a folder."""
+    if not folder.is_dir():
+        return False
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False

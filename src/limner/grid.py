@@ -2,7 +2,7 @@
 
 import csv
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -18,12 +18,13 @@ from limner.generate import RANDOM_SEED, Request, generate, make_plan
 from limner.infotext import format_infotext, parse_infotext
 from limner.named import PromptFiles
 from limner.prompt import parse_prompt
-from limner.sample import find_sampler
+from limner.samplers import find_sampler
 from limner.sheet import Block, draw_grid, grid_size
 
 OF_A_PICTURE = [name for name in Drawing.model_fields if name not in ("count", "batch_size")]
 SHORT = {"cfg": "cfg_scale", "negative": "negative_prompt"}
 BASE = "base"
+WORDS = "words"  # of the prompt, where it says {words}
 MOST_CELLS = 400
 MOST_PIXELS = 100_000_000  # of the whole picture; beyond, viewers give up
 
@@ -37,8 +38,8 @@ class Axis:
 
     @property
     def labels(self) -> list[str]:
-        """What stands beside a row or column; a long prompt or a path speaks for itself."""
-        return [value if self.name == "prompt" else f"{self.name} {value}" for value in self.values]
+        """What stands beside a row or column; a long prompt, or words of it, speak for themselves."""
+        return [value if self.name in ("prompt", WORDS) else f"{self.name} {value}" for value in self.values]
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,10 @@ def read_axis(text: str, option: str, settings: GridSettings) -> Axis:
     return Axis(name, values)
 
 
-def read_axes(settings: GridSettings) -> tuple[Axis, Axis, Axis]:
-    """x, y and z, those left out with a single empty value. Raises UserError."""
-    given = [(option, getattr(settings, option)) for option in "xyz"]
-    axes = [ONE if text is None else read_axis(text, f"--{option}", settings) for option, text in given]
+def read_axes(settings: GridSettings, options: tuple[str, str, str] = ("--x", "--y", "--z")) -> tuple[Axis, Axis, Axis]:
+    """x, y and z, those left out with a single empty value. options: what errors call them. Raises UserError."""
+    given = zip(options, (settings.x, settings.y, settings.z), strict=True)
+    axes = [ONE if text is None else read_axis(text, option, settings) for option, text in given]
     named = [axis.name for axis in axes if axis is not ONE]
     if len(set(named)) < len(named):
         raise UserError(f"two axes change {max(named, key=named.count)}; put all its values on one")
@@ -122,17 +123,23 @@ def check_cells(cells: Sequence[Cell], files: PromptFiles) -> None:
             files.find_lora(tag.name)
 
 
-def draw_cells(cells: Sequence[Cell], files: PromptFiles, settings: GridSettings) -> Iterator[DrawnCell]:
-    """Each picture as `limner generate` draws it. All of a base's are found possible before its first. UserError."""
+def opener(settings: GridSettings) -> Callable[[str], BaseModel]:
+    """How the command opens a base."""
     device = choose_device(settings.device)
+    dtype = choose_dtype(settings.precision, device)
+    return lambda base: open_base(base, device, dtype, settings.prediction_type, settings.vae)
+
+
+def draw_cells(
+    cells: Sequence[Cell], files: PromptFiles, open_model: Callable[[str], BaseModel]
+) -> Iterator[DrawnCell]:
+    """Each picture as `limner generate` draws it. All of a base's are found possible before its first. UserError."""
     model: BaseModel | None = None
     base = None
     for cell in cells:
         if model is None or cell.base != base:
             model, base = None, cell.base  # the old one goes before the new one comes
-            model = open_base(
-                base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-            )
+            model = open_model(base)
             _check_possible(cells, base, model, files)
         (picture,) = generate(model, cell.request, files)
         yield DrawnCell(cell, picture.image, picture.infotext, model.warnings)

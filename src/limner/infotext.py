@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
@@ -79,12 +80,19 @@ def save_png(image: Image.Image, infotext: str, path: Path) -> None:
 
 
 def read_picture(path: Path) -> Infotext | None:
-    """What a picture says about its making, or None. Raises UserError if it cannot be read.
+    """What a picture says about its making, or None. Raises UserError if it cannot be read."""
+    text = picture_text(path)
+    return parse_infotext(text) if text is not None else None
+
+
+def picture_text(path: Path, stream: IO[bytes] | None = None) -> str | None:
+    """A picture's text as it stands there, or None. stream: its bytes, if they are no file; the path only names it
+    then. Raises UserError if it cannot be read.
 
     The webuis write it into a PNG's `parameters`, into the Exif UserComment of JPEG and WebP, and into a GIF's comment.
     Pixels are decoded only of a PNG whose text is not in front of them.
     """
-    with open_picture(path) as image:
+    with open_picture(path, stream) as image:
         try:
             text = _text(image)
             if text is None and image.format == "PNG":
@@ -92,18 +100,19 @@ def read_picture(path: Path) -> Infotext | None:
                 text = _text(image)
         except _UNREADABLE as error:
             raise UserError(f"cannot read the picture {path} ({error}); copy or download it again") from error
-    return parse_infotext(text) if text is not None else None
+    return text
 
 
 @contextmanager
-def open_picture(path: Path) -> Iterator[Image.Image]:
+def open_picture(path: Path, stream: IO[bytes] | None = None) -> Iterator[Image.Image]:
     """A picture whose pixels are not yet decoded, of the formats in which there are texts. Raises UserError."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(path if stream is None else stream, formats=FORMATS)
         except (*_UNREADABLE, UnidentifiedImageError) as error:
-            raise UserError(f"cannot read the picture {path} ({error}); give a PNG, JPEG or WebP file") from error
+            reason = "it is none" if stream is not None and isinstance(error, UnidentifiedImageError) else error
+            raise UserError(f"cannot read the picture {path} ({reason}); give a PNG, JPEG or WebP file") from error
         with image:
             yield image
 

@@ -1,135 +1,24 @@
-"""Samplers under the webui's names, computed by diffusers' schedulers, and the loop from noise to latents."""
+"""From noise to latents: the webui's samplers, computed by diffusers' schedulers, step by step."""
 
 import inspect
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    HeunDiscreteScheduler,
-    KDPM2AncestralDiscreteScheduler,
-    KDPM2DiscreteScheduler,
-    LCMScheduler,
-    PNDMScheduler,
-    UniPCMultistepScheduler,
-)
 from torch import Tensor
 
 from limner.base.model import BaseModel
-from limner.config import nearest
 from limner.device import generator
+from limner.diffusion import LEAST_SIGNAL, clean_latents, prediction_target, signal_at
+from limner.edit.progress import finish
 from limner.errors import UserError
 from limner.guidance import Guidance
+from limner.samplers import FLOW, SAMPLERS
 
-AUTOMATIC = "Automatic"
 Scheduler = Any  # diffusers' schedulers share methods, but no class that declares them
-Options = dict[str, Any]
-LINSPACE: Options = {"timestep_spacing": "linspace"}
-TRAILING: Options = {"timestep_spacing": "trailing"}
-KARRAS, EXPONENTIAL = LINSPACE | {"use_karras_sigmas": True}, LINSPACE | {"use_exponential_sigmas": True}
-# diffusers' multistep solvers leave out the last of their even steps, which is what the webui calls SGM Uniform
-MULTISTEP = {"Karras": KARRAS, "Exponential": EXPONENTIAL, "SGM Uniform": LINSPACE}
-SIGMAS = {"Uniform": LINSPACE, "Karras": KARRAS, "Exponential": EXPONENTIAL, "SGM Uniform": TRAILING}
-# CompVis' own spacing: every n-th step, beginning with 1
-LEADING: Options = {"timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False}
-LEAST_SIGNAL = 2.0**-24  # what diffusers' solvers take for none, where they divide by it
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A sampler: a scheduler class with its options, and the noise schedules that it can follow.
-
-    schedules: by the webui's names, {} for a sampler with one of its own; the first is what Automatic means.
-    calls_per_step: calls of the network; the webui counts timed edits in them. max_steps: None for no bound. to_last:
-    options with which it begins at the last timestep.
-    """
-
-    scheduler: type[Scheduler]
-    options: Options = field(default_factory=dict)
-    schedules: dict[str, Options] = field(default_factory=dict)
-    calls_per_step: int = 1
-    max_steps: int | None = None
-    to_last: Options = field(default_factory=dict)
-
-
-def _sde(**options: Any) -> Sampler:
-    """An SDE solver, which in the webui follows the exponential schedule."""
-    schedules = {"Exponential": EXPONENTIAL} | MULTISTEP
-    return Sampler(DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"} | options, schedules)
-
-
-SAMPLERS = {
-    "DPM++ 2M": Sampler(DPMSolverMultistepScheduler, {}, MULTISTEP),
-    "DPM++ 2M SDE": _sde(),
-    "DPM++ 2M SDE Heun": _sde(solver_type="heun"),
-    "DPM++ 3M SDE": _sde(solver_order=3),
-    "Euler a": Sampler(EulerAncestralDiscreteScheduler, {}, {"Uniform": LINSPACE, "SGM Uniform": TRAILING}),
-    "Euler": Sampler(EulerDiscreteScheduler, {}, SIGMAS),
-    "Heun": Sampler(HeunDiscreteScheduler, {}, SIGMAS, calls_per_step=2),
-    "DPM2": Sampler(KDPM2DiscreteScheduler, {}, {"Karras": KARRAS} | SIGMAS, calls_per_step=2),
-    "DPM2 a": Sampler(KDPM2AncestralDiscreteScheduler, {}, {"Karras": KARRAS} | SIGMAS, calls_per_step=2),
-    "DDIM": Sampler(DDIMScheduler, LEADING | {"clip_sample": False}, to_last=TRAILING),
-    "PLMS": Sampler(PNDMScheduler, LEADING | {"skip_prk_steps": True}),
-    "UniPC": Sampler(
-        UniPCMultistepScheduler,
-        # the webui's variant; it stops at the last trained noise level, and at no noise at all would divide by zero
-        {"solver_order": 3, "solver_type": "bh1", "final_sigmas_type": "sigma_min"},
-        {"SGM Uniform": LINSPACE, "Karras": KARRAS, "Exponential": EXPONENTIAL},
-    ),
-    "LCM": Sampler(LCMScheduler, {"set_alpha_to_one": False}, max_steps=50),
-}
-# Those of the samplers that can follow a flow, on its own schedule.
-FLOW: dict[str, Sampler] = {
-    "DPM++ 2M": Sampler(DPMSolverMultistepScheduler, {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}),
-    "Euler": Sampler(FlowMatchEulerDiscreteScheduler),
-    "UniPC": Sampler(UniPCMultistepScheduler, {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}),
-}
-SCHEDULES = (AUTOMATIC, "Uniform", "Karras", "Exponential", "SGM Uniform")
-ALIASES = {
-    "k_dpmpp_2m": "DPM++ 2M",
-    "k_dpmpp_2m_sde": "DPM++ 2M SDE",
-    "k_euler_a": "Euler a",
-    "k_euler_ancestral": "Euler a",
-    "k_euler": "Euler",
-    "k_heun": "Heun",
-    "k_dpm_2": "DPM2",
-    "k_dpm_2_a": "DPM2 a",
-    "k_lcm": "LCM",
-}
-
-
-def find_sampler(name: str, schedule: str = AUTOMATIC) -> tuple[str, str | None]:
-    """The sampler's and its schedule's proper names; the schedule is None where the sampler has one of its own.
-
-    Case and spelling like "k_euler_a" or "sgm_uniform" are the webui's; so is "DPM++ 2M Karras" for both in one.
-    Raises UserError for an unknown name or a pair that does not go together.
-    """
-    samplers = {sampler.lower(): sampler for sampler in SAMPLERS} | ALIASES
-    schedules = {known.lower(): known for known in SCHEDULES}
-    wanted, kind = name.lower().strip(), schedule.lower().strip().replace("_", " ")
-    first, _, last = wanted.rpartition(" ")
-    if wanted not in samplers and last in schedules and first in samplers:
-        wanted = first
-        kind = last if kind == AUTOMATIC.lower() else kind
-    if wanted not in samplers:
-        near = nearest(wanted, samplers)
-        meant = f"did you mean {samplers[near]!r}?" if near else f"use one of {', '.join(SAMPLERS)}"
-        raise UserError(f"no sampler {name!r}; {meant}")
-    if kind not in schedules:
-        raise UserError(f"no noise schedule {schedule!r}; use one of {', '.join(SCHEDULES)}")
-    sampler = samplers[wanted]
-    offered = SAMPLERS[sampler].schedules
-    if schedules[kind] == AUTOMATIC:
-        return sampler, next(iter(offered), None)
-    if schedules[kind] not in offered:
-        known = f"it takes {', '.join(offered)}" if offered else "it has a schedule of its own"
-        raise UserError(f"sampler {sampler} cannot follow the schedule {schedules[kind]}: {known}; use {AUTOMATIC}")
-    return sampler, schedules[kind]
 
 
 def make_scheduler(model: BaseModel, sampler: str, schedule: str | None) -> Scheduler:
@@ -141,14 +30,15 @@ def make_scheduler(model: BaseModel, sampler: str, schedule: str | None) -> Sche
     if model.prediction_type == "flow":
         return _flow_scheduler(model, sampler)
     chosen = SAMPLERS[sampler]
-    known = inspect.signature(chosen.scheduler.__init__).parameters
+    kind = getattr(diffusers, chosen.scheduler)
+    known = inspect.signature(kind.__init__).parameters
     trained = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
     config = {key: model.scheduler_config[key] for key in trained if key in model.scheduler_config}
     is_noise_at_last = bool(model.scheduler_config.get("rescale_betas_zero_snr"))
     if "rescale_betas_zero_snr" in known:
         config["rescale_betas_zero_snr"] = is_noise_at_last
     options = chosen.options | chosen.schedules.get(schedule or "", {}) | (chosen.to_last if is_noise_at_last else {})
-    scheduler = chosen.scheduler(**config, **options)
+    scheduler = kind(**config, **options)
     if is_noise_at_last and "rescale_betas_zero_snr" not in known:
         scheduler.alphas_cumprod = model.alphas_cumprod.clamp(min=LEAST_SIGNAL)
     return scheduler
@@ -160,7 +50,9 @@ def _flow_scheduler(model: BaseModel, sampler: str) -> Scheduler:
     chosen = FLOW[sampler]
     shift = "flow_shift" if chosen.options else "shift"
     steps = len(model.alphas_cumprod)
-    return chosen.scheduler(num_train_timesteps=steps, **chosen.options, **{shift: model.timestep_shift})
+    return getattr(diffusers, chosen.scheduler)(
+        num_train_timesteps=steps, **chosen.options, **{shift: model.timestep_shift}
+    )
 
 
 def draw_noise(seeds: list[int], height: int, width: int, channels: int) -> tuple[Tensor, list[torch.Generator]]:
@@ -172,18 +64,89 @@ def draw_noise(seeds: list[int], height: int, width: int, channels: int) -> tupl
     return torch.cat([torch.randn((1, channels, height, width), generator=g) for g in generators]), generators
 
 
+@dataclass(frozen=True)
+class Start:
+    """What sampling starts from if not from noise alone.
+
+    latents: float32 (batch, c, h, w), scaled. first: the step to begin with, those before it being left out. mask: of
+    0..1, (1, 1, h, w), how far each place is drawn anew; None for all.
+    """
+
+    latents: Tensor
+    first: int
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """A step is done, `step` of `steps`; solvers of second order tell each twice."""
+
+    step: int
+    steps: int
+    _estimate: Callable[[], Tensor] = field(repr=False, compare=False)
+
+    @property
+    def latents(self) -> Tensor:
+        """What the batch would be without its noise, as far as can be told: float32 (batch, c, h, w)."""
+        return self._estimate()
+
+
+def sampling(
+    model: BaseModel,
+    guidance: Guidance,
+    scheduler: Scheduler,
+    steps: int,
+    noise: Tensor,
+    generators: list,
+    start: Start | None = None,
+) -> Generator[Denoised, None, Tensor]:
+    """From `draw_noise` to scaled latents of its shape; the solver computes in float32, the network in its dtype."""
+    scheduler.set_timesteps(steps, device=model.device)
+    first = 0 if start is None else start.first * scheduler.order
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(first)  # else a schedule whose first two timesteps round to one starts at the second
+    drawn = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    timesteps = scheduler.timesteps[first:]
+    latents = noise.to(model.device)
+    if start is None:
+        latents = latents * getattr(scheduler, "init_noise_sigma", 1.0)
+    else:
+        add = getattr(scheduler, "add_noise", None) or scheduler.scale_noise
+        latents = add(start.latents, latents, timesteps[:1])
+    scale = getattr(scheduler, "scale_model_input", lambda latents, _: latents)
+    total = _step(len(timesteps) - 1, scheduler)
+    for call, timestep in enumerate(timesteps):
+        given, place = model.as_trained(scale(latents, timestep), timestep)
+        predicted = guidance.predict(model, given, place, call)
+        if start is not None and start.mask is not None:
+            predicted = _only_where(start.mask, predicted, _leading_to(model, start.latents, given, place))
+        latents = scheduler.step(predicted, timestep, latents, **drawn, return_dict=False)[0]
+        yield Denoised(_step(call, scheduler), total, partial(_without_noise, model, given, place, predicted))
+    return latents if start is None or start.mask is None else _only_where(start.mask, latents, start.latents)
+
+
+def _step(call: int, scheduler: Scheduler) -> int:
+    """The number, from 1, of the step that the network's call belongs to."""
+    return (call + scheduler.order) // scheduler.order
+
+
+def _only_where(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return mask * new + (1 - mask) * old
+
+
+def _leading_to(model: BaseModel, latents: Tensor, given: Tensor, timestep: Tensor) -> Tensor:
+    """The prediction by which a solver that holds `given` arrives at `latents`."""
+    a = signal_at(model.alphas_cumprod, timestep).to(given)
+    noise = (given - a.sqrt() * latents) / (1 - a).sqrt()
+    return prediction_target(latents, noise, a, model.prediction_type)
+
+
+def _without_noise(model: BaseModel, given: Tensor, timestep: Tensor, predicted: Tensor) -> Tensor:
+    return clean_latents(given, predicted, signal_at(model.alphas_cumprod, timestep).to(given), model.prediction_type)
+
+
 def sample(
     model: BaseModel, guidance: Guidance, scheduler: Scheduler, steps: int, noise: Tensor, generators: list
 ) -> Tensor:
-    """From `draw_noise` to scaled latents of its shape; the solver computes in float32, the network in its dtype."""
-    scheduler.set_timesteps(steps, device=model.device)
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(0)  # else a schedule whose first two timesteps round to one starts at the second
-    drawn = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
-    latents = noise.to(model.device) * getattr(scheduler, "init_noise_sigma", 1.0)
-    scale = getattr(scheduler, "scale_model_input", lambda latents, _: latents)
-    for call, timestep in enumerate(scheduler.timesteps):
-        given, place = model.as_trained(scale(latents, timestep), timestep)
-        predicted = guidance.predict(model, given, place, call)
-        latents = scheduler.step(predicted, timestep, latents, **drawn, return_dict=False)[0]
-    return latents
+    """`sampling` to its end."""
+    return finish(sampling(model, guidance, scheduler, steps, noise, generators))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from limner.base import pocket, single
+from limner.base.folder import load_tokenizer
 from limner.base.identify import identify_base
 from limner.base.model import BaseModel
 from limner.base.open import find_base, full_precision, identify, open_base
@@ -325,3 +326,15 @@ def test_a_hub_id_opens_from_the_cache(
 
 def _refuse(*_: object) -> None:
     raise AssertionError("the network was asked")
+
+
+def test_a_tokenizer_is_known_by_what_is_in_its_files(tiny_folder: Path, tmp_path: Path) -> None:
+    """Not by where they lie: an equal one is read once, and one whose files have changed is read again."""
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
+    first = load_tokenizer(tiny_folder, "tokenizer")
+    assert load_tokenizer(folder, "tokenizer") is first
+    assert load_tokenizer(folder, "tokenizer", "!").pad_token == "!"
+    told = folder / "tokenizer" / "tokenizer_config.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"pad_token": "a"}))
+    assert load_tokenizer(folder, "tokenizer").pad_token == "a"
+    assert first.pad_token == "<|endoftext|>"

@@ -28,6 +28,24 @@ def test_near_hashes_are_found_as_they_are_turned_and_inside_borders() -> None:
     assert found == {(3, 10), (5, 30), (20, 39)}  # a turned copy is looked for among the later ones
 
 
+def test_blocks_of_hashes_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    first = int(rng.integers(0, 1 << 63))
+    near = [facts(first ^ int(rng.integers(0, 1 << 5)) << int(rng.integers(0, 50))) for _ in range(40)]
+    hashes = Hashes.of(iter(enumerate(near)))
+    whole = list(hashes.pairs())
+    assert 0 < len(whole) <= 40 * NEIGHBOURS
+    for one in range(40):  # those of each are the nearest of all that come later
+        bits = [
+            (int(hashes.turned[one, 0] ^ hashes.turned[other, 0]).bit_count(), other) for other in range(one + 1, 40)
+        ]
+        nearest = sorted(each for each in bits if each[0] <= candidates.NEAR)[:NEIGHBOURS]
+        assert [other for owner, other, _ in whole if owner == one] == [other for _, other in nearest]
+    monkeypatch.setattr(candidates, "ROWS", 7)
+    monkeypatch.setattr(candidates, "COLUMNS", 5)
+    assert list(hashes.pairs()) == whole
+
+
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     features = rng.integers(-127, 128, (60, 32)).astype(np.int8)

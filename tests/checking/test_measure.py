@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import cv2
 import numpy as np
 import pillow_heif
 import pytest
+from numpy.typing import NDArray
 from photos import photo
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD
 
+from limner.checking import features
 from limner.checking.facts import Facts
 from limner.checking.measure import Measure, measure
 from limner.data.source import Source
@@ -47,6 +51,40 @@ def test_features_are_a_direction_in_int8(tmp_path: Path) -> None:
     ours = measured.features / np.linalg.norm(measured.features.astype(float))
     assert ours @ Evaluator()([image]).pooled[0].numpy() > 0.999
     assert Measure(features=False)(Source(tmp_path, "a.png")).features is None
+
+
+def test_the_network_of_features_is_made_anew_where_there_is_none_that_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb = np.asarray(photo(64, 48))
+    known = features.features_of(rgb)
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "networks"
+
+    def again() -> NDArray[np.int8]:
+        features._session.cache_clear()
+        return features.features_of(rgb)
+
+    assert (again() == known).all()
+    (kept,) = folder.iterdir()
+    network = kept.read_bytes()
+    for damaged in (b"no network", network[: len(network) // 2]):
+        kept.write_bytes(damaged)
+        assert (again() == known).all()
+        assert kept.read_bytes() == network
+    monkeypatch.setenv("LIMNER_CACHE", str(kept))  # no folder
+    assert (again() == known).all()
+
+
+def test_a_worker_measures_without_torch(tmp_path: Path) -> None:
+    photo(64, 48).save(tmp_path / "a.png")
+    measure(Source(tmp_path, "a.png"))  # what is made once is made
+    code = (
+        "import sys; from pathlib import Path; from limner.checking.measure import measure; "
+        "from limner.data.source import Source; "
+        "assert measure(Source(Path(sys.argv[1]), 'a.png')).features is not None; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
 @pytest.mark.parametrize("data", [b"no picture", b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n" + bytes(40)])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from limner.checking import duplicates
 from limner.checking.compared import Comparing
 from limner.checking.examine import examine
 from limner.checking.facts import Facts
@@ -17,9 +19,10 @@ from limner.checking.measure import Measured, measure
 from limner.checking.store import Store, passing_store
 from limner.checking.verdict import Verdict
 from limner.data.source import Source, find_sources
+from limner.events import Warned
 
 
-def finish(examination: Generator[Facts | Comparing, None, Verdict]) -> tuple[list[Facts], Verdict]:
+def finish(examination: Generator[Facts | Comparing | Warned, None, Verdict]) -> tuple[list[Facts], Verdict]:
     facts = []
     while True:
         try:
@@ -89,3 +92,22 @@ def test_a_zip_is_judged_as_its_folder(photos: Path, tmp_path: Path) -> None:
         second = [(each.facts, each.findings, each.proposal) for each in of_zip]
         assert of_zip[0].source.read() == (photos / "a.png").read_bytes()
     assert [each[1:] for each in first] == [each[1:] for each in second]
+
+
+def test_of_very_many_pictures_it_is_said_that_hashes_alone_find_copies(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with passing_store() as store:
+        assert not warned(store, photos)
+    for module in (sys.modules[examine.__module__], duplicates):
+        monkeypatch.setattr(module, "MOST_BY_FEATURES", 4)
+    monkeypatch.setattr(duplicates, "alike", None)  # is not asked
+    with passing_store() as store:
+        (said,) = warned(store, photos)
+    assert "5 pictures" in said
+    assert "above 4 copies are found by their perceptual hashes alone" in said
+
+
+def warned(store: Store, photos: Path) -> list[str]:
+    events = examine(find_sources(photos), Wanted(resolution=256), 1, store)
+    return [event.message for event in events if isinstance(event, Warned)]

@@ -14,6 +14,7 @@ from limner.config import Settings
 from limner.device import generator
 from limner.errors import UserError
 from limner.formats import load_weights, save_weights
+from limner.methods import slider
 from limner.methods.method import Method, find_method, methods
 from limner.train import Plan
 
@@ -24,6 +25,12 @@ pytestmark = pytest.mark.parametrize("name", sorted(methods()))
 def family_base(request: pytest.FixtureRequest, tiny_folders: Callable[[str], Path]) -> BaseModel:
     """A tiny base of one family after another."""
     return open_base(tiny_folders(request.param), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slider's own pictures are of this many steps, and a random base draws nothing in more of them either."""
+    monkeypatch.setattr(slider, "STEPS", 4)
 
 
 SMALL = {"pictures": 1}  # settings of methods

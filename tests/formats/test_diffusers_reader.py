@@ -16,7 +16,8 @@ from limner.formats.diffusers import save_folder
 from limner.generate import Request, generate
 from limner.methods.full import Full, FullConfig
 from limner.named import PromptFiles
-from limner.sample import find_sampler, make_scheduler
+from limner.sample import make_scheduler
+from limner.samplers import find_sampler
 from limner.weights import Weights
 
 MakeLora = Callable[..., Weights]

@@ -15,7 +15,7 @@ from limner.cli import main
 from limner.errors import UserError
 from limner.infotext import read_picture
 from limner.inspection import examine
-from limner.inspection.picture import Used
+from limner.used import Used
 
 TEXT = (
     "a cat <lora:zq-vx:0.8:0.5>, <lora:other> <hypernet:x:1>\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, "

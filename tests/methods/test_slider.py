@@ -11,6 +11,7 @@ from training import same, snapshot
 
 from limner import run
 from limner.base.model import BaseModel
+from limner.base.open import open_base
 from limner.config import read_training
 from limner.data.batch import Batch
 from limner.device import generator
@@ -21,6 +22,12 @@ from limner.methods.slider import Slider, SliderConfig
 from limner.train import Plan
 
 CONFIG = SliderConfig(positive="a red cat", negative="a blue cat", target="a cat", pictures=4, rank=4)
+
+
+@pytest.fixture
+def tiny_base(flat_folder: Path) -> BaseModel:
+    """What is no whole run needs no base that programs know."""
+    return open_base(flat_folder, torch.device("cpu"), torch.float32)
 
 
 @torch.no_grad()

@@ -25,6 +25,8 @@ from limner.files import sha256_file
 
 INDEX = "model_index.json"
 CLASSES: dict[str, Any] = single.NETWORKS | {"transformer": SD3Transformer2DModel}
+MOST_TOKENIZERS = 8
+_tokenizers: dict[tuple[Any, ...], CLIPTokenizerFast] = {}  # by how they pad and what is in their files
 
 
 def identify_folder(folder: Path) -> Identity:
@@ -87,10 +89,18 @@ def load_network(folder: Path, part: str, dtype: torch.dtype) -> nn.Module:
 
 
 def load_tokenizer(folder: Path, name: str, pad: str | None = None) -> CLIPTokenizerFast:
-    """A tokenizer, padding as it says or with another token."""
-    chosen = {} if pad is None else {"pad_token": pad}
-    with quiet():
-        return CLIPTokenizerFast.from_pretrained(folder / name, local_files_only=True, **chosen)
+    """A tokenizer, padding as it says or with another token. It is not to be changed: nearly all models bring the same
+    one, of which reading takes as long as reading a small network, and so it is kept for the next."""
+    files = sorted(path for path in (folder / name).glob("*") if path.is_file())
+    contents = (pad, *((path.name, sha256_file(path)) for path in files))
+    if contents not in _tokenizers:
+        chosen = {} if pad is None else {"pad_token": pad}
+        with quiet():
+            found = CLIPTokenizerFast.from_pretrained(folder / name, local_files_only=True, **chosen)
+        _tokenizers[contents] = found
+        if len(_tokenizers) > MOST_TOKENIZERS:
+            del _tokenizers[next(iter(_tokenizers))]
+    return _tokenizers[contents]
 
 
 def read_config(folder: Path, part: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Which pictures might show the same: by hashes and by features, without looking at every pair in Python."""
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ NEAR = 12  # bits of 64; pairs of unrelated pictures are nearer once in four mil
 ALIKE = 0.6  # cosine of features
 NEIGHBOURS = 6  # of a picture, by features, and as many by hashes
 MOST_BY_FEATURES = 20_000  # pictures; of more the hashes alone are compared, for nearly all have neighbours by features
-BLOCK = 512  # pictures that are compared with all others at once
+BLOCK = 512  # pictures whose features are compared with all others' at once
+ROWS, COLUMNS = 128, 2048  # hashes that are compared at once
+FAR = 64  # bits
 
 
 @dataclass(frozen=True)
@@ -27,36 +30,63 @@ class Hashes:
     @staticmethod
     def of(numbered: Iterator[tuple[int, Facts]]) -> "Hashes":
         """Of pictures with their numbers, which rise; one with a border has two."""
-        owners, turned = [], []
+        owners, turned = array("q"), bytearray()
         for number, facts in numbered:
             named = dict(facts.hashes)
             for name in ("whole", "inside"):
                 if name in named:
-                    digits = named[name] + named[f"{name} turned"]
                     owners.append(number)
-                    turned.append(np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64))
-        return Hashes(np.array(owners, np.int64), np.array(turned, np.uint64).reshape(len(owners), TURNS + 1))
+                    turned += bytes.fromhex(named[name] + named[f"{name} turned"])
+        values = np.frombuffer(turned, ">u8").astype(np.uint64)
+        return Hashes(np.array(owners, np.int64), values.reshape(len(owners), TURNS + 1))
 
     def pairs(self) -> Iterator[tuple[int, int, float]]:
-        """Pairs of owners (the smaller first) that are near in some turn, with 1 for equal hashes, less for others."""
-        for start in range(0, len(self.owners), BLOCK):
-            rows = self.turned[start : start + BLOCK]
-            owners = self.owners[start : start + BLOCK]
-            others, later = self.turned[start:, 0], self.owners[start:]
-            nearest = np.full((len(rows), len(others)), 64, np.uint8)
-            for turn in range(TURNS + 1):
-                np.minimum(nearest, np.bitwise_count(rows[:, turn, None] ^ others), out=nearest)
-            nearest[later[None, :] <= owners[:, None]] = 64
-            for row, found in _nearest_of_each(nearest):
-                yield int(owners[row]), int(later[found]), 1 - int(nearest[row, found]) / (NEAR + 1)
+        """Pairs of owners (the smaller first) that are near in some turn, with 1 for equal hashes, less for others.
+
+        All are compared with all, in blocks that stay in the processor's cache: 100,000 pictures take a minute or two.
+        """
+        for start in range(0, len(self.owners), ROWS):
+            block = slice(start, start + ROWS)
+            best = _Best()
+            for first in range(start, len(self.owners), COLUMNS):
+                later = self.owners[first : first + COLUMNS]
+                nearest = _nearest(self.turned[block], self.turned[first : first + COLUMNS, 0])
+                nearest[later[None, :] <= self.owners[block, None]] = FAR
+                best.add(nearest, first)
+            for row, found, distance in zip(best.rows, best.columns, best.distances, strict=True):
+                yield int(self.owners[start + row]), int(self.owners[found]), 1 - int(distance) / (NEAR + 1)
 
 
-def _nearest_of_each(distances: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-    """Of each row the NEIGHBOURS nearest columns that are near at all."""
-    for row in np.flatnonzero((distances <= NEAR).any(1)):
-        found = np.flatnonzero(distances[row] <= NEAR)
-        for column in found[np.argsort(distances[row, found], kind="stable")[:NEIGHBOURS]]:
-            yield int(row), int(column)
+def _nearest(turned: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """(rows, columns) bits in which each of `others` differs from the turn of each row that is nearest to it."""
+    shape = len(turned), len(others)
+    bits, count, nearest = np.empty(shape, np.uint64), np.empty(shape, np.uint8), np.full(shape, FAR, np.uint8)
+    for turn in range(TURNS + 1):
+        np.bitwise_xor(turned[:, turn, None], others, out=bits)
+        np.minimum(nearest, np.bitwise_count(bits, out=count), out=nearest)
+    return nearest
+
+
+@dataclass
+class _Best:
+    """Of each row the NEIGHBOURS nearest columns that are near at all, of the blocks that were added."""
+
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    columns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    distances: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+    def add(self, distances: NDArray[np.uint8], first: int) -> None:
+        """distances: of a block's columns, which begin at the first."""
+        rows, columns = np.nonzero(distances <= NEAR)
+        if not len(rows):
+            return
+        found = distances[rows, columns]
+        rows, columns = np.concatenate([self.rows, rows]), np.concatenate([self.columns, columns + first])
+        found = np.concatenate([self.distances, found])
+        order = np.lexsort((columns, found, rows))
+        ranks = np.arange(len(order)) - np.searchsorted(rows[order], rows[order])
+        kept = order[ranks < NEIGHBOURS]
+        self.rows, self.columns, self.distances = rows[kept], columns[kept], found[kept]
 
 
 def alike(features: NDArray[np.int8], rows: NDArray[np.int64]) -> Iterator[tuple[int, int, float]]:
@@ -75,9 +105,10 @@ def alike(features: NDArray[np.int8], rows: NDArray[np.int64]) -> Iterator[tuple
             for row in np.flatnonzero((cosines >= ALIKE).any(1)):
                 found = np.flatnonzero(cosines[row] >= ALIKE)
                 found = found[np.argsort(-cosines[row, found], kind="stable")[:NEIGHBOURS]]
-                best[int(row)] += [(float(cosines[row, column]), other + int(column)) for column in found]
+                near = [(float(cosines[row, column]), other + int(column)) for column in found]
+                best[int(row)] = sorted([*best[int(row)], *near], key=lambda each: (-each[0], each[1]))[:NEIGHBOURS]
         for place, near in best.items():
-            for cosine, neighbour in sorted(near, key=lambda each: (-each[0], each[1]))[:NEIGHBOURS]:
+            for cosine, neighbour in near:
                 yield min(start + place, neighbour), max(start + place, neighbour), cosine
 
 

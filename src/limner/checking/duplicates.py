@@ -1,11 +1,13 @@
 """Pictures that show the same: the same file twice, or one edited from another."""
 
 import functools
+from array import array
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limner.checking.candidates import MOST_BY_FEATURES, Hashes, alike
 from limner.checking.compared import Comparing, Outcomes
@@ -93,31 +95,34 @@ def find_duplicates(
     """
     if first is None:
         return ()
-    same = _same_files(store, rows)
     joined = Joined()
-    for places in same.values():
-        for at in places[1:]:
-            joined.join(places[0], at)
-    leaders = np.array(sorted(places[0] for places in same.values()), np.int64)
+    leaders = _join_same_files(store, rows, joined)
     relations = yield from _confirmed(store, rows, leaders, first, joined, workers)
     return tuple(_group(places, store, rows, first, wanted, relations) for places in joined.groups())
 
 
-def _same_files(store: Store, rows: Sequence[int]) -> dict[bytes, list[int]]:
-    """Places of usable pictures by the digest of their bytes."""
-    found: dict[bytes, list[int]] = {}
+def _join_same_files(store: Store, rows: Sequence[int], joined: Joined) -> NDArray[np.int64]:
+    """Join the places of files that have the same bytes. Returns the first place of each usable file, rising."""
+    places, digests = array("q"), bytearray()
     for at, row in enumerate(rows):
         facts = store.facts(row)
         if not facts.problem:
-            found.setdefault(bytes.fromhex(facts.sha256), []).append(at)
-    return found
+            places.append(at)
+            digests += bytes.fromhex(facts.sha256)
+    words = np.frombuffer(digests, ">u8").reshape(len(places), -1)
+    order = np.lexsort(words.T)  # stable: of equal ones the first stays the first
+    follows = np.zeros(len(order), bool)
+    follows[1:] = (words[order[1:]] == words[order[:-1]]).all(1)
+    found = np.array(places, np.int64)[order]
+    for index in np.flatnonzero(follows):
+        joined.join(int(found[index - 1]), int(found[index]))
+    return np.sort(found[~follows])
 
 
 def _confirmed(
-    store: Store, rows: Sequence[int], leaders: np.ndarray, first: Source, joined: Joined, workers: int | Workers
+    store: Store, rows: Sequence[int], leaders: NDArray[np.int64], first: Source, joined: Joined, workers: int | Workers
 ) -> Generator[Comparing, None, dict[tuple[int, int], Alignment]]:
     """Pairs of places that show the same, joined as they are found."""
-    pairs = _candidates(store, rows, leaders)
     relations = {}
 
     def files(pair: tuple[int, int]) -> tuple[str, str]:
@@ -130,10 +135,13 @@ def _confirmed(
     def open_pairs(some: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         return [pair for pair in some if joined.root(pair[0]) != joined.root(pair[1])]
 
-    workers = workers if len(pairs) > FEW else 1
     with Outcomes(store.folder) as outcomes:
-        for start in range(0, len(pairs), ROUND):
-            still = {pair: files(pair) for pair in open_pairs(pairs[start : start + ROUND])}
+        total = outcomes.line_up(_candidates(store, rows, leaders))
+        running = isinstance(workers, Workers) and workers.running
+        workers = workers if running or total > FEW else 1
+        done = 0
+        for pairs in outcomes.rounds(ROUND):
+            still = {pair: files(pair) for pair in open_pairs(pairs)}
             known = outcomes.of(still.values())
             new = {pair: named for pair, named in still.items() if named not in known}
             looked = in_order(compare, [(shown(one), shown(other)) for one, other in new], workers)
@@ -144,22 +152,19 @@ def _confirmed(
                 if alignment is not None:
                     joined.join(*pair)
                     relations[pair] = alignment
-            yield Comparing(min(start + ROUND, len(pairs)), len(pairs))
+            done += len(pairs)
+            yield Comparing(done, total)
     return relations
 
 
-def _candidates(store: Store, rows: Sequence[int], leaders: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of places that may show the same, the likeliest first."""
-    likely: dict[tuple[int, int], float] = {}
+def _candidates(store: Store, rows: Sequence[int], leaders: NDArray[np.int64]) -> Iterator[tuple[int, int, float]]:
+    """Pairs of places that may show the same, with how likely that is, 0..1; some twice."""
     numbered = ((int(at), store.facts(rows[at])) for at in leaders)
-    for one, other, nearness in Hashes.of(numbered).pairs():
-        likely[one, other] = max(nearness, likely.get((one, other), 0))
-    if len(leaders) <= MOST_BY_FEATURES:
+    yield from Hashes.of(numbered).pairs()
+    if len(rows) <= MOST_BY_FEATURES:
         places = np.array([rows[at] for at in leaders], np.int64)
         for first, second, cosine in alike(store.features(), places):
-            pair = int(leaders[first]), int(leaders[second])
-            likely[pair] = max(cosine, likely.get(pair, 0))
-    return sorted(likely, key=lambda pair: (-round(likely[pair], 6), pair))
+            yield int(leaders[first]), int(leaders[second]), cosine
 
 
 def _group(

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 from limner.checking.advice import remarks_on
+from limner.checking.candidates import MOST_BY_FEATURES
 from limner.checking.compared import Comparing
 from limner.checking.duplicates import find_duplicates
 from limner.checking.facts import Facts
@@ -16,13 +17,20 @@ from limner.checking.store import Store
 from limner.checking.variety import MOST_COMPARED, variety_of
 from limner.checking.verdict import Verdict
 from limner.data.source import Source
+from limner.events import Warned
+
+MANY = (
+    "{count:,} pictures are too many to look for cropped, tilted or heavily edited copies by what they show, for among "
+    "so many nearly all have others that are like them; above {most:,} copies are found by their perceptual hashes "
+    "alone: give smaller folders if such copies matter"
+)
 
 
 def examine(
     sources: Iterable[Source], wanted: Wanted, workers: int | Workers, store: Store
-) -> Generator[Facts | Comparing, None, Verdict]:
-    """The facts of each source, in order, as they are known, then how far comparing them is; returned at the end, what
-    is thought of them.
+) -> Generator[Facts | Comparing | Warned, None, Verdict]:
+    """The facts of each source, in order, as they are known, then how far comparing them is, and what of that is left
+    undone; returned at the end, what is thought of them.
 
     Pictures that the store knows are not measured again. Sources are of one root, as find_sources gives them; they may
     be many, for nothing of them is held in memory but their row in the store.
@@ -52,6 +60,8 @@ def examine(
             yield from (store.facts(rows[known]) for known in range(told, len(rows)))
         finally:
             store.flush()
+        if len(rows) > MOST_BY_FEATURES:
+            yield Warned(MANY.format(count=len(rows), most=MOST_BY_FEATURES))
         some = first[0] if first else None
         comparing = find_duplicates(store, rows, some, wanted, crew)
         groups = yield from remembered_groups(store, rows, wanted, comparing)

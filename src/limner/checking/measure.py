@@ -1,15 +1,15 @@
 """One picture's facts, from its bytes: decoded once, at a size that shows what is asked."""
 
-import functools
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from limner.checking.facts import Facts
+from limner.checking.features import features_of
 from limner.checking.header import header_facts, says_screenshot
 from limner.data.colour import eight_bits, to_srgb
 from limner.data.decode import Unusable, load, open_image, problems, upright
@@ -18,7 +18,7 @@ from limner.vision.border import Border, border_of
 from limner.vision.colours import background_name
 from limner.vision.detail import blocks_of, enlargement, noise_of, sharpness
 from limner.vision.faces import Faces
-from limner.vision.hashes import phash, turned_phashes
+from limner.vision.hashes import phashes
 from limner.vision.light import background_of, light_of
 from limner.vision.pixels import Pixels, fitted, grey_of
 from limner.vision.region import Region
@@ -26,12 +26,9 @@ from limner.vision.salience import salient
 from limner.vision.screen import is_screen
 from limner.vision.text import text_share
 
-if TYPE_CHECKING:
-    from limner.evaluate.features import Evaluator
-
-# Pixels of the shorter side at which a picture is looked at: more than models learn from, and a telephone's 3,024 by 4
-# is 756. A JPEG is decoded to at least that, anything else is brought near it.
-SIDE = 720
+# Pixels of the shorter side at which a picture is looked at: more than most models learn from, and of 2 megapixels the
+# half is 612. A JPEG is decoded to at least that, anything else is brought near it.
+SIDE = 600
 SMALL = 512  # pixels of the longer side at which light, colours and what stands out are judged
 MIDDLE = 1024  # pixels of either side, not scaled, in which the grid of a JPEG is looked for
 LOSSLESS = ("PNG", "BMP", "DIB", "TIFF")
@@ -87,7 +84,8 @@ class Measure:
             "screen": said or is_screen(pixels, size, lossless, told["camera"]),
             "faces": self.faces(pixels),
         }
-        return Measured(Facts(**known, **told, **looks), features_of(pixels) if self.features else None)
+        features = features_of(fitted(pixels, SMALL)) if self.features else None
+        return Measured(Facts(**known, **told, **looks), features)
 
 
 def measure(source: Source) -> Measured:
@@ -124,9 +122,7 @@ def _looks(rgb: Pixels) -> dict[str, Any]:
     light = light_of(small, background)
     noise = noise_of(grey)
     sharp = sharpness(grey, noise)
-    hashes = [("whole", phash(rgb)), ("whole turned", turned_phashes(rgb))]
-    if any(border):
-        hashes += [("inside", phash(inner)), ("inside turned", turned_phashes(inner))]
+    hashes = _hashes("whole", rgb) + (_hashes("inside", inner) if any(border) else ())
     return {
         "sharpness": sharp,
         "enlarged": enlargement(grey, sharp),
@@ -140,8 +136,13 @@ def _looks(rgb: Pixels) -> dict[str, Any]:
         "border": border,
         "salient": _of_whole(salient(small, background), border),
         "colour": background_name(small),
-        "hashes": tuple(hashes),
+        "hashes": hashes,
     }
+
+
+def _hashes(name: str, rgb: Pixels) -> tuple[tuple[str, str], ...]:
+    first, *turned = phashes(rgb)
+    return (name, first), (f"{name} turned", "".join(turned))
 
 
 def _inside(rgb: Pixels, border: Border) -> Pixels:
@@ -163,23 +164,3 @@ def _of_whole(region: Region | None, border: Border) -> Region | None:
     return Region(
         left + region.left * wide, top + region.top * high, left + region.right * wide, top + region.bottom * high
     )
-
-
-def features_of(rgb: Pixels) -> NDArray[np.int8]:
-    """Measured.features of a picture (height, width, 3). It computes with one thread: the pool has a process a core."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        pooled = _evaluator()([Image.fromarray(rgb)]).pooled[0].numpy()
-    finally:
-        torch.set_num_threads(threads)
-    return np.rint(pooled * (127 / np.abs(pooled).max())).astype(np.int8)
-
-
-@functools.cache
-def _evaluator() -> "Evaluator":
-    from limner.evaluate.features import Evaluator
-
-    return Evaluator()

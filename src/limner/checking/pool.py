@@ -30,6 +30,11 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
 
     @property
+    def running(self) -> bool:
+        """Whether they have been started."""
+        return self._pool is not None
+
+    @property
     def pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")  # forking would copy locks of torch's and OpenCV's threads

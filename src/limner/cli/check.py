@@ -27,6 +27,7 @@ from limner.data.decode import Unusable
 from limner.data.source import Source, find_sources
 from limner.data.templates import kind_of
 from limner.errors import UserError
+from limner.events import Warned
 from limner.files import atomic_path, require_writable, write_text
 from limner.vision.faces import Faces
 
@@ -48,7 +49,8 @@ def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
     if settings.out is not None:
         require_writable(settings.out / PAGE)
     with Store(_place(settings), Measure(faces=Faces(settings.face_model))) as store:
-        verdict = _look(settings, wanted, store, total, output)
+        warnings: list[str] = []
+        verdict = _look(settings, wanted, store, total, warnings, output)
         summary = summarise(verdict)
         if not summary.usable:
             number = "its only picture" if total == 1 else f"any of its {total} pictures"
@@ -64,7 +66,8 @@ def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
             output.say(f"to look through them on a contact sheet and a page: {more}")
         output.say(f"done in {duration(time.monotonic() - began)}")
         answer = _answer(settings, verdict, summary, captions) if output.json else {}
-    return answer | files | {"seconds": round(time.monotonic() - began, 3)}
+    warnings += captions.warnings.values()
+    return answer | files | {"warnings": warnings, "seconds": round(time.monotonic() - began, 3)}
 
 
 class Captions:
@@ -103,7 +106,9 @@ def _place(settings: CheckSettings) -> Path:
     return settings.cache / "checked" / name[:16]
 
 
-def _look(settings: CheckSettings, wanted: Wanted, store: Store, total: int, output: Output) -> Verdict:
+def _look(
+    settings: CheckSettings, wanted: Wanted, store: Store, total: int, warnings: list[str], output: Output
+) -> Verdict:
     looking = examine(find_sources(settings.images), wanted, settings.workers or cores(), store)
     bar, done = Bar(output, "picture", total), 0
     try:
@@ -112,6 +117,10 @@ def _look(settings: CheckSettings, wanted: Wanted, store: Store, total: int, out
                 event = next(looking)
             except StopIteration as end:
                 return end.value
+            if isinstance(event, Warned):
+                output.warn(event.message)
+                warnings.append(event.message)
+                continue
             if not isinstance(event, Comparing):
                 done += 1
                 bar.at(done)
@@ -220,5 +229,4 @@ def _answer(settings: CheckSettings, verdict: Verdict, summary: Summary, caption
         "duplicates": names,
         "skipped": skipped,
         "pictures": pictures,
-        "warnings": list(captions.warnings.values()),
     }

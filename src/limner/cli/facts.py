@@ -12,8 +12,9 @@ from limner.formats.verdicts import Verdict
 from limner.inspection import examine
 from limner.inspection.difference import flat
 from limner.inspection.folder import Folder
-from limner.inspection.picture import Picture, Used
+from limner.inspection.picture import Picture
 from limner.inspection.run import Run
+from limner.used import Used
 
 SHOWN = 200  # characters of a value
 MOST_ROWS = 100  # of a table of a stranger's metadata

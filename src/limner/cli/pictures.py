@@ -21,7 +21,7 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     from limner.infotext import save_png
     from limner.prompt import parse_prompt
     from limner.run.outputs import prompt_files
-    from limner.sample import find_sampler
+    from limner.samplers import find_sampler
 
     first = _first_number(settings.out)
     require_writable(_path(settings, first, 0))
@@ -55,7 +55,7 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
     """Draw every cell of a grid and save them as one picture."""
     from limner.device import peak_memory_bytes
     from limner.files import require_writable
-    from limner.grid import check_cells, common_infotext, compose, draw_cells, plan_cells, read_axes
+    from limner.grid import check_cells, common_infotext, compose, draw_cells, opener, plan_cells, read_axes
     from limner.infotext import save_png
     from limner.run.outputs import prompt_files
 
@@ -69,7 +69,7 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
     began = time.monotonic()
     drawn = []
     with output.progress("picture", len(cells)) as bar:
-        for each in draw_cells(cells, files, settings):
+        for each in draw_cells(cells, files, opener(settings)):
             for warning in each.warnings:
                 output.warn(warning)
             drawn.append(each)

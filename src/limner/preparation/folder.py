@@ -7,6 +7,7 @@ from pathlib import Path
 
 from limner.errors import UserError
 from limner.files import atomic_path
+from limner.preparation.choices import NAME
 from limner.preparation.layouts import BEFORE, CLASS, IMAGES, MASKS, STATE
 from limner.preparation.ledger import Ledger, Record
 
@@ -18,7 +19,7 @@ UNFINISHED = re.compile(r"\.\d{4,}[-A-Za-z0-9]*\.[a-z0-9_]{8}\.(png|webp|jpg|txt
 
 
 def claim(out: Path, images: Path) -> None:
-    """Raise UserError unless a folder may be prepared into: it is new, empty, or was prepared before.
+    """Raise UserError unless a folder may be prepared into: it is new, empty but for choices, or was prepared before.
 
     It must not lie in the folder of the pictures, which is not changed, nor hold it.
     """
@@ -30,7 +31,7 @@ def claim(out: Path, images: Path) -> None:
     if there.is_relative_to(here):
         raise UserError(f"{images} lies in {out}, which is to be written; give a folder of its own")
     if out.is_dir() and not (out / STATE / LEDGER).exists():
-        foreign = next((path.name for path in sorted(out.iterdir()) if path.name != STATE), None)
+        foreign = next((path.name for path in sorted(out.iterdir()) if path.name not in (STATE, NAME)), None)
         if foreign is not None:
             raise UserError(f"{out} holds what prepare did not write ({foreign}); give a new or empty folder")
 

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limner.base.open import resolution_of
 from limner.captions.caption import Captions
 from limner.checking.compared import Comparing
 from limner.checking.examine import examine
@@ -86,6 +85,8 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     """
     claim(settings.out, settings.images)
     if "base" in settings.model_fields_set and "resolution" not in settings.model_fields_set:
+        from limner.base.open import resolution_of  # here, for torch need not be waited for otherwise
+
         settings = settings.model_copy(update={"resolution": resolution_of(settings.base)})
     rules = _rules(settings)
     captions = Captions(settings)
@@ -152,7 +153,9 @@ def _look(settings: PrepareSettings, store: Store, workers: Workers, total: int)
             event = next(looking)
         except StopIteration as end:
             return end.value
-        if isinstance(event, Comparing):
+        if isinstance(event, Warned):
+            yield event
+        elif isinstance(event, Comparing):
             yield Prepared(event.done, event.total, "comparing pictures")
         else:
             done += 1

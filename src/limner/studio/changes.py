@@ -1,4 +1,4 @@
-"""News that some wait for."""
+"""News: those who wait are told that something is new, and find out themselves what."""
 
 import asyncio
 import contextlib

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from limner.errors import UserError
 from limner.files import write_text
 
 FILE = "asked"
@@ -15,7 +16,11 @@ WORDS = (PAUSE, CANCEL, FINISH, SKIP, YIELD)
 
 
 def ask(folder: Path, word: str) -> None:
-    write_text(folder / FILE, word)
+    """Raises UserError if it cannot be written."""
+    try:
+        write_text(folder / FILE, word)
+    except OSError as error:
+        raise UserError(f"the job cannot be told to {word} ({error.strerror}); make room on the disk") from error
 
 
 def asked(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """Forms, from the one declaration of each setting: what the page asks under "More"."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -13,6 +14,9 @@ FORMS: dict[str, type[Settings]] = {"train": TrainSettings, "prepare": PrepareSe
 ASKED: frozenset[str] = frozenset(
     {"images", "out", "keyword", "class_word", "base", "method", "models", "run", "config", "overwrite", "quiet"}
 )
+# Models that are a folder or on the hub; the page may only mean the latter.
+OF_THE_HUB = ("mask_model", "caption_model")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def form(settings: type[Settings]) -> list[dict[str, Any]]:
@@ -27,6 +31,24 @@ def form(settings: type[Settings]) -> list[dict[str, Any]]:
             continue
         sections.setdefault(settings.section(name), []).append(_field(field.alias or name, field))
     return [{"title": title, "fields": fields} for title, fields in sections.items()]
+
+
+def no_places(settings: type[Settings], values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a form, sent back. Raises ValueError for one that names a place on this machine: such are the
+    studio's to choose, and a model of the hub is asked for as OWNER/NAME."""
+    known = {field.alias or name: field for name, field in settings.model_fields.items()}
+    for name, value in values.items():
+        field = known.get(name) or settings.model_fields.get(name)
+        if field is None or not isinstance(value, str):
+            continue
+        if _holds(field.annotation, Path) or (name in OF_THE_HUB and not HUB_ID.fullmatch(value)):
+            raise ValueError(f"{name} = {value!r} names a place on this machine, which the page may not; leave it out")
+    return values
+
+
+def in_words_of_forms(sentence: str) -> str:
+    """A sentence that names options of the command line, with the names that they have in a form."""
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda found: f'"{found[1].replace("-", " ")}"', sentence)
 
 
 def _field(name: str, field: FieldInfo) -> dict[str, Any]:

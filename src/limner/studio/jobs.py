@@ -44,6 +44,12 @@ MIGRATIONS = (
 )
 
 
+class Busy(UserError):
+    """There is too much to do already; it may be asked again after some seconds."""
+
+    seconds = 10
+
+
 @dataclass(frozen=True)
 class Job:
     """A row of the queue. request: plain values of the kind's request. position: smaller ones are taken first.
@@ -73,10 +79,11 @@ COLUMNS = ", ".join(Job.__dataclass_fields__)
 
 
 class Jobs:
-    """The table of jobs. For several threads: one connection, one at a time."""
+    """The table of jobs. For several threads: one connection, one at a time. changes: how often a row changed."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self.changes = 0
         self._db = open_database(path, MIGRATIONS, "the queue", shared=True)
 
     def close(self) -> None:
@@ -91,12 +98,15 @@ class Jobs:
                 [kind, lane, title, json.dumps(request), hidden, now, now],
             )
             assert found.lastrowid is not None
+            self.changes += 1
             return self.get(found.lastrowid)
 
     def get(self, number: int) -> Job:
         """Raises UserError if there is no such job."""
-        with self._lock:
-            row = self._db.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", [number]).fetchone()
+        row = None
+        if 0 < number < 2**63:  # what SQLite counts to
+            with self._lock:
+                row = self._db.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", [number]).fetchone()
         if row is None:
             raise UserError(f"there is no job {number}; it was removed, or never given")
         return _job(row)
@@ -120,17 +130,31 @@ class Jobs:
             row = self._db.execute(text, [lane]).fetchone()
         return None if row is None else _job(row)
 
+    def waiting(self, lane: str) -> int:
+        """How many jobs of a lane nobody has taken up."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT count(*) FROM jobs WHERE status = 'queued' AND lane = ?", [lane]
+            ).fetchone()[0]
+
     def update(self, number: int, **values: Any) -> Job:
         """Change a job's columns; dicts become JSON. Raises UserError if there is no such job."""
         plain = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()}
         names = ", ".join(f"{name} = ?" for name in plain)
         with self._lock:
             self._db.execute(f"UPDATE jobs SET {names} WHERE id = ?", [*plain.values(), number])
+            self.changes += 1
             return self.get(number)
+
+    def note_progress(self, number: int, progress: dict[str, Any]) -> None:
+        """Keep how far a job is; not one of the changes that are counted."""
+        with self._lock:
+            self._db.execute("UPDATE jobs SET progress = ? WHERE id = ?", [json.dumps(progress), number])
 
     def remove(self, number: int) -> None:
         with self._lock:
             self._db.execute("DELETE FROM jobs WHERE id = ?", [number])
+            self.changes += 1
 
     # Sets of pictures
 
@@ -145,6 +169,17 @@ class Jobs:
         with self._lock:
             rows = self._db.execute("SELECT id, name, created FROM datasets ORDER BY id DESC").fetchall()
         return [dict(zip(("id", "name", "created"), row, strict=True)) for row in rows]
+
+    def dataset(self, number: int) -> dict[str, Any]:
+        """Raises UserError if there is no such set."""
+        found = next((each for each in self.datasets() if each["id"] == number), None)
+        if found is None:
+            raise UserError(f"there is no set of pictures {number}; it was removed, or never made")
+        return found
+
+    def rename_dataset(self, number: int, name: str) -> None:
+        with self._lock:
+            self._db.execute("UPDATE datasets SET name = ? WHERE id = ?", [name, number])
 
     def remove_dataset(self, number: int) -> None:
         with self._lock:

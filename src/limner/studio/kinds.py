@@ -11,7 +11,16 @@ from typing import Any
 
 from limner.config import Settings
 from limner.errors import UserError
-from limner.studio.requests import DownloadRequest, GenerateRequest, HashRequest, TrainRequest
+from limner.studio.requests import (
+    CheckRequest,
+    DownloadRequest,
+    GenerateRequest,
+    GridRequest,
+    HashRequest,
+    KeywordRequest,
+    PrepareRequest,
+    TrainRequest,
+)
 
 Perform = Callable[..., Generator[Any, None, dict[str, Any] | None]]
 
@@ -41,8 +50,13 @@ class Kind:
 
 
 KINDS = {
+    "check": Kind(CheckRequest, "look", "limner.studio.work.check"),
+    "prepare": Kind(PrepareRequest, "look", "limner.studio.work.prepare"),
+    "keyword": Kind(KeywordRequest, "draw", "limner.studio.work.keyword"),
     "train": Kind(TrainRequest, "train", "limner.studio.work.train"),
+    "dryrun": Kind(TrainRequest, "train", "limner.studio.work.dryrun"),
     "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
+    "grid": Kind(GridRequest, "draw", "limner.studio.work.grid"),
     "download": Kind(DownloadRequest, "look", "limner.studio.work.download"),
     "hash": Kind(HashRequest, "look", "limner.studio.work.hash"),
 }

@@ -3,13 +3,18 @@
 No request holds a path: what it names is looked up among what the studio knows.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from limner.config import Settings, Words
+from limner.config import PrepareSettings, Settings, TrainSettings, Words
+from limner.errors import UserError
+from limner.studio.forms import no_places
 
 MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
+
+OfTraining = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(TrainSettings, values))]
+OfPreparing = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(PrepareSettings, values))]
 
 
 class TrainRequest(Settings):
@@ -21,7 +26,40 @@ class TrainRequest(Settings):
     base: str = Field("pocket", max_length=500, description=MODEL)
     method: str = Field("lora", max_length=100, description="What is trained.")
     name: Words = Field("", max_length=100, description="Of the file, without its ending; by default the keyword.")
-    more: dict[str, Any] = Field({}, description="Other settings of limner train, by name.")
+    more: OfTraining = Field({}, description="Other settings of limner train, by name.")
+    preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
+class CheckRequest(Settings):
+    """Look at a set of pictures."""
+
+    dataset: int = Field(ge=1, description="Number of the set of pictures.")
+    keyword: Words = Field("", max_length=100, description="The word that will stand for the subject in prompts.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    method: str = Field("lora", max_length=100, description="What will be trained.")
+    resolution: int | None = Field(None, ge=32, le=4096, description="Pixels; by default the base's own.")
+
+
+class PrepareRequest(Settings):
+    """Make a data set of a set of pictures. more: other settings of `limner prepare` by name."""
+
+    dataset: int = Field(ge=1, description="Number of the set of pictures.")
+    keyword: Words = Field("", max_length=100, description="The word that will stand for the subject in prompts.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    more: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
+class KeywordRequest(Settings):
+    """Ask a base what a keyword means to it."""
+
+    keyword: Words = Field(min_length=1, max_length=100, description="The word that is to stand for the subject.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    count: int = Field(2, ge=1, le=20, description="Pictures of each prompt.")
+    drawing_steps: int = Field(12, ge=1, le=150, description="Steps of the sampler.")
+    proposals: int = Field(4, ge=0, le=20, description="How many other keywords to propose.")
 
 
 class GenerateRequest(Settings):
@@ -40,6 +78,36 @@ class GenerateRequest(Settings):
     count: int = Field(1, ge=1, le=100, description="Pictures.")
     batch_size: int = Field(1, ge=1, le=16, description="Pictures that are computed together.")
     clip_skip: int = Field(1, ge=1, le=24, description="Layers of the text encoder that are left out, and one.")
+
+
+class GridAxis(Settings):
+    """What changes along one direction of a grid. words: the first value stands in the prompt, and the others in its
+    place. weight: that of a LoRA of the prompt. All others are settings of a picture."""
+
+    name: Literal[
+        "words", "weight", "base", "seed", "steps", "sampler", "schedule", "cfg_scale", "clip_skip", "width", "height"
+    ] = Field(description="What changes.")
+    values: tuple[Annotated[Words, StringConstraints(min_length=1, max_length=2000)], ...] = Field(
+        min_length=1, max_length=100, description="From the first to the last."
+    )
+    lora: str = Field("", max_length=500, description="Whose weight changes; by default that of the prompt's first.")
+
+    @model_validator(mode="after")
+    def _values_that_can_be(self) -> Self:
+        for value in self.values if self.name in GenerateRequest.model_fields else ():
+            try:
+                GenerateRequest.read({self.name: value}, "a value of the grid")
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        return self
+
+
+class GridRequest(GenerateRequest):
+    """Draw pictures that differ along two or three directions, and put them on one page."""
+
+    x: GridAxis = Field(description="To the right.")
+    y: GridAxis | None = Field(None, description="Downwards.")
+    z: GridAxis | None = Field(None, description="From one table to the next.")
 
 
 class DownloadRequest(Settings):

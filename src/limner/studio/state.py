@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from limner.studio.gallery import Gallery
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
 from limner.studio.shelf import Shelf
@@ -17,6 +18,7 @@ class State:
     jobs: Jobs
     supervisor: Supervisor
     shelf: Shelf
+    gallery: Gallery
 
 
 def state_of(request: Request) -> State:

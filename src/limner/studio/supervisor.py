@@ -2,71 +2,41 @@
 
 import asyncio
 import contextlib
-import json
+import logging
 import shutil
-import sys
+import sqlite3
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
-
-from filelock import FileLock, Timeout
+from dataclasses import replace
+from typing import Any
 
 from limner.errors import UserError
 from limner.studio.changes import Changes
-from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, unask
-from limner.studio.feed import EVENTS, FeedReader
-from limner.studio.jobs import Job, Jobs, Status
-from limner.studio.kinds import LANES, Lane, find_kind
+from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, asked, unask
+from limner.studio.following import Following
+from limner.studio.jobs import Busy, Job, Jobs
+from limner.studio.kinds import LANES, find_kind
 from limner.studio.places import Places
-from limner.studio.progress import Progress
+from limner.studio.workers import SECONDS_IDLE, Workers
 
 SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_LOCKS = 0.5  # looks whether a worker is alive that an earlier server started
 SECONDS_BETWEEN_ROWS = 2.0  # in which a job's progress is written to the database
-SECONDS_TO_CLOSE = 30.0  # that workers have to save their state when the server closes
-MOST_ATTEMPTS = 5  # that a job's workers die before it is given up
-LOG_TAIL = 2000  # bytes of a dead worker's log that its job's error is looked for in
+SECONDS_TO_YIELD = 10.0  # until a worker's next event when the server closes; then it is interrupted
+SECONDS_TO_SAVE = 20.0  # that it has after that
+SECONDS_AFTER_FAULT = 1.0
+MOST_WAITING = 500  # jobs of a lane
 
-ENDS: dict[str, Status] = {
-    "done": "done",
-    "failed": "failed",
-    "paused": "paused",
-    "cancelled": "cancelled",
-    "yielded": "queued",
-}
-
-
-@dataclass
-class Worker:
-    """A process, and the log that it prints into."""
-
-    process: asyncio.subprocess.Process
-    log: Path
-
-    @property
-    def is_alive(self) -> bool:
-        return self.process.returncode is None
-
-
-@dataclass
-class Following:
-    """A job that a worker has: one of this server's, or one that an earlier server started (worker is None)."""
-
-    job: Job
-    worker: Worker | None
-    progress: Progress = field(default_factory=Progress)
-    task: asyncio.Task[None] | None = None
+logger = logging.getLogger(__name__)
 
 
 class Supervisor:
     """The only one that changes the status of jobs. Lives in the server's event loop."""
 
-    def __init__(self, places: Places, jobs: Jobs) -> None:
+    def __init__(self, places: Places, jobs: Jobs, seconds_idle: float = SECONDS_IDLE) -> None:
         self.places, self.jobs = places, jobs
         self.changes = Changes()
+        self.workers = Workers(places, seconds_idle)
         self._followed: dict[int, Following] = {}
-        self._free: dict[str, list[Worker]] = {lane: [] for lane in LANES}
         self._wake = asyncio.Event()
         self._is_closing = False
         self._runner: asyncio.Task[None] | None = None
@@ -74,14 +44,11 @@ class Supervisor:
     # From and to the server
 
     async def open(self) -> None:
-        """Take up what an earlier server left, and begin."""
+        """Take up what an earlier server left, and begin. What ended while there was none is found in its feed."""
         for job in self.jobs.find(["running"], hidden=None):
             if job.hidden:
-                self._forget(job)  # whoever asked has gone
-            elif _is_locked(self.places.job(job.id)):
-                self._follow(Following(job, None))
-            else:
-                self._died(job, self.places.job(job.id) / "log.txt")
+                ask(self.places.job(job.id), CANCEL)  # whoever asked has gone
+            self._follow(Following(job, None, self.places.job(job.id)))
         for job in self.jobs.find(["queued"], hidden=True):
             self._forget(job)
         self._runner = asyncio.create_task(self._run())
@@ -90,24 +57,34 @@ class Supervisor:
         """Ask every worker to save its state, and wait for it; what was being done goes on with the next server."""
         self._is_closing = True
         self._wake.set()
-        for number in list(self._followed):
-            ask(self.places.job(number), YIELD)
-        tasks = [each.task for each in self._followed.values() if each.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=SECONDS_TO_CLOSE)
+        if self._runner is not None:
+            await self._runner
+        for number, each in list(self._followed.items()):
+            if each.asked not in (PAUSE, CANCEL):  # which stop it too
+                with contextlib.suppress(UserError):
+                    ask(self.places.job(number), YIELD)
+        await self._await_all(SECONDS_TO_YIELD)
+        for each in self._followed.values():
+            if each.worker is not None:
+                each.worker.interrupt()
+        await self._await_all(SECONDS_TO_SAVE)
         for each in self._followed.values():
             if each.task is not None:
                 each.task.cancel()
-            if each.worker is not None and each.worker.is_alive:
-                each.worker.process.terminate()
-        for worker in (worker for workers in self._free.values() for worker in workers):
-            await _end(worker)
-        if self._runner is not None:
-            await self._runner
+            if each.worker is not None:
+                each.worker.terminate()
+        await self.workers.close()
+
+    async def _await_all(self, seconds: float) -> None:
+        tasks = [each.task for each in self._followed.values() if each.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
 
     def give(self, kind: str, request: dict[str, Any], title: str, hidden: bool = False) -> Job:
-        """Put a job at the end of its queue. Raises UserError if the request is not one of its kind."""
+        """Put a job at the end of its queue. Raises UserError if the request is not one of its kind, Busy."""
         found = find_kind(kind)
+        if self.jobs.waiting(found.lane) >= MOST_WAITING:
+            raise Busy(f"{MOST_WAITING} jobs wait already; let some of them be done, or cancel them")
         plain = found.request.read(request, kind).model_dump(mode="json", by_alias=True)
         job = self.jobs.add(kind, found.lane, title, plain, hidden)
         self._changed()
@@ -115,23 +92,29 @@ class Supervisor:
 
     def job(self, number: int) -> Job:
         """A job with its latest progress. Raises UserError."""
-        job = self.jobs.get(number)
-        following = self._followed.get(number)
-        return job if following is None else _with(job, progress=following.progress.to_dict())
+        return self._latest(self.jobs.get(number))
 
     def all(self, limit: int = 1000) -> list[Job]:
         """The jobs that people see, as in Jobs.find, with their latest progress."""
-        found = self.jobs.find(limit=limit)
-        following = self._followed
-        return [
-            _with(job, progress=following[job.id].progress.to_dict()) if job.id in following else job for job in found
-        ]
+        return [self._latest(job) for job in self.jobs.find(limit=limit)]
+
+    def running(self) -> list[Job]:
+        """Those of them that workers have, without asking the database."""
+        return [self._latest(each.job) for each in list(self._followed.values()) if not each.job.hidden]
+
+    def _latest(self, job: Job) -> Job:
+        following = self._followed.get(job.id)
+        if following is None or job.status != "running":
+            return job
+        return replace(job, progress=following.progress.to_dict() | {"asked": following.asked})
 
     def ask(self, number: int, word: str) -> Job:
         """Pause, cancel, finish or skip a job. Raises UserError if it is not one that can be."""
         job = self.jobs.get(number)
         if job.status == "running":
             ask(self.places.job(number), word)
+            if number in self._followed:
+                self._followed[number].asked = word
         elif job.status in ("queued", "paused") and word == CANCEL:
             job = self.jobs.update(number, status="cancelled", ended=time.time())
         elif job.status == "queued" and word == PAUSE:
@@ -181,46 +164,45 @@ class Supervisor:
     # Inside
 
     def _changed(self) -> None:
-        self._wake.set()
         self.changes.tell()
+        self._wake.set()
 
     async def _run(self) -> None:
+        """Give jobs to workers whenever there are both."""
         while not self._is_closing:
             self._wake.clear()
-            for name, lane in LANES.items():
-                while self._busy(name) < lane.slots and (job := self.jobs.next(name)) is not None:
-                    await self._start(job, name, lane)
-            await self._wake.wait()
+            try:
+                for name, lane in LANES.items():
+                    while self._busy(name) < lane.slots and not self._is_closing and (job := self.jobs.next(name)):
+                        await self._start(job)
+                seconds = await self.workers.end_idle()
+            except Exception:  # a full disk, as far as it can be foreseen: jobs wait, but not for ever
+                logger.exception("the queue stopped, and goes on in a moment")
+                seconds = SECONDS_AFTER_FAULT
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), seconds)
 
     def _busy(self, lane: str) -> int:
         return sum(each.job.lane == lane for each in self._followed.values())
 
-    async def _start(self, job: Job, name: str, lane: Lane) -> None:
+    async def _start(self, job: Job) -> None:
         """Give a job to a worker of its lane."""
-        attempt = job.attempts + 1
+        folder = self.places.job(job.id)
+        if asked(folder) == YIELD:  # of a server that did not see it followed
+            unask(folder)
+        now = time.time()
         job = self.jobs.update(
-            job.id, status="running", attempts=attempt, started=job.started or time.time(), ended=None
+            job.id, status="running", attempts=job.attempts + 1, started=job.started or now, ended=None
         )
-        worker = await self._worker(name, lane, job)
-        order = {"job": job.id, "kind": job.kind, "request": job.request, "attempt": attempt}
-        assert worker.process.stdin is not None
-        worker.process.stdin.write(json.dumps(order).encode() + b"\n")
-        with contextlib.suppress(ConnectionError):  # it died: whoever follows it will see
-            await worker.process.stdin.drain()
-        if not lane.keeps:
-            worker.process.stdin.close()
-        self._follow(Following(job, worker))
-
-    async def _worker(self, name: str, lane: Lane, job: Job) -> Worker:
-        waiting = [worker for worker in self._free[name] if worker.is_alive]
-        self._free[name] = waiting
-        if waiting:
-            return waiting.pop()
-        folder = self.places.logs if lane.keeps else self.places.job(job.id)
-        folder.mkdir(parents=True, exist_ok=True)
-        log = folder / (f"{name}.txt" if lane.keeps else "log.txt")
-        with log.open("ab") as stream:
-            return Worker(await _spawn(self.places, lane, stream), log)
+        try:
+            worker = await self.workers.take(job)
+        except OSError as error:
+            problem = f"no process can be started ({error.strerror}); close other programs, and let it go on"
+            self.jobs.update(job.id, status="failed", error=problem, ended=now)
+            self._changed()
+            return
+        await worker.give(job, LANES[job.lane].keeps)
+        self._follow(Following(job, worker, folder))
 
     def _follow(self, following: Following) -> None:
         self._followed[following.job.id] = following
@@ -228,112 +210,60 @@ class Supervisor:
         self.changes.tell()
 
     async def _follow_to_end(self, following: Following) -> None:
-        """Read a job's feed until it ends, or its worker does."""
-        job, worker = following.job, following.worker
-        reader = FeedReader(self.places.job(job.id) / EVENTS)
+        try:
+            end = await self._read_to_end(following)
+        except Exception as fault:
+            logger.exception("job %d can no longer be followed", following.job.id)
+            ask(self.places.job(following.job.id), CANCEL)
+            error = f"a fault of Limner's ({type(fault).__name__}: {fault}); the server's log tells more"
+            end = {"status": "failed", "error": error, "result": None}
+        await self._close(following, end)
+
+    async def _read_to_end(self, following: Following) -> dict[str, Any] | None:
+        """Read a job's feed until it ends, or its worker does without a word."""
         written = time.monotonic()
-        for line in reader.new():  # of earlier attempts
-            following.progress.fold(line)
-        seen = following.progress.last_seq
-        end: dict[str, Any] | None = None
-        while end is None:
-            is_alive = worker.is_alive if worker is not None else _is_locked(self.places.job(job.id))
-            lines = reader.new()
-            for line in lines:
-                following.progress.fold(line)
-                if line["event"] == "Ended" and line["seq"] > seen:
-                    end = line
-            if lines:
+        while True:
+            is_alive = following.is_alive()  # asked first, so that its last words are read
+            if following.read():
                 self.changes.tell()
             elif not is_alive:
-                break
+                return None
+            if following.end is not None:
+                return following.end
             if time.monotonic() - written > SECONDS_BETWEEN_ROWS:
-                self.jobs.update(job.id, progress=following.progress.to_dict())
                 written = time.monotonic()
-            if end is None:
-                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-        del self._followed[job.id]
-        self._close(following, end)
+                with contextlib.suppress(sqlite3.Error):  # on a full disk the row is behind for a while
+                    self.jobs.note_progress(following.job.id, following.progress.to_dict())
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS if following.worker else SECONDS_BETWEEN_LOCKS)
 
-    def _close(self, following: Following, end: dict[str, Any] | None) -> None:
+    async def _close(self, following: Following, end: dict[str, Any] | None) -> None:
+        """Write what became of a job, and let its worker take the next one."""
         job, worker = following.job, following.worker
-        self.jobs.update(job.id, progress=following.progress.to_dict())
-        if worker is not None and worker.is_alive and LANES[job.lane].keeps:
-            self._free[job.lane].append(worker)
+        values: dict[str, Any] = {"progress": following.progress.to_dict()}
         if end is None:
-            self._died(job, self.places.job(job.id) / "log.txt" if worker is None else worker.log)
+            values |= following.after_death()
         else:
             unask(self.places.job(job.id))
-            values: dict[str, Any] = {"status": ENDS[end["status"]], "error": end["error"], "result": end["result"]}
-            ended = None if end["status"] in ("yielded", "paused") else time.time()
-            attempts = 0 if end["status"] == "yielded" else job.attempts
-            self.jobs.update(job.id, ended=ended, attempts=attempts, **values)
+            values |= following.at_end(end)
+        while True:
+            try:
+                self.jobs.update(job.id, **values)
+                break
+            except UserError:  # it is no more
+                break
+            except sqlite3.Error:
+                logger.exception("the queue cannot be written; once more in a moment")
+                await asyncio.sleep(SECONDS_AFTER_FAULT)
+        del self._followed[job.id]
+        if worker is not None:
+            self.workers.leave(worker, job.lane)
+        elif job.hidden:
+            self._forget(job)
         self._changed()
-
-    def _died(self, job: Job, log: Path) -> None:
-        """A worker is gone without a word: its job goes on in another, unless that happens again and again."""
-        if job.hidden or job.attempts >= MOST_ATTEMPTS:
-            error = f"its worker died {job.attempts} times; {_last_words(log)}"
-            self.jobs.update(job.id, status="failed", error=error, ended=time.time())
-        else:
-            self.jobs.update(job.id, status="queued")
 
     def _forget(self, job: Job) -> None:
         self.jobs.remove(job.id)
         shutil.rmtree(self.places.job(job.id), ignore_errors=True)
-
-
-def _with(job: Job, **values: Any) -> Job:
-    return Job(**{**{name: getattr(job, name) for name in Job.__dataclass_fields__}, **values})
-
-
-async def _spawn(places: Places, lane: Lane, log: IO[bytes]) -> asyncio.subprocess.Process:
-    """-P: nothing in the folder where a person happens to be is imported. A session of its own keeps Ctrl-C away."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "limner.studio.worker",
-        str(places.root.absolute()),
-        str(places.models.absolute()),
-        str(lane.niceness),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-
-
-async def _end(worker: Worker) -> None:
-    """Let a waiting worker go."""
-    assert worker.process.stdin is not None
-    worker.process.stdin.close()
-    try:
-        await asyncio.wait_for(worker.process.wait(), 5)
-    except TimeoutError:
-        worker.process.kill()
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a worker is at work in a job's folder."""
-    if not folder.is_dir():
-        return False
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
-
-
-def _last_words(log: Path) -> str:
-    """The last line that a dead worker printed."""
-    try:
-        lines: Iterator[str] = reversed(log.read_bytes()[-LOG_TAIL:].decode(errors="replace").splitlines())
-        return f"the last that it said: {next(line for line in lines if line.strip())}"
-    except (OSError, StopIteration):
-        return "it said nothing; most likely the machine ran out of memory"
 
 
 __all__ = ["CANCEL", "FINISH", "PAUSE", "SKIP", "Supervisor"]

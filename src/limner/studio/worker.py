@@ -2,7 +2,7 @@
 
 A line is {"job": number, "kind": name, "request": values, "attempt": number}. What happens goes into the job's feed,
 whatever becomes of the server that gave it; a worker whose server is gone ends when its job does. While it is at work
-it holds a lock on the job's folder, by which a new server sees that it lives.
+it holds a lock on the job's folder, by which a new server sees that it lives. An interrupt lets it save and yield.
 """
 
 import json
@@ -18,16 +18,19 @@ from limner.errors import UserError, advice
 from limner.files import locked
 from limner.studio.control import CANCEL, PAUSE, YIELD, asked
 from limner.studio.feed import Began, Ended, FeedWriter
+from limner.studio.forms import in_words_of_forms
 from limner.studio.kinds import find_kind
 from limner.studio.places import Places
 from limner.studio.work.task import Task
 
 STOPS = {PAUSE: "paused", CANCEL: "cancelled", YIELD: "yielded"}
+SECONDS_TO_LOCK = 5.0  # a server that looks whether the job is locked holds the lock itself for a moment
 
 
 def main() -> None:
     root, models, niceness = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which says in time what is to be done
+    # Ctrl-C at the terminal does not come here (workers.py); a server in the background may have it ignored for all
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(os, "nice"):
         os.nice(int(niceness))
     places, kept = Places(Path(root), Path(models)), dict[str, Any]()
@@ -37,18 +40,19 @@ def main() -> None:
 
 
 def work(order: dict[str, Any], places: Places, kept: dict[str, Any]) -> None:
-    """Do one job to its end, of whatever kind that is. kept: what stays open for the next one, as a model."""
+    """Do one job to its end, of whatever kind that is. kept: what stays open for the next one, as a model.
+
+    Raises SystemExit if another worker has it, or if nothing can be told, as the disk is full.
+    """
     folder = places.job(order["job"])
     try:
-        with locked(folder):
-            feed = FeedWriter(folder)
-            try:
-                feed.write(Began(order["attempt"]))
-                feed.write(_perform(order, Task(order["job"], places, order["attempt"], kept), feed))
-            finally:
-                feed.close()
-    except UserError as problem:  # another worker has it
-        print(problem, file=sys.stderr)
+        with locked(folder, SECONDS_TO_LOCK), closing(FeedWriter(folder)) as feed:
+            feed.write(Began(order["attempt"]))
+            feed.write(_perform(order, Task(order["job"], places, order["attempt"], kept), feed))
+    except UserError as problem:
+        raise SystemExit(str(problem)) from problem
+    except OSError as problem:
+        raise SystemExit(f"nothing can be written any more ({problem.strerror}); make room on the disk") from problem
 
 
 def _perform(order: dict[str, Any], task: Task, feed: FeedWriter) -> Ended:
@@ -65,12 +69,14 @@ def _perform(order: dict[str, Any], task: Task, feed: FeedWriter) -> Ended:
                     feed.write(next(events))
                 except StopIteration as end:
                     return Ended("done", result=end.value)
+    except KeyboardInterrupt:
+        return Ended("yielded")
     except UserError as problem:
-        return Ended("failed", str(problem))
+        return Ended("failed", in_words_of_forms(str(problem)))
     except Exception as problem:
         traceback.print_exc()
         fault = f"a fault of Limner's ({type(problem).__name__}: {problem}); the job's log tells more"
-        return Ended("failed", advice(problem) or fault)
+        return Ended("failed", in_words_of_forms(advice(problem) or fault))
 
 
 if __name__ == "__main__":

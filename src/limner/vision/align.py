@@ -41,9 +41,10 @@ Matrix = NDArray[np.floating[Any]]  # (2, 3), affine
 
 @dataclass(frozen=True)
 class Sketch:
-    """A picture as it is compared: (height, width, 3) uint8, the longer side SIDE."""
+    """A picture as it is compared: (height, width, 3) uint8, the longer side SIDE. of: what it mirrors, if it does."""
 
     pixels: NDArray[np.uint8]
+    of: "Sketch | None" = None
 
     @functools.cached_property
     def grey(self) -> NDArray[np.uint8]:
@@ -52,6 +53,8 @@ class Sketch:
     @functools.cached_property
     def points(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(n, 2) places and (n, 128) descriptors of unit length."""
+        if self.of is not None:
+            return _mirrored(*self.of.points, self.pixels.shape[1])
         found, described = cv2.SIFT.create(POINTS, contrastThreshold=0.02).detectAndCompute(self.grey, None)
         if described is None or len(found) < FEWEST:
             return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
@@ -67,7 +70,19 @@ class Sketch:
 
     @functools.cached_property
     def mirrored(self) -> "Sketch":
-        return Sketch(np.ascontiguousarray(self.pixels[:, ::-1]))
+        return Sketch(np.ascontiguousarray(self.pixels[:, ::-1]), self)
+
+
+def _mirrored(
+    places: NDArray[np.float32], described: NDArray[np.float32], width: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The points of a picture's mirror image, without looking for them again, which takes longest of all.
+
+    A descriptor has 4 rows of 4 cells of 8 directions, along and across the point's own direction, which is mirrored
+    with the picture: what lay on one side of it lies on the other, and each direction is turned the other way.
+    """
+    cells = described.reshape(-1, 4, 4, 8)[:, ::-1, :, (-np.arange(8)) % 8]
+    return np.c_[width - 1 - places[:, 0], places[:, 1]].astype(np.float32), cells.reshape(-1, 128)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from limner.vision.region import Region
 SIDE = 240  # pixels of a square as large as the picture in which cascades look: their time grows with its area
 SMALLEST = 22  # pixels of these, a tenth of the side: smaller faces are not found
 STEP = 1.12  # from one size looked for to the next
-STEP_SIDEWAYS = 1.2  # of faces from the side, which are looked for twice
+STEP_SIDEWAYS, SMALLEST_SIDEWAYS = 1.2, 30  # of faces from the side, which are looked for twice
 SIDE_OF_YUNET = 640
 NEIGHBOURS = 4  # places around a face that must say so too
 AROUND = 0.4  # of a face's side, looked at around it to confirm it
@@ -77,7 +77,9 @@ def _by_cascades(rgb: Pixels) -> list[Box]:
         return boxes
     wide = grey.shape[1]
     for mirrored in (False, True):
-        for x, y, w, h in _find("profileface", cv2.flip(grey, 1) if mirrored else grey, STEP_SIDEWAYS):
+        for x, y, w, h in _find(
+            "profileface", cv2.flip(grey, 1) if mirrored else grey, STEP_SIDEWAYS, SMALLEST_SIDEWAYS
+        ):
             box = (wide - x - w, y, w, h) if mirrored else (x, y, w, h)
             if all(_overlap(box, other) < SAME for other in boxes) and _confirmed(grey, box):
                 boxes.append(box)

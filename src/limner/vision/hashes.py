@@ -9,19 +9,15 @@ TURNS = 7  # besides as it is
 SIDE = 64  # pixels; OpenCV itself would take every nth pixel of a large picture, which depends on its size
 
 
-def phash(rgb: Pixels) -> str:
-    """64 bits in hex of a picture's lowest frequencies (Zauner 2010; OpenCV's img_hash)."""
-    return _hash(_small(rgb))
-
-
-def turned_phashes(rgb: Pixels) -> str:
-    """The hashes of a picture in the TURNS ways of turning it by quarters and mirroring it, one behind the other.
+def phashes(rgb: Pixels) -> list[str]:
+    """64 bits in hex of a picture's lowest frequencies (Zauner 2010; OpenCV's img_hash), as it is and in the TURNS
+    other ways of turning it by quarters and mirroring it.
 
     A hash says nothing of such a copy, so that one is looked for by what its hash would be.
     """
     small = _small(rgb)
     turned = (np.rot90(each, quarters) for each in (small, small[:, ::-1]) for quarters in range(4))
-    return "".join(_hash(np.ascontiguousarray(each)) for each in list(turned)[1:])
+    return [_hash(np.ascontiguousarray(each)) for each in turned]
 
 
 def _small(rgb: Pixels) -> Pixels:

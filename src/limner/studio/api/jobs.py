@@ -29,7 +29,7 @@ PRIVATE = ("path", "folder", "run")  # fields of events that name places on this
 class Order(BaseModel):
     """A job to be done."""
 
-    kind: Literal["train", "generate", "download", "hash"] = Field(description="What is to be done.")
+    kind: Annotated[str, Field(json_schema_extra={"enum": list(KINDS)})] = Field(description="What is to be done.")
     request: dict[str, Any] = Field({}, description="What for: the fields of that kind's request.")
     title: str = Field("", max_length=200, description="What it is called in lists.")
 

@@ -1,47 +1,52 @@
 """Pictures from a prompt, by a model that stays open for the next request."""
 
+import time
 from collections.abc import Generator
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from limner.api import load
 from limner.base.model import BaseModel
-from limner.generate import Request, generate
-from limner.infotext import save_png
+from limner.generate import Generated, Plan, Request, batches, drawing, make_plan, unfinished
 from limner.run.outputs import prompt_files
-from limner.studio.feed import Drawn
+from limner.studio.control import FINISH, SKIP, unask
+from limner.studio.feed import Sampled
 from limner.studio.requests import GenerateRequest
+from limner.studio.work.save import save
 from limner.studio.work.task import Task
 
-MODEL = "model"
+SECONDS_BETWEEN_NEWS = 0.25
 
 
 def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[str, Any]]:
-    """Raises UserError."""
-    model = _open(task, request.base)
-    values = request.model_dump(exclude={"base"})
-    day = datetime.now().strftime("%Y-%m-%d")  # noqa: DTZ005 (a name for people, in their own time)
-    folder = task.places.pictures / day
-    for picture in generate(model, Request(**values), prompt_files(task.places.models)):
-        path = _free(folder, picture.seed)
-        save_png(picture.image, picture.infotext, path)
-        yield Drawn(path, picture.seed, picture.infotext)
+    """Told to skip, it leaves a batch as far as it is and begins the next; told to finish, it ends there. Cancelled,
+    it has left what was finished. Raises UserError."""
+    model = task.model(request.base)
+    wanted = Request(**request.model_dump(exclude={"base"}))
+    plan = make_plan(model, wanted, prompt_files(task.places.models))
+    for numbers in batches(plan):
+        for picture in (yield from _draw(model, plan, numbers, task)):
+            again = request.model_dump(mode="json") | {"seed": picture.seed, "count": 1, "batch_size": 1}
+            yield save(task, picture.image, picture.infotext, picture.seed, again)
+        if task.asked == FINISH:
+            break
     return {}
 
 
-def _open(task: Task, base: str) -> BaseModel:
-    """The model, as it was opened for the last request if that was the same."""
-    name, model = task.kept.get(MODEL, (None, None))
-    if name != base or model is None:
-        task.kept.pop(MODEL, None)  # before the next one is opened: two may be too large
-        model = load(task.base(base))
-        task.kept[MODEL] = base, model
-    return model
-
-
-def _free(folder: Path, seed: int) -> Path:
-    """A name of its own in a folder: NUMBER-SEED.png, as in the webui."""
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = [int(path.name.split("-")[0]) for path in folder.glob("[0-9]*-*.png")]
-    return folder / f"{max(numbers, default=-1) + 1:05d}-{seed}.png"
+def _draw(model: BaseModel, plan: Plan, numbers: range, task: Task) -> Generator[Sampled, None, list[Generated]]:
+    """One batch, or what it is when it shall be left."""
+    steps = drawing(model, plan, numbers)
+    told = 0.0
+    try:
+        while True:
+            step = next(steps)
+            if step.step < step.steps and task.asked in (SKIP, FINISH):
+                steps.close()
+                if task.asked == SKIP:
+                    unask(task.folder)
+                return unfinished(model, plan, numbers, step)
+            if time.monotonic() - told > SECONDS_BETWEEN_NEWS:
+                told = time.monotonic()
+                yield Sampled(step.step, step.steps, numbers.start, plan.request.count)
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()

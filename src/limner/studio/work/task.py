@@ -2,16 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner.base import pocket
 from limner.config import nearest
 from limner.errors import UserError
 from limner.library.reader import Reader
 from limner.library.scan import scan, shelf_root
+from limner.library.shelf import Stamp
 from limner.library.store import Store
 from limner.studio.control import asked
 from limner.studio.places import Places
+
+if TYPE_CHECKING:
+    from limner.base.model import BaseModel
+
+MODEL = "model"  # what is kept under this name: ((source, its file's stamp), the open model)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,19 @@ class Task:
     def asked(self) -> str:
         """What the person says meanwhile: a word of control.py."""
         return asked(self.folder)
+
+    def model(self, name: str) -> "BaseModel":
+        """A base, opened; as it was for the last job if that had the same. Raises UserError."""
+        from limner.api import load  # here, for it brings torch, and much of the work wants none
+
+        source = self.base(name)
+        key = source, Stamp.of(Path(source)) if Path(source).is_file() else None
+        held, model = self.kept.get(MODEL, (None, None))
+        if held != key or model is None:
+            self.kept.pop(MODEL, None)  # before the next one is opened: two may be too large
+            model = load(source)
+            self.kept[MODEL] = key, model
+        return model
 
     def base(self, name: str) -> str:
         """What a base's name on the shelf means to the library; raises UserError if it is not there."""

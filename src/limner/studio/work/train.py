@@ -1,44 +1,65 @@
 """A training, begun or gone on with: `limner train` with what the studio knows."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from limner import run
-from limner.config import KIND_FOLDERS, ResumeSettings, read_training
-from limner.events import Event, Exported
+from limner.config import ResumeSettings, read_training
+from limner.events import Event, Exported, Measured, Preview, Warned
 from limner.library.filenames import clean_stem
-from limner.methods.method import find_methods
 from limner.run.folder import RunFolder
 from limner.studio.control import FINISH
+from limner.studio.feed import Milestone
+from limner.studio.forms import in_words_of_forms
 from limner.studio.requests import TrainRequest
+from limner.studio.work.placing import Placed, place
+from limner.studio.work.prepare import prepared
 from limner.studio.work.task import Task
 
 ORIGIN = "the form"
+UNNAMED = "subject"
 
 
-def perform(request: TrainRequest, task: Task) -> Generator[Event, None, dict[str, Any]]:
-    """The run's folder lies in the job's; its file goes on the shelf, in its kind's folder. Raises UserError."""
+def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, None, dict[str, Any]]:
+    """The run's folder lies in the job's, and the file that it makes too, until it is put on the shelf under a name
+    that is free by then. Raises UserError."""
     folder = RunFolder(task.folder / "run")
     if folder.settings_file.exists():
         events = run.resume(ResumeSettings(run=folder.path, overwrite=True))
     else:
-        settings, tables = read_training(_values(request, task, folder), ORIGIN)
+        if request.dataset is not None:
+            yield from prepared(request, task)
+        settings, tables = read_training(values_of(request, task, folder), ORIGIN)
         events = run.train(settings, tables, ORIGIN)
-    exported: list[Exported] = []
-    try:
+    placed: list[Placed] = []
+    picture: Path | None = None
+    measured = -1
+    with closing(events):
         for event in events:
-            if task.asked == FINISH:
+            if task.asked == FINISH and not folder.is_to_finish():
+                folder.path.mkdir(parents=True, exist_ok=True)
                 folder.ask_to_finish()
-            if isinstance(event, Exported):
-                exported.append(event)
-            yield event
-    finally:
-        events.close()
-    files = [{"path": str(each.path), "kind": each.kind, "size_bytes": each.size_bytes} for each in exported]
-    return {"files": files}
+            match event:
+                case Exported() if not event.path.is_relative_to(folder.path):
+                    placed.append(place(event.path, event.kind, task, picture))
+                    yield from _told(event, placed[-1])
+                case Warned():
+                    yield Warned(in_words_of_forms(event.message))
+                case Measured():
+                    yield event
+                    if event.step != measured:  # its first figure
+                        measured = event.step
+                        yield from _drawn(folder, measured)
+                case _:
+                    picture = event.path if isinstance(event, Preview) else picture
+                    yield event
+    return {"files": [each.to_dict() for each in placed]}
 
 
-def _values(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str, Any]:
+def values_of(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str, Any]:
     """The settings of `limner train` that the request means; what the studio decides comes last."""
     values = dict(request.more) | {
         "keyword": request.keyword,
@@ -47,11 +68,24 @@ def _values(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str, A
         "base": task.base(request.base),
         "models": task.places.models,
         "run": folder.path,
+        "out": task.folder / "made" / f"{clean_stem(request.name or request.keyword, UNNAMED)}.safetensors",
+        "overwrite": True,
     }
     if request.dataset is not None:
         values["images"] = task.places.dataset(request.dataset) / "prepared"
-    if request.name:
-        kind = [method.kind for method in find_methods(request.method).values()][-1]
-        stem = clean_stem(request.name, request.keyword)
-        values["out"] = task.places.models / KIND_FOLDERS[kind] / f"{stem}.safetensors"
     return values
+
+
+def _told(event: Exported, placed: Placed) -> Iterator[Exported | Warned]:
+    if placed.instead_of:
+        yield Warned(
+            f"{placed.instead_of} is on the shelf already, and stays; this file is {placed.path.name}, "
+            f"and prompts call it {placed.path.stem}"
+        )
+    yield replace(event, path=placed.path)
+
+
+def _drawn(folder: RunFolder, step: int) -> Iterator[Milestone]:
+    """The pictures by which a training judged itself."""
+    for path in sorted(folder.milestones.glob(f"{step:06d}-*.png")):
+        yield Milestone(step, int(path.stem.rpartition("-")[2]), path)

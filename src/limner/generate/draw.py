@@ -1,0 +1,125 @@
+"""From a request to pictures, batch by batch and step by step."""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limner.base.model import BaseModel
+from limner.edit.progress import finish
+from limner.errors import UserError
+from limner.generate.plan import Plan, calls, make_plan
+from limner.generate.request import Generated, Request
+from limner.generate.told import infotext
+from limner.generate.used import applied
+from limner.guidance import Guidance, encode, side_by_side
+from limner.named import PromptFiles
+from limner.sample import Denoised, draw_noise, make_scheduler, sampling
+
+Drawing: TypeAlias = Generator[Denoised, None, list[Generated]]
+Images: TypeAlias = Generator[Denoised, None, list[Image.Image]]
+
+
+def generate(model: BaseModel, request: Request, files: PromptFiles | None = None) -> Iterator[Generated]:
+    """Draw the pictures, batch by batch; everything that can be wrong with the request is found before the first.
+
+    Between two pictures the model is as it was: the prompt's LoRAs and embeddings are in it only while a batch is
+    computed. torch's global random state is neither read nor changed, nor are gradients recorded, so a training run
+    can call this. Raises UserError.
+    """
+    plan = make_plan(model, request, files or PromptFiles())
+    return (picture for numbers in batches(plan) for picture in finish(drawing(model, plan, numbers)))
+
+
+def batches(plan: Plan) -> Iterator[range]:
+    """The numbers, from 0, of the pictures that are drawn together."""
+    count, size = plan.request.count, plan.request.batch_size
+    return (range(start, min(start + size, count)) for start in range(0, count, size))
+
+
+@torch.no_grad()  # while it computes, not between two steps
+def drawing(model: BaseModel, plan: Plan, numbers: range) -> Drawing:
+    """Draw one batch, step by step. Closing the generator leaves it, and the model as it was. Raises UserError."""
+    with applied(model, plan.loras, plan.embeddings):
+        images = yield from _sample(model, plan, _guidance(model, plan), [plan.seed_of(number) for number in numbers])
+    return _told(model, plan, numbers, images)
+
+
+@torch.no_grad()
+def unfinished(model: BaseModel, plan: Plan, numbers: range, last: Denoised) -> list[Generated]:
+    """What a batch was to become when it was left after this step."""
+    return _told(model, plan, numbers, decoded(model, last.latents), last.step)
+
+
+def _told(
+    model: BaseModel, plan: Plan, numbers: range, images: list[Image.Image], stopped_at: int | None = None
+) -> list[Generated]:
+    seeds = [plan.seed_of(number) for number in numbers]
+    return [
+        Generated(image, seed, infotext(model, plan, seed, stopped_at))
+        for image, seed in zip(images, seeds, strict=True)
+    ]
+
+
+def generate_each(model: BaseModel, requests: Sequence[Request], files: PromptFiles | None = None) -> list[Generated]:
+    """The first picture of each request, in one batch where they differ in nothing but plain prompts and seeds.
+
+    What it yields is what `generate` would, up to the rounding of a larger batch. Raises UserError.
+    """
+    plans = [make_plan(model, replace(request, count=1), files or PromptFiles()) for request in requests]
+    likes = [replace(plan, request=replace(plan.request, prompt="", seed=0), parts=[]) for plan in plans]
+    if any(like != likes[0] or like.loras or like.embeddings for like in likes):
+        return [_alone(model, plan) for plan in plans]
+    with torch.no_grad():
+        guidance = side_by_side([_guidance(model, plan) for plan in plans])
+    if guidance is None:
+        return [_alone(model, plan) for plan in plans]
+    images = finish(_sample(model, plans[0], guidance, [plan.request.seed for plan in plans]))
+    return [
+        Generated(image, plan.request.seed, infotext(model, plan, plan.request.seed))
+        for image, plan in zip(images, plans, strict=True)
+    ]
+
+
+def _alone(model: BaseModel, plan: Plan) -> Generated:
+    return finish(drawing(model, plan, range(1)))[0]
+
+
+def _guidance(model: BaseModel, plan: Plan) -> Guidance:
+    request = plan.request
+    return encode(
+        model,
+        plan.parts,
+        request.negative_prompt,
+        request.cfg_scale,
+        calls(request, plan.sampler),
+        clip_skip=request.clip_skip,
+    )
+
+
+@torch.no_grad()
+def _sample(model: BaseModel, plan: Plan, guidance: Guidance, seeds: list[int]) -> Images:
+    """A picture of each seed, with the model as it is."""
+    noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor, model.channels)
+    scheduler = make_scheduler(model, plan.sampler, plan.schedule)
+    latents = yield from sampling(model, guidance, scheduler, plan.request.steps, noise, generators)
+    return decoded(model, latents)
+
+
+def decoded(model: BaseModel, latents: Tensor) -> list[Image.Image]:
+    """Pictures of latents (batch, c, h, w). Raises UserError if they are none."""
+    pixels = model.decode(latents).float()
+    if not bool(torch.isfinite(pixels).all()):
+        raise UserError(
+            "the picture holds values that are no numbers; use --precision fp32 or weaker LoRAs and emphasis"
+        )
+    return [to_image(one) for one in pixels]
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """An RGB picture of pixels (3, h, w) in -1..1; values beyond are clipped."""
+    levels = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())

@@ -1,0 +1,80 @@
+"""A request checked and made definite, before anything is computed."""
+
+import math
+import secrets
+from dataclasses import dataclass, replace
+
+from limner.base.model import BaseModel
+from limner.errors import UserError
+from limner.generate.request import MAX_SIDE, MAX_STEPS, MIN_SIDE, RANDOM_SEED, Request
+from limner.generate.used import UsedEmbedding, UsedLora, said_embeddings, use_lora
+from limner.guidance import fragments
+from limner.named import PromptFiles
+from limner.prompt import Part, parse_prompt
+from limner.sample import make_scheduler
+from limner.samplers import SAMPLERS, find_sampler
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that was found to be possible, with everything in it made definite."""
+
+    request: Request
+    parts: list[Part]
+    loras: list[UsedLora]
+    embeddings: list[UsedEmbedding]
+    sampler: str
+    schedule: str | None
+    width: int
+    height: int
+
+    def seed_of(self, number: int) -> int:
+        """The seed of one of the pictures, counted from 0."""
+        return self.request.seed + number
+
+
+def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
+    """Check a request against the model and the files there are, and read those that it names. Raises UserError."""
+    sampler, schedule = find_sampler(request.sampler, request.schedule)
+    make_scheduler(model, sampler, schedule)  # which says so if they do not suit the model
+    width = model.resolution if request.width is None else request.width
+    height = model.resolution if request.height is None else request.height
+    _check_numbers(model, request, sampler, width, height)
+    prompt = parse_prompt(request.prompt)
+    texts = fragments([*(part.text for part in prompt.parts), request.negative_prompt], calls(request, sampler))
+    seed = secrets.randbelow(2**32) if request.seed == RANDOM_SEED else request.seed
+    return Plan(
+        request=replace(request, seed=seed),
+        parts=prompt.parts,
+        loras=[use_lora(model, tag, files.find_lora(tag.name)) for tag in prompt.loras],
+        embeddings=said_embeddings(model, files, texts),
+        sampler=sampler,
+        schedule=schedule,
+        width=width,
+        height=height,
+    )
+
+
+def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int, height: int) -> None:
+    for name, pixels in (("width", width), ("height", height)):
+        if not MIN_SIDE <= pixels <= MAX_SIDE or pixels % model.factor:
+            raise UserError(
+                f"{name} {pixels} will not do: it must be a multiple of {model.factor} from {MIN_SIDE} to {MAX_SIDE}"
+            )
+    bounds = {
+        "steps": (request.steps, 1, SAMPLERS[sampler].max_steps or MAX_STEPS),
+        "seed": (request.seed, RANDOM_SEED, 2**63 - request.count),
+        "count": (request.count, 1, 10_000),
+        "batch_size": (request.batch_size, 1, 10_000),
+        "clip_skip": (request.clip_skip, 1, model.text_layers),
+    }
+    for name, (value, low, high) in bounds.items():
+        if not low <= value <= high:
+            raise UserError(f"{name} {value} will not do: with this base and sampler it must be from {low} to {high}")
+    if not math.isfinite(request.cfg_scale):
+        raise UserError(f"cfg_scale {request.cfg_scale} will not do: it must be a number, as in 7")
+
+
+def calls(request: Request, sampler: str) -> int:
+    """How often the network is asked, which is what timed edits count."""
+    return request.steps * SAMPLERS[sampler].calls_per_step

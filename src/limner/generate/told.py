@@ -1,0 +1,39 @@
+"""The `parameters` text of a picture."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+from limner.base.model import BaseModel
+from limner.generate.plan import Plan
+from limner.infotext import format_infotext
+
+
+def infotext(model: BaseModel, plan: Plan, seed: int, stopped_at: int | None = None) -> str:
+    """stopped_at: the step after which the picture was left as it was."""
+    request = plan.request
+    settings = {
+        "Steps": request.steps,
+        "Sampler": plan.sampler,
+        "Schedule type": plan.schedule,
+        "CFG scale": f"{request.cfg_scale:g}",
+        "Seed": seed,
+        "Size": f"{plan.width}x{plan.height}",
+        "Model hash": model.sha256[:10],
+        "Model": Path(model.name).name.removesuffix(".safetensors"),
+        "VAE hash": None if model.vae_sha256 is None else model.vae_sha256[:10],
+        "VAE": None if model.vae_source is None else model.vae_source.name,
+        "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
+        "Stopped at step": stopped_at,
+        "RNG": "CPU",
+        "Lora hashes": _hashes({used.tag.name: used.hash for used in plan.loras}),
+        "TI hashes": _hashes({used.weights.name: used.hash for used in plan.embeddings}),
+        "Version": f"limner {importlib.metadata.version('limner')}",
+    }
+    return format_infotext(request.prompt, request.negative_prompt, settings)
+
+
+def _hashes(by_name: dict[str, str]) -> str | None:
+    """Names and hashes as the webui lists them, without the marks that divide its list."""
+    plain = {re.sub("[,:]", "", name): digits for name, digits in by_name.items()}
+    return ", ".join(f"{name}: {digits}" for name, digits in plain.items()) or None

@@ -1,0 +1,101 @@
+"""What is said when a request is not fulfilled: always JSON with a sentence, never a place on this machine."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.types import Scope, Send
+
+from limner.errors import UserError
+from limner.studio.jobs import Busy
+
+OURS = "this is a fault of Limner's; what its server has printed tells more"
+SENTENCES = {
+    404: "there is nothing at this address",
+    405: "this address does not take such a request",
+    413: "this is more than may be sent here at once",
+}
+
+
+class Problem(BaseModel):
+    """What every answer that is not a success holds."""
+
+    detail: str = Field(description="A sentence: what is wrong, and what to do.")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """headers: beside those that every answer has."""
+
+    status: int
+    sentence: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def add_answers(app: FastAPI) -> None:
+    """Let an application answer by sentences, whatever happens."""
+    app.add_exception_handler(UserError, _told)
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _fault)  # who logs it too: the server prints the traceback
+
+
+def body(status: int, sentence: str, path: str) -> dict[str, Any]:
+    """The answer's; programs that talk to the webui's API look for its fields."""
+    if path.startswith("/sdapi/"):
+        return {"error": HTTPStatus(status).phrase, "detail": sentence, "body": "", "errors": sentence}
+    return {"detail": sentence}
+
+
+async def answer(refusal: Refusal, scope: Scope, send: Send) -> None:
+    """Send a refusal, from outside of the application."""
+    headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+    headers.append((b"content-type", b"application/json"))
+    text = json.dumps(body(refusal.status, refusal.sentence, scope["path"])).encode()
+    headers.append((b"content-length", str(len(text)).encode()))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
+
+
+def _answer(request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    # Names of files may be no text at all: half of a pair of surrogates is no UTF-8.
+    plain = sentence.encode("utf-8", "replace").decode()
+    return JSONResponse(body(status, plain, request.url.path), status, headers)
+
+
+async def _told(request: Request, error: Exception) -> JSONResponse:
+    """What the person can correct, in the sentence that a command would print."""
+    if isinstance(error, Busy):
+        return _answer(request, 503, str(error), {"retry-after": str(error.seconds)})
+    return _answer(request, 400, str(error))
+
+
+async def _plain(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    is_own = error.detail != phrase
+    sentence = str(error.detail) if is_own else SENTENCES.get(error.status_code, phrase.lower())
+    return _answer(request, error.status_code, sentence, error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """Each field that does not fit and why, without repeating what was sent."""
+    assert isinstance(error, RequestValidationError)
+    wrong = [f"{_field(each['loc'])}: {each['msg']}" for each in error.errors()[:10]]
+    return _answer(request, 422, f"the request does not fit: {'; '.join(wrong)}")
+
+
+def _field(location: tuple[Any, ...]) -> str:
+    names = [str(part) for part in location if part not in ("body", "query", "path")]
+    return ".".join(names) or str(location[0])
+
+
+async def _fault(request: Request, error: Exception) -> JSONResponse:
+    return _answer(request, 500, OURS)

@@ -1,0 +1,252 @@
+"""Sets of pictures: made, filled, looked through and edited. Pictures are asked for by number, never by a path."""
+
+import threading
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field, StringConstraints
+
+from limner.errors import UserError
+from limner.preparation.choices import NO_MASK
+from limner.studio.api.jobs import shown
+from limner.studio.listing import listing
+from limner.studio.sets import MOST_FILES, MOST_SET_BYTES, PictureSet, number_of
+from limner.studio.state import State, Studio
+from limner.studio.uploads import Limits, receive
+
+router = APIRouter(tags=["datasets"])
+
+MOST_SETS = 1000
+MOST_FILE_BYTES = 4 << 30  # of a file, as a zip; of one picture less is decoded
+MOST_MASK_BYTES = 64 << 20
+PNG = b"\x89PNG\r\n\x1a\n"
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            }
+        },
+    }
+}
+MASK = {"requestBody": {"required": True, "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}}
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_changing = threading.Lock()  # a set's files of choices are read, changed and written by one request at a time
+
+
+class Wishes(BaseModel):
+    """What the pictures are to be used for; what is left out stays as it was."""
+
+    name: Line | None = Field(None, min_length=1, description="What the set is called.")
+    keyword: Annotated[Line, Field(max_length=100)] | None = Field(None, description="The subject's word in prompts.")
+    class_word: Annotated[Line, Field(max_length=100)] | None = Field(
+        None, alias="class", description="What the subject is, as in dog or style."
+    )
+    base: Line | None = Field(None, description="A model by its name on the shelf, or pocket.")
+    method: Line | None = Field(None, description="What will be trained.")
+
+
+class Choices(BaseModel):
+    """What a person decides of a picture. What is left out stays; null leaves it to Limner again."""
+
+    keep: bool | None = Field(None, description="Train on it whatever speaks against it, or leave it out.")
+    crop: tuple[float, float, float, float] | None = Field(
+        None, description="Left, top, right and bottom of what is kept, in shares of the picture's sides."
+    )
+    caption: str | None = Field(None, max_length=5000, description="What it is called.")
+    mask: Literal["none"] | None = Field(None, description="none, or null for the one that Limner finds.")
+
+
+class Numbers(BaseModel):
+    numbers: list[int] = Field(min_length=1, max_length=MOST_FILES, description="Pictures.")
+
+
+@router.get("/datasets")
+def list_sets(studio: Studio) -> list[dict[str, Any]]:
+    """All sets of pictures, the latest first."""
+    return [_brief(studio, each) for each in studio.jobs.datasets()]
+
+
+@router.post("/datasets", status_code=201)
+def make_set(wishes: Wishes, studio: Studio) -> dict[str, Any]:
+    """An empty set."""
+    if len(studio.jobs.datasets()) >= MOST_SETS:
+        raise UserError(f"there are {MOST_SETS:,} sets already; remove some first")
+    number = studio.jobs.add_dataset(wishes.name or "pictures")
+    made = PictureSet(studio.places.dataset(number))
+    made.originals.mkdir(parents=True, exist_ok=True)
+    made.change({})  # from now on the file of choices is there, and only changed
+    _wish(made, wishes)
+    return _brief(studio, studio.jobs.dataset(number))
+
+
+@router.get("/datasets/{number}")
+def one_set(number: int, studio: Studio) -> dict[str, Any]:
+    """A set with its pictures: what was found, what is proposed, and what the person decided."""
+    about, pictures = _set(studio, number)
+    return about | {"wishes": pictures.wishes()} | listing(pictures)
+
+
+@router.patch("/datasets/{number}")
+def change_set(number: int, wishes: Wishes, studio: Studio) -> dict[str, Any]:
+    """Rename a set, or say what it is to be used for."""
+    _, pictures = _set(studio, number)
+    if wishes.name:
+        studio.jobs.rename_dataset(number, wishes.name)
+    _wish(pictures, wishes)
+    return _brief(studio, studio.jobs.dataset(number))
+
+
+@router.delete("/datasets/{number}", status_code=204)
+async def remove_set(number: int, studio: Studio) -> None:
+    """Remove a set with its pictures; what was trained on it stays."""
+    _, pictures = _set(studio, number)
+    _end_jobs(studio, number)
+    studio.jobs.remove_dataset(number)
+    pictures.destroy()
+
+
+@router.post("/datasets/{number}/files", status_code=201, openapi_extra=FORM)
+async def upload(number: int, request: Request, studio: Studio) -> dict[str, Any]:
+    """Add pictures, what belongs to them (captions, masks), or zips of such; they are looked at afterwards."""
+    _, pictures = _set(studio, number)
+    have = [path.stat().st_size for path in pictures.files()]
+    limits = Limits(MOST_FILES - len(have), MOST_SET_BYTES - sum(have), MOST_FILE_BYTES)
+    with pictures.incoming() as folder:
+        files = await receive(request.headers.get("content-type", ""), request.stream(), folder, limits)
+        if not files:
+            raise HTTPException(400, "the form holds no file; choose pictures")
+        try:
+            added = pictures.add(files)
+        except OSError as error:
+            raise HTTPException(507, f"the files cannot be kept ({error.strerror}); make room on the disk") from error
+    job = start_check(studio, number, pictures) if added.added or added.zips else None
+    return {
+        "added": len(added.added),
+        "zips": added.zips,
+        "same": added.same,
+        "skipped": [{"name": name, "why": why} for name, why in added.skipped[:100]],
+        "job": job,
+    }
+
+
+@router.post("/datasets/{number}/check", status_code=201)
+async def check_set(number: int, studio: Studio) -> dict[str, Any] | None:
+    """Look at the pictures again, for what they are wished for now."""
+    _, pictures = _set(studio, number)
+    return start_check(studio, number, pictures)
+
+
+@router.post("/datasets/{number}/remove")
+async def remove_pictures(number: int, numbers: Numbers, studio: Studio) -> dict[str, Any]:
+    """Remove pictures from a set, with their captions and masks."""
+    _, pictures = _set(studio, number)
+    wanted = set(numbers.numbers)
+    names = [source.name for source in pictures.sources() if number_of(source.name) in wanted]
+    if not names:
+        raise UserError("there are no such pictures in this set any more; load the page again")
+    with _changing:
+        pictures.remove(names)
+    return {"removed": len(names), "job": start_check(studio, number, pictures)}
+
+
+@router.patch("/datasets/{number}/pictures/{picture}")
+def change_picture(number: int, picture: int, choices: Choices, studio: Studio) -> dict[str, Any]:
+    """Decide of a picture; returns it as it is now."""
+    _, pictures = _set(studio, number)
+    name = pictures.name(picture)
+    said = {key: getattr(choices, key) for key in choices.model_fields_set}
+    if "caption" in said:
+        said["caption"] = " ".join((said["caption"] or "").split()) or None
+    if said.get("crop") is not None:
+        said["crop"] = _inside(said["crop"])
+    with _changing:
+        if said.get("mask") == NO_MASK:
+            pictures.keep_mask(name, None)
+        pictures.change({name: said})
+    return listing(pictures, name)["pictures"][0]
+
+
+@router.put("/datasets/{number}/pictures/{picture}/mask", openapi_extra=MASK)
+async def give_mask(number: int, picture: int, request: Request, studio: Studio) -> dict[str, Any]:
+    """Take a PNG as a picture's mask: of its size, white where it counts."""
+    _, pictures = _set(studio, number)
+    name = pictures.name(picture)
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MOST_MASK_BYTES:
+            raise HTTPException(413, f"a mask of more than {MOST_MASK_BYTES >> 20} MiB is too large; scale it down")
+    if not data.startswith(PNG):
+        raise UserError("a mask is a PNG file, of the picture's size, white where it counts; this is none")
+    with _changing:
+        pictures.keep_mask(name, bytes(data))
+    return listing(pictures, name)["pictures"][0]
+
+
+@router.get("/datasets/{number}/pictures/{picture}/{what}")
+def picture_file(number: int, picture: int, what: Literal["thumbnail", "view", "mask"], studio: Studio) -> FileResponse:
+    """A small copy of a picture, a larger one to edit by, or the mask that was drawn."""
+    _, pictures = _set(studio, number)
+    path = {"thumbnail": pictures.thumbnail, "view": pictures.view, "mask": pictures.mask}[what](picture)
+    if not path.is_file():
+        raise HTTPException(404, f"there is no {what} of this picture")
+    kind = "image/png" if what == "mask" else "image/webp"
+    return FileResponse(path, media_type=kind, headers={"cache-control": "no-cache"})
+
+
+def start_check(studio: State, number: int, pictures: PictureSet) -> dict[str, Any] | None:
+    """Put a check of a set into the queue, unless one waits there; those that have ended are forgotten."""
+    about = studio.jobs.dataset(number)
+    for job in studio.jobs.find(["queued"]):
+        if job.kind == "check" and job.request["dataset"] == number:
+            return shown(job)
+    for job in studio.jobs.find(["done", "failed", "cancelled", "paused"]):
+        if job.kind == "check" and job.request["dataset"] == number:
+            studio.supervisor.remove(job.id)
+    return shown(studio.supervisor.give("check", {"dataset": number} | pictures.wishes(), f"check {about['name']}"))
+
+
+def _set(studio: State, number: int) -> tuple[dict[str, Any], PictureSet]:
+    """Raises HTTPException: 404 if there is no such set."""
+    try:
+        about = studio.jobs.dataset(number)
+    except UserError as problem:
+        raise HTTPException(404, str(problem)) from problem
+    return about, PictureSet(studio.places.dataset(number))
+
+
+def _brief(studio: State, about: dict[str, Any]) -> dict[str, Any]:
+    pictures = PictureSet(studio.places.dataset(about["id"]))
+    sources = pictures.sources()
+    cover = next((n for n in map(number_of, (source.name for source in sources)) if pictures.thumbnail(n).exists()), 0)
+    return about | {"pictures": len(sources), "cover": cover or None}
+
+
+def _wish(pictures: PictureSet, wishes: Wishes) -> None:
+    said = wishes.model_dump(by_alias=True, exclude_none=True, exclude={"name"})
+    with _changing:
+        pictures.keep_wishes(pictures.wishes() | said)
+
+
+def _end_jobs(studio: State, number: int) -> None:
+    """Forget the jobs of a set that is to be removed. Raises UserError if one is being done."""
+    for job in studio.jobs.find(["running", "queued"]):
+        if job.request.get("dataset") == number:
+            if job.kind != "check" or job.status == "running":
+                raise UserError(f"{job.title} needs this set; cancel job {job.id}, or wait for it")
+            studio.supervisor.ask(job.id, "cancel")
+
+
+def _inside(crop: tuple[float, float, float, float]) -> list[float]:
+    """A crop in whole thousandths of a percent. Raises UserError if it is none."""
+    left, top, right, bottom = (round(min(max(side, 0.0), 1.0), 5) for side in crop)
+    if right - left < 0.01 or bottom - top < 0.01:
+        raise UserError(f"the crop {list(crop)} is no part of a picture; give left, top, right, bottom in shares of it")
+    return [left, top, right, bottom]
