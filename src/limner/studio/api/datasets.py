@@ -7,6 +7,8 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field, StringConstraints
 
+from limner.captions.edits import Edits
+from limner.captions.tags import split
 from limner.errors import UserError
 from limner.preparation.choices import NO_MASK
 from limner.studio.api.jobs import shown
@@ -61,6 +63,16 @@ class Choices(BaseModel):
     )
     caption: str | None = Field(None, max_length=5000, description="What it is called.")
     mask: Literal["none"] | None = Field(None, description="none, or null for the one that Limner finds.")
+
+
+class CaptionEdits(BaseModel):
+    """Edits of the captions of all pictures that are kept. write: False only shows what they would do."""
+
+    add: str = Field("", max_length=1000, description="Tags at the end, split at commas, where they are not there.")
+    remove: str = Field("", max_length=1000, description="Tags to take out, split at commas.")
+    find: str = Field("", max_length=1000, description="Words to replace, in any case.")
+    put: str = Field("", max_length=1000, description="What they are replaced by.")
+    write: bool = False
 
 
 class Numbers(BaseModel):
@@ -154,6 +166,24 @@ async def remove_pictures(number: int, numbers: Numbers, studio: Studio) -> dict
     with _changing:
         pictures.remove(names)
     return {"removed": len(names), "job": start_check(studio, number, pictures)}
+
+
+@router.post("/datasets/{number}/captions")
+def change_captions(number: int, edits: CaptionEdits, studio: Studio) -> dict[str, Any]:
+    """Change the captions of all pictures that are kept; what comes of it is a caption by hand."""
+    _, pictures = _set(studio, number)
+    words, others = edits.find.strip(), edits.put.strip()
+    asked = Edits(((words, others),) if words else (), tuple(split(edits.remove)), tuple(split(edits.add)))
+    keyword = pictures.wishes().get("keyword", "")
+    changes = []
+    with _changing:
+        for each in listing(pictures)["pictures"]:
+            after = asked.apply(each["caption"], keyword) if each["kept"] else each["caption"]
+            if after.strip() and after != each["caption"]:
+                changes.append({"name": each["name"], "before": each["caption"], "after": after})
+        if edits.write and changes:
+            pictures.change({each["name"]: {"caption": each["after"]} for each in changes})
+    return {"changes": changes}
 
 
 @router.patch("/datasets/{number}/pictures/{picture}")
