@@ -36,7 +36,7 @@ class Lane:
     niceness: int = 0
 
 
-LANES = {"train": Lane(), "draw": Lane(keeps=True, niceness=5), "look": Lane(slots=2)}
+LANES = {"train": Lane(), "draw": Lane(keeps=True, niceness=10), "look": Lane(slots=2)}
 
 
 @dataclass(frozen=True)
