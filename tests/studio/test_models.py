@@ -136,6 +136,6 @@ def test_the_folder_is_not_told_to_others(start_studio: Callable[..., Served]) -
     from limner.studio.state import State
 
     shelf = Shelf(Path("somewhere"))
-    state = State(None, None, None, shelf)  # type: ignore[arg-type]
+    state = State(None, None, None, shelf, None)  # type: ignore[arg-type]
     told = scan_state(state, Request({"type": "http", "client": ("192.168.0.7", 1), "headers": []}))
     assert told["folder"] is None
