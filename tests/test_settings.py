@@ -19,6 +19,7 @@ from limner.config import Drawing, TrainSettings, names, read_training
 from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.generate import Request
+from limner.generate.read import read_request
 from limner.methods.lora import LoRAConfig
 from limner.optimize import OPTIMIZERS, SCHEDULES
 from limner.run.derive import derive
@@ -108,8 +109,7 @@ def test_settings_reach_the_loop(values: dict[str, Any], pictures: int, resoluti
 
 
 def test_what_is_declared_here_and_there_agrees() -> None:
-    drawing, request = Drawing(prompt="a"), Request("a")
-    assert {name: getattr(drawing, name) for name in Drawing.model_fields} == dataclasses.asdict(request)
+    assert read_request(Drawing(prompt="a")) == Request("a")
     fields = TrainSettings.model_fields
     assert set(get_args(fields["optimizer"].annotation)) == OPTIMIZERS.keys()
     assert set(get_args(fields["schedule"].annotation)) == SCHEDULES.keys()

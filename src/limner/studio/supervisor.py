@@ -102,6 +102,10 @@ class Supervisor:
         """Those of them that workers have, without asking the database."""
         return [self._latest(each.job) for each in list(self._followed.values()) if not each.job.hidden]
 
+    def at_work(self, lane: str) -> list[Job]:
+        """Those of a lane that workers have, the hidden ones too."""
+        return [self._latest(each.job) for each in list(self._followed.values()) if each.job.lane == lane]
+
     def _latest(self, job: Job) -> Job:
         following = self._followed.get(job.id)
         if following is None or job.status != "running":
@@ -201,7 +205,7 @@ class Supervisor:
             self.jobs.update(job.id, status="failed", error=problem, ended=now)
             self._changed()
             return
-        await worker.give(job, LANES[job.lane].keeps)
+        await worker.give(job, LANES[job.lane].keeps, job.lane != "train" and self._busy("train") > 0)
         self._follow(Following(job, worker, folder))
 
     def _follow(self, following: Following) -> None:

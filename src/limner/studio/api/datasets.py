@@ -219,8 +219,6 @@ async def give_mask(number: int, picture: int, request: Request, studio: Studio)
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > MOST_MASK_BYTES:
-            raise HTTPException(413, f"a mask of more than {MOST_MASK_BYTES >> 20} MiB is too large; scale it down")
     if not data.startswith(PNG):
         raise UserError("a mask is a PNG file, of the picture's size, white where it counts; this is none")
     with _changing:
