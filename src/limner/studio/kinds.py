@@ -14,6 +14,7 @@ from limner.errors import UserError
 from limner.studio.requests import (
     CheckRequest,
     DownloadRequest,
+    EmbeddingRequest,
     GenerateRequest,
     GridRequest,
     HashRequest,
@@ -57,6 +58,7 @@ KINDS = {
     "dryrun": Kind(TrainRequest, "train", "limner.studio.work.dryrun"),
     "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
     "grid": Kind(GridRequest, "draw", "limner.studio.work.grid"),
+    "embedding": Kind(EmbeddingRequest, "draw", "limner.studio.work.embedding"),
     "download": Kind(DownloadRequest, "look", "limner.studio.work.download"),
     "hash": Kind(HashRequest, "look", "limner.studio.work.hash"),
 }

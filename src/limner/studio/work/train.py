@@ -44,7 +44,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
                 folder.ask_to_finish()
             match event:
                 case Exported() if not event.path.is_relative_to(folder.path):
-                    placed.append(place(event.path, event.kind, task, picture))
+                    placed.append(place(event.path, event.kind, task, picture, request.replace))
                     yield from _told(event, placed[-1])
                 case Warned():
                     yield Warned(in_words_of_forms(event.message))
