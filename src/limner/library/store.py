@@ -87,6 +87,16 @@ class Store:
     def remove(self, root: Path, name: str) -> None:
         self._db.execute("DELETE FROM files WHERE root = ? AND name = ?", [str(root), name])
 
+    def rename(self, root: Path, name: str, new: str) -> None:
+        """Let a file have another name, and its picture too."""
+        found = self._db.execute("SELECT text, preview FROM files WHERE root = ? AND name = ?", [str(root), name])
+        for text, preview in found.fetchall():
+            picture = preview and new.rpartition(".")[0] + preview.removeprefix(name.rpartition(".")[0])
+            values = [new, new.casefold() + text.removeprefix(name.casefold()), picture, str(root), name]
+            self._db.execute(
+                "UPDATE OR REPLACE files SET name = ?, text = ?, preview = ? WHERE root = ? AND name = ?", values
+            )
+
     def set_hashes(self, root: Path, name: str, stamp: Stamp, hashes: Hashes) -> None:
         """Keep a file's hashes, unless it has changed since it was read."""
         self._db.execute(
