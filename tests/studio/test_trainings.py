@@ -41,3 +41,4 @@ def test_options_become_fields() -> None:
     said = "lower --batch-size or --resolution, or say --gradient-checkpointing; a--b and -- stay"
     told = 'lower "batch size" or "resolution", or say "gradient checkpointing"; a--b and -- stay'
     assert in_words_of_forms(said) == told
+    assert in_words_of_forms("keyword is missing; give --keyword (see --help)") == 'keyword is missing; give "keyword"'
