@@ -19,6 +19,7 @@ from limner.config import Drawing, TrainSettings, names, read_training
 from limner.diffusion import Objective
 from limner.errors import UserError
 from limner.generate import Request
+from limner.generate.read import read_request
 from limner.methods.lora import LoRAConfig
 from limner.optimize import OPTIMIZERS, SCHEDULES
 from limner.run.derive import derive
@@ -108,8 +109,7 @@ def test_settings_reach_the_loop(values: dict[str, Any], pictures: int, resoluti
 
 
 def test_what_is_declared_here_and_there_agrees() -> None:
-    drawing, request = Drawing(prompt="a"), Request("a")
-    assert {name: getattr(drawing, name) for name in Drawing.model_fields} == dataclasses.asdict(request)
+    assert read_request(Drawing(prompt="a")) == Request("a")
     fields = TrainSettings.model_fields
     assert set(get_args(fields["optimizer"].annotation)) == OPTIMIZERS.keys()
     assert set(get_args(fields["schedule"].annotation)) == SCHEDULES.keys()
@@ -162,14 +162,24 @@ def test_models_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert TrainSettings(images=Path("x"), keyword="k").models == Path("/somewhere")
 
 
-def test_the_page_of_settings_is_up_to_date() -> None:
+@pytest.fixture(scope="module")
+def write_docs() -> Any:
     path = ROOT / "scripts" / "write_docs.py"
     spec = importlib.util.spec_from_file_location("write_docs", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == module.page(), f"run {path}"
+    return module
+
+
+def test_the_page_of_settings_is_up_to_date(write_docs: Any) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert page == write_docs.page(), "run scripts/write_docs.py"
+
+
+def test_the_forms_of_methods_are_up_to_date(write_docs: Any) -> None:
+    assert write_docs.FORMS.read_text(encoding="utf-8") == write_docs.method_forms(), "run scripts/write_docs.py"
 
 
 def documents() -> list[Path]:

@@ -39,6 +39,7 @@ from limner.evaluate.report import Report
 from limner.events import Event
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
+from limner.generate.read import read_request
 from limner.inspection import Facts, examine
 from limner.keyword import Advice, advise
 from limner.preparation.prepare import Made, preparing
@@ -104,8 +105,7 @@ def generate(
     **settings: Any,
 ) -> Iterator[Generated]:
     """Make pictures; settings: those of `limner generate` by the same names. Raises UserError."""
-    drawing = Drawing.read({"prompt": prompt} | settings, ORIGIN)
-    request = Request(**drawing.model_dump())
+    request = read_request(Drawing.read({"prompt": prompt} | settings, ORIGIN))
     return _generate(model, request, prompt_files(Path(models), map(Path, lora), map(Path, embedding)))
 
 

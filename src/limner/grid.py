@@ -15,6 +15,7 @@ from limner.config import Drawing, GridSettings, nearest
 from limner.device import choose_device, choose_dtype
 from limner.errors import UserError
 from limner.generate import RANDOM_SEED, Request, generate, make_plan
+from limner.generate.read import read_request
 from limner.infotext import format_infotext, parse_infotext
 from limner.named import PromptFiles
 from limner.prompt import parse_prompt
@@ -111,8 +112,7 @@ def _request(own: Mapping[str, Any], chosen: Mapping[str, str]) -> Request:
     for text in ("prompt", "negative_prompt"):
         for name, value in chosen.items():
             values[text] = values[text].replace(f"{{{name}}}", value)
-    drawing = Drawing.read(values, "the grid")
-    return Request(**drawing.model_dump())
+    return read_request(Drawing.read(values, "the grid"))
 
 
 def check_cells(cells: Sequence[Cell], files: PromptFiles) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from library.shelf_files import embedding, lora
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
-from studio.served import BASE, Served
+from studio.served import BASE, Served, wait
 
 PROMPT = "a (red:1.2) fox, <lora:nothing"
 SCRIPT = "<script>alert(1)</script>"
@@ -68,7 +69,7 @@ def test_what_was_drawn_reads_back_to_the_same_request(studio: Served, drawn: di
     found = read(studio, studio.client.get(f"/api/pictures/{drawn['id']}/file").content)
     assert found["notes"] == []
     assert found["settings"].items() <= drawn["request"].items()
-    assert drawn["request"].keys() - found["settings"].keys() <= {"count", "batch_size"} | unset(drawn)
+    assert drawn["request"].keys() - found["settings"].keys() <= {"subseed"} | unset(drawn)
 
 
 def unset(drawn: dict[str, Any]) -> set[str]:
@@ -263,3 +264,49 @@ def test_words_and_samplers(studio: Served) -> None:
     assert rows["Euler a"]["schedules"] == ["Automatic", "Uniform", "SGM Uniform"]
     assert rows["DDIM"]["schedules"] == ["Automatic"]
     assert rows["LCM"]["most_steps"] == 50
+
+
+@pytest.fixture(scope="module")
+def shelved(studio: Served) -> Served:
+    """The module's studio, with a LoRA and an embedding on its shelf, and their hashes known."""
+    lora(studio.models / "Lora/ink.safetensors", ss_output_name="ink_wash", **{"modelspec.trigger_phrase": "inkstyle"})
+    embedding(studio.models / "embeddings/inkblot.safetensors", 768)
+    studio.post("/api/models/scan")
+    wait(lambda: studio.get("/api/models")["total"] == 4 and not studio.get("/api/models/scan")["busy"])
+    assert studio.until(studio.give("hash"), "done", "failed")["status"] == "done"
+    return studio
+
+
+def test_words_that_complete_a_prompt(shelved: Served) -> None:
+    rows = shelved.get("/api/words?q=ink")
+    assert [(row["kind"], row["text"], row["keywords"]) for row in rows] == [
+        ("lora", "<lora:ink:1>", ["inkstyle"]),
+        ("embedding", "inkblot", []),
+    ]
+    assert [row["name"] for row in shelved.get("/api/words?q=ink&type=embedding")] == ["inkblot"]
+    assert [row["name"] for row in shelved.get("/api/words?type=lora")] == ["ink"]
+    assert shelved.client.get("/api/words?type=vae").status_code == 422
+
+
+def test_files_of_a_picture_are_found_by_their_hashes(shelved: Served) -> None:
+    rows = {row["stem"]: row for row in shelved.get("/api/models")["models"]}
+    text = (
+        "a fox <lora:other:0.5>\nSteps: 2, Sampler: Euler, Seed: 1, Model: renamed, RNG: CPU, "
+        f"Model hash: {rows['tiny']['autov2']}, "
+    )
+    found = read(
+        shelved, png(f'{text}Lora hashes: "other: {rows["ink"]["autov3"]}", TI hashes: "inkblot: 0123456789ab"')
+    )
+    assert found["settings"]["base"] == BASE
+    assert found["settings"]["prompt"] == "a fox <lora:ink:0.5>"
+    assert found["notes"] == [
+        "the LoRA other is called ink on this shelf",
+        "the embedding inkblot on this shelf is another file than the picture's (0123456789ab)",
+    ]
+
+
+def test_a_name_alone_is_believed(shelved: Served) -> None:
+    for name in ("ink", "ink_wash"):
+        found = read(shelved, png(f"a fox <lora:{name}:1>\nSteps: 2, Sampler: Euler, Model: tiny, RNG: CPU"))
+        assert (found["settings"]["base"], found["notes"]) == (BASE, [])
+        assert found["settings"]["prompt"] == f"a fox <lora:{name}:1>"

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from limner.cli.output import Output, duration
-from limner.config import Drawing, GenerateSettings, GridSettings
+from limner.config import GenerateSettings, GridSettings
 from limner.errors import UserError
 
 NAMED = re.compile(r"(\d{5})-\d+\.png")  # 00012-1234.png: number and seed, as the webui names them
@@ -16,8 +16,8 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     from limner.base.open import open_base
     from limner.device import choose_device, choose_dtype, peak_memory_bytes
     from limner.files import require_writable
-    from limner.generate import Request
     from limner.generate import generate as generated
+    from limner.generate.read import read_request
     from limner.infotext import save_png
     from limner.prompt import parse_prompt
     from limner.run.outputs import prompt_files
@@ -26,6 +26,7 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     first = _first_number(settings.out)
     require_writable(_path(settings, first, 0))
     files = prompt_files(settings.models, settings.lora, settings.embedding)
+    request = read_request(settings)
     find_sampler(settings.sampler, settings.schedule)
     for tag in parse_prompt(settings.prompt).loras:  # what can be wrong is found before the base is loaded
         files.find_lora(tag.name)
@@ -35,7 +36,6 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     )
     for warning in model.warnings:
         output.warn(warning)
-    request = Request(**{name: getattr(settings, name) for name in Drawing.model_fields})
     began = time.monotonic()
     pictures: list[dict[str, str | int]] = []
     with output.progress("picture", settings.count) as bar:

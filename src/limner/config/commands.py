@@ -1,7 +1,7 @@
 """The settings of the smaller commands, in sections; a section's `title` heads its options in the help."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,27 @@ from limner.config.common import Machine, Models, Seed
 from limner.config.settings import FilePath, Settings
 
 
-class Drawing(Settings):
+class Init(Settings):
+    """What to start from, in the words of limner.generate.Init."""
+
+    title: ClassVar[str] = "From a picture"
+
+    init_image: FilePath | None = Field(None, description="A picture to start from instead of from noise alone.")
+    strength: float = Field(0.75, ge=0, le=1, description="How far to leave it: 0 keeps it, 1 draws anew.")
+    resize: Literal["crop", "stretch", "fill", "latent"] = Field(
+        "crop", description="How it gets the size; fill drags its edges out, latent stretches what is encoded."
+    )
+    mask: FilePath | None = Field(None, description="A picture that is white where to draw anew; the rest stays.")
+    mask_invert: bool = Field(False, description="Draw anew where the mask is black.")
+    mask_blur: float = Field(4, ge=0, le=256, description="Pixels by which the mask's edge is softened.")
+    mask_fill: Literal["original", "fill", "noise", "nothing"] = Field(
+        "original", description="What is put there first: what is there, the colours around it, noise, or nothing."
+    )
+    only_masked: bool = Field(False, description="Draw only the part around the mask, in the full size.")
+    mask_padding: int = Field(32, ge=0, le=16384, description="Pixels around the mask that only_masked sees as well.")
+
+
+class Drawing(Init):
     """What to draw. Picture i of `count` has seed + i."""
 
     title: ClassVar[str] = "What to draw"
@@ -28,6 +48,8 @@ class Drawing(Settings):
     count: int = Field(1, description="How many pictures.")
     batch_size: int = Field(1, description="How many at once; it changes the speed, not the pictures.")
     clip_skip: int = Field(1, description="Which of the text encoder's last layers to use, counted from the end.")
+    subseed: int = Field(-1, description="Of other noise, to vary a picture with; -1 takes a new one each time.")
+    subseed_strength: float = Field(0.0, ge=0, le=1, description="How far to go from the seed's noise to the other.")
 
 
 class GenerateSettings(Drawing, Models, Machine):

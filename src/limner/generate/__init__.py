@@ -2,7 +2,7 @@
 
 from limner.generate.draw import batches, drawing, generate, generate_each, to_image, unfinished
 from limner.generate.plan import Plan, make_plan
-from limner.generate.request import MAX_SIDE, MIN_SIDE, RANDOM_SEED, Generated, Request
+from limner.generate.request import MAX_SIDE, MIN_SIDE, RANDOM_SEED, Generated, Init, Request
 from limner.generate.used import applied, use_lora
 from limner.named import PromptFiles
 from limner.sample import Denoised
@@ -13,6 +13,7 @@ __all__ = [
     "RANDOM_SEED",
     "Denoised",
     "Generated",
+    "Init",
     "Plan",
     "PromptFiles",
     "Request",

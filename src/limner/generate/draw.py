@@ -13,6 +13,7 @@ from limner.edit.progress import finish
 from limner.errors import UserError
 from limner.generate.plan import Plan, calls, make_plan
 from limner.generate.request import Generated, Request
+from limner.generate.start import start, turned
 from limner.generate.told import infotext
 from limner.generate.used import applied
 from limner.guidance import Guidance, encode, side_by_side
@@ -20,7 +21,6 @@ from limner.named import PromptFiles
 from limner.sample import Denoised, draw_noise, make_scheduler, sampling
 
 Drawing: TypeAlias = Generator[Denoised, None, list[Generated]]
-Images: TypeAlias = Generator[Denoised, None, list[Image.Image]]
 
 
 def generate(model: BaseModel, request: Request, files: PromptFiles | None = None) -> Iterator[Generated]:
@@ -44,23 +44,26 @@ def batches(plan: Plan) -> Iterator[range]:
 def drawing(model: BaseModel, plan: Plan, numbers: range) -> Drawing:
     """Draw one batch, step by step. Closing the generator leaves it, and the model as it was. Raises UserError."""
     with applied(model, plan.loras, plan.embeddings):
-        images = yield from _sample(model, plan, _guidance(model, plan), [plan.seed_of(number) for number in numbers])
-    return _told(model, plan, numbers, images)
+        noise, generators = _noise(model, plan, numbers)
+        latents = yield from _sample(model, plan, _guidance(model, plan), noise, generators)
+    return _finished(model, plan, numbers, latents)
 
 
 @torch.no_grad()
 def unfinished(model: BaseModel, plan: Plan, numbers: range, last: Denoised) -> list[Generated]:
     """What a batch was to become when it was left after this step."""
-    return _told(model, plan, numbers, decoded(model, last.latents), last.step)
+    return _finished(model, plan, numbers, last.latents, last.step)
 
 
-def _told(
-    model: BaseModel, plan: Plan, numbers: range, images: list[Image.Image], stopped_at: int | None = None
+def _finished(
+    model: BaseModel, plan: Plan, numbers: range, latents: Tensor, stopped_at: int | None = None
 ) -> list[Generated]:
-    seeds = [plan.seed_of(number) for number in numbers]
+    images = decoded(model, latents)
+    if plan.canvas is not None:
+        images = [plan.canvas.finished(image, place) for place, image in enumerate(images)]
     return [
-        Generated(image, seed, infotext(model, plan, seed, stopped_at))
-        for image, seed in zip(images, seeds, strict=True)
+        Generated(image, plan.seed_of(number), infotext(model, plan, number, stopped_at))
+        for image, number in zip(images, numbers, strict=True)
     ]
 
 
@@ -70,18 +73,21 @@ def generate_each(model: BaseModel, requests: Sequence[Request], files: PromptFi
     What it yields is what `generate` would, up to the rounding of a larger batch. Raises UserError.
     """
     plans = [make_plan(model, replace(request, count=1), files or PromptFiles()) for request in requests]
-    likes = [replace(plan, request=replace(plan.request, prompt="", seed=0), parts=[]) for plan in plans]
-    if any(like != likes[0] or like.loras or like.embeddings for like in likes):
+    likes = [replace(plan, request=replace(plan.request, prompt="", seed=0, subseed=0), parts=[]) for plan in plans]
+    if any(like != likes[0] or like.loras or like.embeddings or like.canvas for like in likes):
         return [_alone(model, plan) for plan in plans]
     with torch.no_grad():
         guidance = side_by_side([_guidance(model, plan) for plan in plans])
     if guidance is None:
         return [_alone(model, plan) for plan in plans]
-    images = finish(_sample(model, plans[0], guidance, [plan.request.seed for plan in plans]))
-    return [
-        Generated(image, plan.request.seed, infotext(model, plan, plan.request.seed))
-        for image, plan in zip(images, plans, strict=True)
-    ]
+    noise, generators = zip(*(_noise(model, plan, range(1)) for plan in plans), strict=True)
+    with torch.no_grad():
+        latents = finish(_sample(model, plans[0], guidance, torch.cat(noise), [one for (one,) in generators]))
+        return [
+            picture
+            for one, plan in zip(latents.split(1), plans, strict=True)
+            for picture in _finished(model, plan, range(1), one)
+        ]
 
 
 def _alone(model: BaseModel, plan: Plan) -> Generated:
@@ -100,13 +106,27 @@ def _guidance(model: BaseModel, plan: Plan) -> Guidance:
     )
 
 
+def _noise(model: BaseModel, plan: Plan, numbers: range) -> tuple[Tensor, list[torch.Generator]]:
+    """The noise of some pictures, and what it goes on from."""
+    size = (plan.height // model.factor, plan.width // model.factor, model.channels)
+    noise, generators = draw_noise([plan.seed_of(number) for number in numbers], *size)
+    if plan.request.subseed_strength:
+        other, _ = draw_noise([plan.subseed_of(number) for number in numbers], *size)
+        noise = turned(noise, other, plan.request.subseed_strength)
+    return noise, generators
+
+
 @torch.no_grad()
-def _sample(model: BaseModel, plan: Plan, guidance: Guidance, seeds: list[int]) -> Images:
-    """A picture of each seed, with the model as it is."""
-    noise, generators = draw_noise(seeds, plan.height // model.factor, plan.width // model.factor, model.channels)
+def _sample(
+    model: BaseModel, plan: Plan, guidance: Guidance, noise: Tensor, generators: list[torch.Generator]
+) -> Generator[Denoised, None, Tensor]:
+    """Latents from noise, with the model as it is."""
     scheduler = make_scheduler(model, plan.sampler, plan.schedule)
-    latents = yield from sampling(model, guidance, scheduler, plan.request.steps, noise, generators)
-    return decoded(model, latents)
+    request = plan.request
+    begin = None
+    if request.init is not None and plan.canvas is not None:
+        begin = start(model, request.init, plan.canvas, noise, request.steps)
+    return (yield from sampling(model, guidance, scheduler, request.steps, noise, generators, begin))
 
 
 def decoded(model: BaseModel, latents: Tensor) -> list[Image.Image]:

@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 
 from limner.base.model import BaseModel
 from limner.errors import UserError
-from limner.generate.request import MAX_SIDE, MAX_STEPS, MIN_SIDE, RANDOM_SEED, Request
+from limner.generate.canvas import Canvas, make_canvas
+from limner.generate.request import MAX_SIDE, MAX_STEPS, MIN_SIDE, RANDOM_SEED, Init, Request
 from limner.generate.used import UsedEmbedding, UsedLora, said_embeddings, use_lora
 from limner.guidance import fragments
 from limner.named import PromptFiles
 from limner.prompt import Part, parse_prompt
 from limner.sample import make_scheduler
 from limner.samplers import SAMPLERS, find_sampler
+
+MIN_INIT_SIDE, MAX_INIT_SIDE = 16, 16384  # pixels, of pictures to start from
+MAX_BLUR = 256
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,15 @@ class Plan:
     schedule: str | None
     width: int
     height: int
+    canvas: Canvas | None = None
 
     def seed_of(self, number: int) -> int:
         """The seed of one of the pictures, counted from 0."""
-        return self.request.seed + number
+        return self.request.seed + (0 if self.request.subseed_strength else number)
+
+    def subseed_of(self, number: int) -> int:
+        """The seed of the noise into whose direction it is turned."""
+        return self.request.subseed + number
 
 
 def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
@@ -42,9 +51,8 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
     _check_numbers(model, request, sampler, width, height)
     prompt = parse_prompt(request.prompt)
     texts = fragments([*(part.text for part in prompt.parts), request.negative_prompt], calls(request, sampler))
-    seed = secrets.randbelow(2**32) if request.seed == RANDOM_SEED else request.seed
     return Plan(
-        request=replace(request, seed=seed),
+        request=replace(request, seed=_definite(request.seed), subseed=_definite(request.subseed)),
         parts=prompt.parts,
         loras=[use_lora(model, tag, files.find_lora(tag.name)) for tag in prompt.loras],
         embeddings=said_embeddings(model, files, texts),
@@ -52,7 +60,12 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
         schedule=schedule,
         width=width,
         height=height,
+        canvas=None if request.init is None else make_canvas(request.init, (width, height)),
     )
+
+
+def _definite(seed: int) -> int:
+    return secrets.randbelow(2**32) if seed == RANDOM_SEED else seed
 
 
 def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int, height: int) -> None:
@@ -61,18 +74,38 @@ def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int,
             raise UserError(
                 f"{name} {pixels} will not do: it must be a multiple of {model.factor} from {MIN_SIDE} to {MAX_SIDE}"
             )
-    bounds = {
+    bounds: dict[str, tuple[float, float, float]] = {
         "steps": (request.steps, 1, SAMPLERS[sampler].max_steps or MAX_STEPS),
         "seed": (request.seed, RANDOM_SEED, 2**63 - request.count),
         "count": (request.count, 1, 10_000),
         "batch_size": (request.batch_size, 1, 10_000),
         "clip_skip": (request.clip_skip, 1, model.text_layers),
+        "subseed": (request.subseed, RANDOM_SEED, 2**63 - request.count),
+        "subseed_strength": (request.subseed_strength, 0, 1),
     }
+    if request.init is not None:
+        _check_init(request.init)
+        bounds["strength"] = (request.init.strength, 0, 1)
     for name, (value, low, high) in bounds.items():
         if not low <= value <= high:
             raise UserError(f"{name} {value} will not do: with this base and sampler it must be from {low} to {high}")
     if not math.isfinite(request.cfg_scale):
         raise UserError(f"cfg_scale {request.cfg_scale} will not do: it must be a number, as in 7")
+
+
+def _check_init(init: Init) -> None:
+    if not init.images:
+        raise UserError("there is no picture to start from; give one with --init-image")
+    for image in (*init.images, *([init.mask] if init.mask is not None else [])):
+        if max(image.size) > MAX_INIT_SIDE or min(image.size) < MIN_INIT_SIDE:
+            raise UserError(
+                f"a picture of {image.width}x{image.height} pixels will not do to start from, or as its mask: its "
+                f"sides must be from {MIN_INIT_SIDE} to {MAX_INIT_SIDE} pixels"
+            )
+        if init.resize == "latent" and max(image.size) > MAX_SIDE:
+            raise UserError(f"a picture stretched as latents may have {MAX_SIDE} pixels a side; resize it otherwise")
+    if not 0 <= init.mask_blur <= MAX_BLUR or not 0 <= init.padding <= MAX_INIT_SIDE:
+        raise UserError(f"mask_blur must be from 0 to {MAX_BLUR} pixels, and padding from 0 to {MAX_INIT_SIDE}")
 
 
 def calls(request: Request, sampler: str) -> int:

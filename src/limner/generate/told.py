@@ -6,23 +6,34 @@ from pathlib import Path
 
 from limner.base.model import BaseModel
 from limner.generate.plan import Plan
+from limner.generate.request import Fill, Init
 from limner.infotext import format_infotext
 
+MASKED: dict[Fill, str] = {
+    "fill": "fill",
+    "original": "original",
+    "noise": "latent noise",
+    "nothing": "latent nothing",
+}
 
-def infotext(model: BaseModel, plan: Plan, seed: int, stopped_at: int | None = None) -> str:
+
+def infotext(model: BaseModel, plan: Plan, number: int, stopped_at: int | None = None) -> str:
     """stopped_at: the step after which the picture was left as it was."""
     request = plan.request
-    settings = {
+    settings: dict[str, object] = {
         "Steps": request.steps,
         "Sampler": plan.sampler,
         "Schedule type": plan.schedule,
         "CFG scale": f"{request.cfg_scale:g}",
-        "Seed": seed,
+        "Seed": plan.seed_of(number),
         "Size": f"{plan.width}x{plan.height}",
         "Model hash": model.sha256[:10],
         "Model": Path(model.name).name.removesuffix(".safetensors"),
         "VAE hash": None if model.vae_sha256 is None else model.vae_sha256[:10],
         "VAE": None if model.vae_source is None else model.vae_source.name,
+        "Variation seed": plan.subseed_of(number) if request.subseed_strength else None,
+        "Variation seed strength": f"{request.subseed_strength:g}" if request.subseed_strength else None,
+        "Denoising strength": None if request.init is None else f"{request.init.strength:g}",
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
         "Stopped at step": stopped_at,
         "RNG": "CPU",
@@ -30,7 +41,19 @@ def infotext(model: BaseModel, plan: Plan, seed: int, stopped_at: int | None = N
         "TI hashes": _hashes({used.weights.name: used.hash for used in plan.embeddings}),
         "Version": f"limner {importlib.metadata.version('limner')}",
     }
+    if request.init is not None and request.init.mask is not None:
+        settings |= _of_mask(request.init)
     return format_infotext(request.prompt, request.negative_prompt, settings)
+
+
+def _of_mask(init: Init) -> dict[str, object]:
+    return {
+        "Mask mode": "Inpaint not masked" if init.mask_invert else None,
+        "Mask blur": f"{init.mask_blur:g}" if init.mask_blur else None,
+        "Masked content": MASKED[init.fill],
+        "Inpaint area": "Only masked" if init.only_masked else None,
+        "Masked area padding": init.padding if init.only_masked else None,
+    }
 
 
 def _hashes(by_name: dict[str, str]) -> str | None:

@@ -1,6 +1,7 @@
 """What is said when a request is not fulfilled: always JSON with a sentence, never a place on this machine."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -20,7 +21,6 @@ OURS = "this is a fault of Limner's; what its server has printed tells more"
 SENTENCES = {
     404: "there is nothing at this address",
     405: "this address does not take such a request",
-    413: "this is more than may be sent here at once",
 }
 
 
@@ -54,6 +54,30 @@ def body(status: int, sentence: str, path: str) -> dict[str, Any]:
     return {"detail": sentence}
 
 
+async def plain_values(request: Request) -> None:
+    """Refuse JSON that Python reads but cannot write again: halves of surrogate pairs, infinities, and zero bytes,
+    which no file's name may hold. A dependency of every route, so that none meets them."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json"):
+        try:
+            value = await request.json()  # which keeps it for the route
+        except (ValueError, RecursionError):
+            return  # the route tells what is wrong with it
+        if not _is_plain(value):
+            raise HTTPException(422, "the request holds a text or a number that cannot be written down")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value and (value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, list):
+        return all(_is_plain(each) for each in value)
+    if isinstance(value, dict):
+        return all(_is_plain(name) and _is_plain(each) for name, each in value.items())
+    return True
+
+
 async def answer(refusal: Refusal, scope: Scope, send: Send) -> None:
     """Send a refusal, from outside of the application."""
     headers = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
@@ -73,7 +97,7 @@ def _answer(request: Request, status: int, sentence: str, headers: Mapping[str, 
 async def _told(request: Request, error: Exception) -> JSONResponse:
     """What the person can correct, in the sentence that a command would print."""
     if isinstance(error, Busy):
-        return _answer(request, 503, str(error), {"retry-after": str(error.seconds)})
+        return _answer(request, 429, str(error), {"retry-after": str(error.seconds)})
     return _answer(request, 400, str(error))
 
 

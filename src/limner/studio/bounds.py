@@ -9,6 +9,7 @@ from typing import Any
 
 import h11
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -47,7 +48,7 @@ class Bounds:
         self.requests += 1
         self.streams += is_stream
         try:
-            body = _Body(receive, send)
+            body = _Body(scope, receive, send)
             await self.app(scope, body.receive, body.send)
         finally:
             self.requests -= 1
@@ -55,19 +56,24 @@ class Bounds:
 
     def _refusal(self, scope: Scope, is_stream: bool) -> Refusal | None:
         headers = dict(scope["headers"])
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+            return Refusal(431, "the request's headers are too large")
         has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
         if scope["method"] in BODILESS and has_body:
             return Refusal(413, f"a {scope['method']} request takes no body")
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return Refusal(400, "an address holds no zero bytes")
         if self.requests >= MOST_REQUESTS or (is_stream and self.streams >= MOST_STREAMS):
             return Refusal(503, "too much is being asked at once; try again in a moment", {"retry-after": "2"})
         return None
 
 
 class _Body:
-    """A request's body as it comes in: in time, else the request ends with 408."""
+    """A request's body as it comes in: in time, else the request ends with 408; and what is said if it is too large."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._is_refused = False
         self._began: float | None = None
         self._bytes = 0
         self._is_whole = False
@@ -88,8 +94,16 @@ class _Body:
         return message
 
     async def send(self, message: Message) -> None:
+        if self._is_refused:
+            return
         if message["type"] == "http.response.start" and message["status"] == 413:
             await self._waste()
+            if dict(message.get("headers", [])).get(b"content-type") != b"application/json":  # starlette's own words
+                self._is_refused = True
+                most = self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, 0) / 1024**2
+                sentence = f"this is more than the {most:.0f} MB that may be sent here at once"
+                await answer(Refusal(413, sentence), self._scope, self._send)
+                return
         await self._send(message)
 
     async def _waste(self) -> None:

@@ -26,6 +26,11 @@ class Places:
         return self.root / "pictures"
 
     @property
+    def inputs(self) -> Path:
+        """Pictures that are drawn from, until they were."""
+        return self.root / "inputs"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

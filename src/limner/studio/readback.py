@@ -18,15 +18,20 @@ from limner.used import Used, used_embeddings, used_loras, used_model
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 DIGITS = re.compile(r"[0-9a-f]{8,64}")
-NUMBERS = {"steps": "Steps", "cfg_scale": "CFG scale", "seed": "Seed", "clip_skip": "Clip skip"}
+NUMBERS = {
+    "steps": "Steps",
+    "cfg_scale": "CFG scale",
+    "seed": "Seed",
+    "clip_skip": "Clip skip",
+    "subseed": "Variation seed",
+    "subseed_strength": "Variation seed strength",
+}
 # What the webui can do to a picture and Limner does not, by the name in the text.
 ELSEWHERE = {
     "Hires upscale": "a second pass at a higher resolution",
-    "Variation seed": "a variation seed",
     "Face restoration": "face restoration",
     "Refiner": "a refiner",
     "ENSD": "an offset of the sampler's seed",
-    "Mask blur": "a mask",
     "Tiling": "tiling",
 }
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from limner.config import PrepareSettings, Settings, TrainSettings, Words
 from limner.errors import UserError
 from limner.studio.forms import no_places
+from limner.studio.inputs import InputName
 
 MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
 
@@ -27,6 +28,24 @@ class TrainRequest(Settings):
     method: str = Field("lora", max_length=100, description="What is trained.")
     name: Words = Field("", max_length=100, description="Of the file, without its ending; by default the keyword.")
     more: OfTraining = Field({}, description="Other settings of limner train, by name.")
+    preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
+class CompareRequest(Settings):
+    """Teach several methods the same set of pictures, and judge them by pictures that taught none."""
+
+    dataset: int = Field(ge=1, description="Number of the set of pictures, at least 4.")
+    keyword: Words = Field(min_length=1, max_length=100, description="The word that will stand for the subject.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    methods: str = Field("lora,embedding", max_length=500, description="What to compare, as in lora,lokr,pivotal.")
+    minutes: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="For the training of each method; by default to its own stop."
+    )
+    count: int = Field(3, ge=1, le=100, description="Pictures of each prompt.")
+    drawing_steps: int = Field(20, ge=1, le=1000, description="Steps of the sampler.")
+    prompts: tuple[str, ...] = Field((), max_length=100, description="What to draw; by default the pictures' captions.")
+    more: OfTraining = Field({}, description="Other settings of limner train, by name, for all methods.")
     preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
 
 
@@ -62,8 +81,22 @@ class KeywordRequest(Settings):
     proposals: int = Field(4, ge=0, le=20, description="How many other keywords to propose.")
 
 
+class InitRequest(Settings):
+    """What to start from, as in `limner generate`; pictures by the names under which they were kept (inputs.py)."""
+
+    images: tuple[InputName, ...] = Field(min_length=1, max_length=16, description="One for each of a batch, in turn.")
+    strength: float = Field(0.75, ge=0, le=1, description="How far to leave them: 0 keeps them, 1 draws anew.")
+    resize: Literal["stretch", "crop", "fill", "latent"] = Field("crop", description="How they get the size.")
+    mask: InputName | None = Field(None, description="White where to draw anew; the rest stays.")
+    mask_invert: bool = Field(False, description="Draw anew where the mask is black.")
+    mask_blur: float = Field(4, ge=0, le=256, description="Pixels by which the mask's edge is softened.")
+    fill: Literal["fill", "original", "noise", "nothing"] = Field("original", description="What is put there first.")
+    only_masked: bool = Field(False, description="Draw only the part around the mask, in the full size.")
+    padding: int = Field(32, ge=0, le=2048, description="Pixels around the mask that only_masked sees as well.")
+
+
 class GenerateRequest(Settings):
-    """Draw pictures."""
+    """Draw pictures. keep: in the gallery, not only in the job's folder, which goes when it is forgotten."""
 
     prompt: str = Field("", max_length=20_000, description="In the webui's grammar.")
     negative_prompt: str = Field("", max_length=20_000, description="What the pictures should not show.")
@@ -78,6 +111,10 @@ class GenerateRequest(Settings):
     count: int = Field(1, ge=1, le=100, description="Pictures.")
     batch_size: int = Field(1, ge=1, le=16, description="Pictures that are computed together.")
     clip_skip: int = Field(1, ge=1, le=24, description="Layers of the text encoder that are left out, and one.")
+    subseed: int = Field(-1, ge=-1, lt=2**62, description="Of other noise, to vary a picture with; -1 for any.")
+    subseed_strength: float = Field(0.0, ge=0, le=1, description="How far to go from the seed's noise to the other.")
+    init: InitRequest | None = Field(None, description="What to start from; by default noise alone.")
+    keep: bool = Field(True, description="Whether the pictures go into the gallery.")
 
 
 class GridAxis(Settings):
@@ -109,6 +146,12 @@ class GridRequest(GenerateRequest):
     y: GridAxis | None = Field(None, description="Downwards.")
     z: GridAxis | None = Field(None, description="From one table to the next.")
 
+    @model_validator(mode="after")
+    def _from_noise(self) -> Self:
+        if self.init is not None or not self.keep:
+            raise ValueError("a grid starts from noise alone and goes into the gallery; leave out init and keep")
+        return self
+
 
 class DownloadRequest(Settings):
     """Fetch a model that a search found, onto the shelf."""
@@ -123,4 +166,6 @@ class DownloadRequest(Settings):
 class HashRequest(Settings):
     """Work out hashes of models that have none yet."""
 
-    names: tuple[str, ...] = Field((), max_length=1000, description="Models by name; all of them by default.")
+    names: tuple[Annotated[str, Field(max_length=4096)], ...] = Field(
+        (), max_length=1000, description="Models by name; all of them by default."
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import shutil
 import sqlite3
@@ -86,6 +87,8 @@ class Supervisor:
         if self.jobs.waiting(found.lane) >= MOST_WAITING:
             raise Busy(f"{MOST_WAITING} jobs wait already; let some of them be done, or cancel them")
         plain = found.request.read(request, kind).model_dump(mode="json", by_alias=True)
+        if not _is_text(plain):  # no answer that lists the job could hold it
+            raise UserError(f"{kind}: the request has half of a surrogate pair, which is no text; send UTF-8")
         job = self.jobs.add(kind, found.lane, title, plain, hidden)
         self._changed()
         return job
@@ -101,6 +104,10 @@ class Supervisor:
     def running(self) -> list[Job]:
         """Those of them that workers have, without asking the database."""
         return [self._latest(each.job) for each in list(self._followed.values()) if not each.job.hidden]
+
+    def at_work(self, lane: str) -> list[Job]:
+        """Those of a lane that workers have, the hidden ones too."""
+        return [self._latest(each.job) for each in list(self._followed.values()) if each.job.lane == lane]
 
     def _latest(self, job: Job) -> Job:
         following = self._followed.get(job.id)
@@ -201,7 +208,7 @@ class Supervisor:
             self.jobs.update(job.id, status="failed", error=problem, ended=now)
             self._changed()
             return
-        await worker.give(job, LANES[job.lane].keeps)
+        await worker.give(job, LANES[job.lane].keeps, job.lane != "train" and self._busy("train") > 0)
         self._follow(Following(job, worker, folder))
 
     def _follow(self, following: Following) -> None:
@@ -264,6 +271,15 @@ class Supervisor:
     def _forget(self, job: Job) -> None:
         self.jobs.remove(job.id)
         shutil.rmtree(self.places.job(job.id), ignore_errors=True)
+
+
+def _is_text(values: Any) -> bool:
+    """Whether all text in plain values can be written."""
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 __all__ = ["CANCEL", "FINISH", "PAUSE", "SKIP", "Supervisor"]

@@ -9,8 +9,6 @@ from fastapi import HTTPException
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-MOST_REST = 64 << 20  # bytes of a form that is refused that are still read, so that its sender hears why
-
 
 @dataclass
 class Limits:
@@ -33,6 +31,7 @@ class _Form:
     disposition: bytes = b""
     stream: IO[bytes] | None = None
     size: int = 0
+    is_whole: bool = False
 
     def on_part_begin(self) -> None:
         self.disposition = b""
@@ -75,6 +74,9 @@ class _Form:
     def on_part_end(self) -> None:
         self.close()
 
+    def on_end(self) -> None:
+        self.is_whole = True
+
     def close(self) -> None:
         if self.stream is not None:
             self.stream.close()
@@ -101,21 +103,10 @@ async def receive(
         parser.finalize()
     except FormParserError as error:
         raise HTTPException(400, f"the form is damaged ({error}); send it again") from error
-    except HTTPException:
-        await _read_on(body)
-        raise
     except OSError as error:
         raise HTTPException(507, f"the files cannot be kept ({error.strerror}); make room on the disk") from error
     finally:
         form.close()
-    if form.header or form.stream is not None:
+    if not form.is_whole and form.files:
         raise HTTPException(400, "the form ends in the middle; send it again")
     return form.files
-
-
-async def _read_on(body: AsyncIterator[bytes]) -> None:
-    left = MOST_REST
-    async for chunk in body:
-        left -= len(chunk)
-        if left < 0:
-            return

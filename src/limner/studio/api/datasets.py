@@ -7,6 +7,8 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field, StringConstraints
 
+from limner.captions.edits import Edits
+from limner.captions.tags import split
 from limner.errors import UserError
 from limner.preparation.choices import NO_MASK
 from limner.studio.api.jobs import shown
@@ -63,6 +65,16 @@ class Choices(BaseModel):
     mask: Literal["none"] | None = Field(None, description="none, or null for the one that Limner finds.")
 
 
+class CaptionEdits(BaseModel):
+    """Edits of the captions of all pictures that are kept. write: False only shows what they would do."""
+
+    add: str = Field("", max_length=1000, description="Tags at the end, split at commas, where they are not there.")
+    remove: str = Field("", max_length=1000, description="Tags to take out, split at commas.")
+    find: str = Field("", max_length=1000, description="Words to replace, in any case.")
+    put: str = Field("", max_length=1000, description="What they are replaced by.")
+    write: bool = False
+
+
 class Numbers(BaseModel):
     numbers: list[int] = Field(min_length=1, max_length=MOST_FILES, description="Pictures.")
 
@@ -112,7 +124,7 @@ async def remove_set(number: int, studio: Studio) -> None:
     pictures.destroy()
 
 
-@router.post("/datasets/{number}/files", status_code=201, openapi_extra=FORM)
+@router.post("/datasets/{number}/files", status_code=201, openapi_extra=FORM, max_body_size=MOST_SET_BYTES)
 async def upload(number: int, request: Request, studio: Studio) -> dict[str, Any]:
     """Add pictures, what belongs to them (captions, masks), or zips of such; they are looked at afterwards."""
     _, pictures = _set(studio, number)
@@ -156,6 +168,24 @@ async def remove_pictures(number: int, numbers: Numbers, studio: Studio) -> dict
     return {"removed": len(names), "job": start_check(studio, number, pictures)}
 
 
+@router.post("/datasets/{number}/captions")
+def change_captions(number: int, edits: CaptionEdits, studio: Studio) -> dict[str, Any]:
+    """Change the captions of all pictures that are kept; what comes of it is a caption by hand."""
+    _, pictures = _set(studio, number)
+    words, others = edits.find.strip(), edits.put.strip()
+    asked = Edits(((words, others),) if words else (), tuple(split(edits.remove)), tuple(split(edits.add)))
+    keyword = pictures.wishes().get("keyword", "")
+    changes = []
+    with _changing:
+        for each in listing(pictures)["pictures"]:
+            after = asked.apply(each["caption"], keyword) if each["kept"] else each["caption"]
+            if after.strip() and after != each["caption"]:
+                changes.append({"name": each["name"], "before": each["caption"], "after": after})
+        if edits.write and changes:
+            pictures.change({each["name"]: {"caption": each["after"]} for each in changes})
+    return {"changes": changes}
+
+
 @router.patch("/datasets/{number}/pictures/{picture}")
 def change_picture(number: int, picture: int, choices: Choices, studio: Studio) -> dict[str, Any]:
     """Decide of a picture; returns it as it is now."""
@@ -173,7 +203,7 @@ def change_picture(number: int, picture: int, choices: Choices, studio: Studio) 
     return listing(pictures, name)["pictures"][0]
 
 
-@router.put("/datasets/{number}/pictures/{picture}/mask", openapi_extra=MASK)
+@router.put("/datasets/{number}/pictures/{picture}/mask", openapi_extra=MASK, max_body_size=MOST_MASK_BYTES)
 async def give_mask(number: int, picture: int, request: Request, studio: Studio) -> dict[str, Any]:
     """Take a PNG as a picture's mask: of its size, white where it counts."""
     _, pictures = _set(studio, number)
@@ -181,8 +211,6 @@ async def give_mask(number: int, picture: int, request: Request, studio: Studio)
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > MOST_MASK_BYTES:
-            raise HTTPException(413, f"a mask of more than {MOST_MASK_BYTES >> 20} MiB is too large; scale it down")
     if not data.startswith(PNG):
         raise UserError("a mask is a PNG file, of the picture's size, white where it counts; this is none")
     with _changing:

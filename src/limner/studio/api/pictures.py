@@ -10,15 +10,13 @@ from limner.errors import UserError
 from limner.studio.gallery import Picture
 from limner.studio.readback import read_back
 from limner.studio.state import Studio
-from limner.studio.strangers import stranger_text
-from limner.studio.upload import received
+from limner.studio.strangers import BODY, MOST_BYTES, received, stranger_text
 
 router = APIRouter(tags=["pictures"])
 
-MOST_BYTES = 64 * 2**20  # of a picture that is read back
 Number = Annotated[int, Path(ge=1, lt=2**62)]
 FILE = {"content": {"image/png": {}}, "description": "The picture."}
-BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
+SMALL = {"content": {"image/webp": {}, "image/png": {}}, "description": "A small copy."}
 
 
 @router.get("/pictures")
@@ -47,7 +45,7 @@ def picture_file(number: Number, studio: Studio, download: bool = False) -> File
     return FileResponse(path, media_type="image/png", filename=path.name if download else None)
 
 
-@router.get("/pictures/{number}/thumbnail", responses={200: FILE}, response_class=FileResponse)
+@router.get("/pictures/{number}/thumbnail", responses={200: SMALL}, response_class=FileResponse)
 def picture_thumbnail(number: Number, studio: Studio) -> FileResponse:
     """A small copy for lists; the picture itself if that was taken away."""
     picture = _found(studio, number)

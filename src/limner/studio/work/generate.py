@@ -4,13 +4,19 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+from PIL import Image
+
 from limner.base.model import BaseModel
-from limner.generate import Generated, Plan, Request, batches, drawing, make_plan, unfinished
+from limner.generate import Generated, Init, Plan, Request, batches, drawing, make_plan, unfinished
+from limner.generate.read import OF_THE_REQUEST, read_picture
+from limner.infotext import save_png
 from limner.run.outputs import prompt_files
 from limner.studio.control import FINISH, SKIP, unask
-from limner.studio.feed import Sampled
+from limner.studio.feed import Drawn, Sampled
+from limner.studio.inputs import input_path
+from limner.studio.places import Places
 from limner.studio.requests import GenerateRequest
-from limner.studio.work.save import save
+from limner.studio.work.save import free_name, save
 from limner.studio.work.task import Task
 
 SECONDS_BETWEEN_NEWS = 0.25
@@ -19,16 +25,40 @@ SECONDS_BETWEEN_NEWS = 0.25
 def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[str, Any]]:
     """Told to skip, it leaves a batch as far as it is and begins the next; told to finish, it ends there. Cancelled,
     it has left what was finished. Raises UserError."""
+    wanted = _request(request, task.places)
     model = task.model(request.base)
-    wanted = Request(**request.model_dump(exclude={"base"}))
     plan = make_plan(model, wanted, prompt_files(task.places.models))
     for numbers in batches(plan):
-        for picture in (yield from _draw(model, plan, numbers, task)):
-            again = request.model_dump(mode="json") | {"seed": picture.seed, "count": 1, "batch_size": 1}
-            yield save(task, picture.image, picture.infotext, picture.seed, again)
+        pictures = yield from _draw(model, plan, numbers, task)
+        for number, picture in zip(numbers, pictures, strict=True):
+            yield _saved(request, task, picture, plan.subseed_of(number))
         if task.asked == FINISH:
             break
-    return {}
+    return {"seed": plan.request.seed, "subseed": plan.request.subseed, "width": plan.width, "height": plan.height}
+
+
+def _request(request: GenerateRequest, places: Places) -> Request:
+    """The library's request; the pictures that it starts from are opened. Raises UserError."""
+    values = request.model_dump(include=set(OF_THE_REQUEST))
+    if request.init is None:
+        return Request(**values)
+
+    def opened(name: str) -> Image.Image:
+        return read_picture(input_path(places, name), "the picture to start from, or its mask,")
+
+    of_init = request.init.model_dump(exclude={"images", "mask"})
+    mask = None if request.init.mask is None else opened(request.init.mask)
+    return Request(**values, init=Init(tuple(map(opened, request.init.images)), mask=mask, **of_init))
+
+
+def _saved(request: GenerateRequest, task: Task, picture: Generated, subseed: int) -> Drawn:
+    if request.keep:
+        again = request.model_dump(mode="json", exclude={"init"})
+        again |= {"seed": picture.seed, "subseed": subseed, "count": 1, "batch_size": 1}
+        return save(task, picture.image, picture.infotext, picture.seed, again)
+    path = free_name(task.folder / "pictures", picture.seed)
+    save_png(picture.image, picture.infotext, path)
+    return Drawn(path, picture.seed, picture.infotext)
 
 
 def _draw(model: BaseModel, plan: Plan, numbers: range, task: Task) -> Generator[Sampled, None, list[Generated]]:

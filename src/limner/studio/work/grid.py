@@ -32,7 +32,7 @@ def perform(request: GridRequest, task: Task) -> Generator[Any, None, dict[str, 
     places = {cell.base: task.base(cell.base) for cell in cells}  # all are found before the first is drawn
     drawn = []
     yield Sampled(0, 1, 0, len(cells))
-    for each in draw_cells(cells, files, lambda base: task.model(base)):
+    for each in draw_cells(cells, files, task.model):
         drawn.append(each)
         yield from (Warned(message) for message in each.warnings)
         yield Sampled(0, 1, len(drawn), len(cells))

@@ -21,7 +21,7 @@ def save(
     """Write a picture as DAY/NUMBER-SEED.png, as the webui names them, and its row. request: what gives it again."""
     places = task.places
     day = datetime.now().strftime("%Y-%m-%d")  # noqa: DTZ005 (a name for people, in their own time)
-    path = _free(places.pictures / day, seed)
+    path = free_name(places.pictures / day, seed)
     name = f"{day}/{path.name}"
     save_png(image, infotext, path)
     small = image.convert("RGB")
@@ -45,7 +45,7 @@ def save(
     return Drawn(path, seed, infotext, number)
 
 
-def _free(folder: Path, seed: int) -> Path:
+def free_name(folder: Path, seed: int) -> Path:
     """A name of its own in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(path.name.split("-")[0]) for path in folder.glob("[0-9]*-*.png")]

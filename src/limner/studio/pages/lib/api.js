@@ -2,7 +2,7 @@
 
 async function ask(method, path, body) {
   const options = { method, headers: {} };
-  if (body instanceof FormData) options.body = body;
+  if (body instanceof FormData || body instanceof Blob) options.body = body;
   else if (body !== undefined) {
     options.headers["content-type"] = "application/json";
     options.body = JSON.stringify(body);

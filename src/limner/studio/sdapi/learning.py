@@ -1,0 +1,5 @@
+"""The webui's training of embeddings."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
