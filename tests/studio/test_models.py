@@ -81,7 +81,7 @@ def test_pictures_and_files_by_name(kept: Served) -> None:
 )
 def test_what_is_not_in_the_index_is_not_given_out(kept: Served, name: str) -> None:
     for route in ("one", "preview", "file"):
-        assert kept.client.get(f"/api/models/{route}", params={"name": name}).status_code == 404
+        assert kept.client.get(f"/api/models/{route}", params={"name": name}).status_code in (400, 404)
 
 
 def test_a_link_that_leads_out_later_is_not_followed(kept: Served, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import shutil
 import sqlite3
@@ -87,8 +86,6 @@ class Supervisor:
         if self.jobs.waiting(found.lane) >= MOST_WAITING:
             raise Busy(f"{MOST_WAITING} jobs wait already; let some of them be done, or cancel them")
         plain = found.request.read(request, kind).model_dump(mode="json", by_alias=True)
-        if not _is_text(plain):  # no answer that lists the job could hold it
-            raise UserError(f"{kind}: the request has half of a surrogate pair, which is no text; send UTF-8")
         job = self.jobs.add(kind, found.lane, title, plain, hidden)
         self._changed()
         return job
@@ -271,15 +268,6 @@ class Supervisor:
     def _forget(self, job: Job) -> None:
         self.jobs.remove(job.id)
         shutil.rmtree(self.places.job(job.id), ignore_errors=True)
-
-
-def _is_text(values: Any) -> bool:
-    """Whether all text in plain values can be written."""
-    try:
-        json.dumps(values, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 __all__ = ["CANCEL", "FINISH", "PAUSE", "SKIP", "Supervisor"]
