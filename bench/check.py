@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limner.checking.findings import KINDS
+
 ROOT = Path(__file__).resolve().parents[1]
 GROUPED = {"duplicate", "best"}  # findings of pictures that are in a group
 AIM_FOUND, AIM_FALSE = 0.95, 0.02  # of near-duplicates
@@ -111,6 +113,13 @@ def _wrong(truth: dict[str, Any], said: Said) -> dict[str, str]:
     return {kind: level for kind, level in said.kinds.items() if kind not in {*truth["allowed"], *GROUPED}}
 
 
+def _noted(truth: dict[str, Any], said: Said) -> bool:
+    """Whether what was planted was found and is a fault, but said in a way that does not leave the picture out."""
+    kinds = said.kinds.keys() & {*truth["found"]}
+    faults = any(KINDS[kind].level != "note" for kind in kinds)
+    return faults and all(level == "note" for level in said.kinds.values())
+
+
 def kin(truths: list[dict[str, Any]]) -> dict[str, set[str]]:
     """Of each file, those with which it may be grouped, itself among them: what is near to one that is near, too."""
     together = {truth["file"]: {truth["file"]} for truth in truths}
@@ -139,6 +148,9 @@ def summary(truths: list[dict[str, Any]], said: dict[str, Said]) -> dict[str, An
         to = near if name.startswith("duplicate") else hard_ones if name in hard else others
         to.of, to.counted = to.of + line.of, to.counted + line.counted
     return {
+        "found as a note alone": sum(
+            truth["kind"] == "fault" and _noted(truth, said.get(truth["file"], Said({}))) for truth in truths
+        ),
         "hard faults found": [hard_ones.counted, hard_ones.of],
         "other faults found": [others.counted, others.of],
         "near-duplicates found": [near.counted, near.of],

@@ -5,12 +5,16 @@ several ranks, with keyword, title and tags; every tenth one is an embedding, ha
 are timed in a process without torch, as the studio's server is; processor seconds are with those of the process that
 reads the files.
 
+With --http, a studio serves the same folder and index, and what is timed is its answer to GET /api/models, with the
+cards of one page, and with as many rows as it gives at once; processor: milliseconds of the server for each answer.
+
 Prints one JSON line: seconds, files a second, milliseconds of each query (median and worst of 20, and of the
 processor, which other work on the machine hardly changes), megabytes of the database and of this process.
 """
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -47,6 +51,18 @@ QUERIES: dict[str, dict[str, Any]] = {
     "LoRAs for XL": {"kinds": ["lora"], "families": ["sdxl"], "limit": 50},
     "embeddings with a word": {"query": "moss", "kinds": ["embedding"], "limit": 50},
     "everything": {},
+}
+
+
+HTTP_QUERIES: dict[str, dict[str, Any]] = {
+    "all, first 60": {"limit": 60},
+    "the newest 60": {"limit": 60, "order": "newest"},
+    "page 100 of 60": {"limit": 60, "offset": 5_940},
+    "one word": {"q": "lantern", "limit": 60},
+    "two words": {"q": "ink velvet", "limit": 60},
+    "a word that none has": {"q": "xyzzy", "limit": 60},
+    "LoRAs for XL": {"type": "lora", "base": "sdxl", "limit": 60},
+    "1,000 rows": {"limit": 1000},
 }
 
 
@@ -130,6 +146,47 @@ def _query(store: Any, root: Path, arguments: dict[str, Any]) -> dict[str, float
     return {name: round(value, 2) for name, value in told.items()} | {"rows": len(rows)}
 
 
+def measure_http() -> dict[str, Any]:
+    """Milliseconds of whole answers over HTTP, on one connection, of a studio whose index is there already."""
+    import re
+    import signal
+
+    import httpx2
+
+    own = {"LIMNER_CACHE": str(ROOT.resolve()), "LIMNER_STUDIO": str((ROOT / "studio").resolve())}
+    command = [sys.executable, "-m", "limner", "studio", "--port", "0", "--no-browser", "--models", str(ROOT)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | own)
+    assert server.stdout is not None
+    found: dict[str, Any] = {}
+    try:
+        line = re.search(r"http://\S+/", server.stdout.readline())
+        assert line is not None
+        with httpx2.Client(base_url=line[0], timeout=60) as client:
+            while client.get("api/models/scan").json()["busy"]:
+                time.sleep(0.2)
+            for name, query in HTTP_QUERIES.items():
+                times = []
+                used = _seconds_of(server.pid)
+                for _ in range(20):
+                    began = time.perf_counter()
+                    answer = client.get("api/models", params=query)
+                    times.append((time.perf_counter() - began) * 1e3)
+                told = {"median": statistics.median(times), "worst": max(times), "kilobytes": len(answer.content) / 1e3}
+                told["processor"] = (_seconds_of(server.pid) - used) * 1e3 / len(times)
+                rows = {"rows": len(answer.json()["models"]), "total": answer.json()["total"]}
+                found[name] = {key: round(value, 2) for key, value in told.items()} | rows
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(60)
+    return found
+
+
+def _seconds_of(process: int) -> float:
+    """Processor seconds of another process, in hundredths (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _processor_seconds() -> float:
     """Of this process and those that it has ended."""
     both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -139,7 +196,8 @@ def _processor_seconds() -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--http", action="store_true", help="of a studio over an index that is there already")
     parser.add_argument("--queries", action="store_true", help="of an index that is there already")
     chosen = parser.parse_args()
     subprocess.run([sys.executable, "-c", MAKE, str(chosen.files)], check=True)
-    print(json.dumps(measure(chosen.files, scans=not chosen.queries)))
+    print(json.dumps(measure_http() if chosen.http else measure(chosen.files, scans=not chosen.queries)))

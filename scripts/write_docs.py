@@ -1,5 +1,10 @@
-"""Write docs/settings.md from the settings' own declarations; a test fails while the page is not up to date."""
+"""Write docs/settings.md, and the studio's forms of methods, from the settings' own declarations.
 
+Tests fail while they are not up to date.
+"""
+
+import inspect
+import json
 from pathlib import Path
 
 from limner.captions.captioner import captioners, find_captioner
@@ -7,6 +12,8 @@ from limner.cli.options import ordered_fields, shown_default
 from limner.cli.verbs import SETTINGS
 from limner.config import Settings
 from limner.methods.method import methods
+from limner.studio.forms import form
+from limner.studio.methods import FORMS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 HEAD = """# Every setting
@@ -47,5 +54,21 @@ def table(settings: type[Settings]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def method_forms() -> str:
+    """What the studio's server, which imports no torch and so no method, knows of each."""
+    told = {}
+    for name, method in sorted(methods().items()):
+        module = inspect.getmodule(method)
+        about = (module.__doc__ if module is not None else "") or ""
+        told[name] = {
+            "about": about.strip().splitlines()[0].strip(),
+            "kind": method.kind,
+            "needs_images": method.needs_images,
+            "sections": form(method.Config, method.from_run),
+        }
+    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    FORMS.write_text(method_forms(), encoding="utf-8")

@@ -162,14 +162,24 @@ def test_models_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert TrainSettings(images=Path("x"), keyword="k").models == Path("/somewhere")
 
 
-def test_the_page_of_settings_is_up_to_date() -> None:
+@pytest.fixture(scope="module")
+def write_docs() -> Any:
     path = ROOT / "scripts" / "write_docs.py"
     spec = importlib.util.spec_from_file_location("write_docs", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == module.page(), f"run {path}"
+    return module
+
+
+def test_the_page_of_settings_is_up_to_date(write_docs: Any) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert page == write_docs.page(), "run scripts/write_docs.py"
+
+
+def test_the_forms_of_methods_are_up_to_date(write_docs: Any) -> None:
+    assert write_docs.FORMS.read_text(encoding="utf-8") == write_docs.method_forms(), "run scripts/write_docs.py"
 
 
 def documents() -> list[Path]:

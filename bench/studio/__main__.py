@@ -17,9 +17,15 @@ def main() -> int:
     fuzz = commands.add_parser("fuzz", help="odd requests from the API's schema")
     fuzz.add_argument("--cases", type=int, default=10_000, help="about how many")
     fuzz.add_argument("--seed", type=int, default=0, help="of the cases")
+    load = commands.add_parser("load", help="clients that poll and draw while a training runs")
+    load.add_argument("--clients", type=int, default=50)
+    load.add_argument("--seconds", type=float, default=120, help="that they do so")
+    load.add_argument("--lone-seconds", type=float, default=30, help="of the training before they begin")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        return _fuzz(Path(folder), options.cases, options.seed)
+        if options.command == "fuzz":
+            return _fuzz(Path(folder), options.cases, options.seed)
+        return _load(Path(folder), options.clients, options.seconds, options.lone_seconds)
 
 
 def _fuzz(folder: Path, cases: int, seed: int) -> int:
@@ -46,6 +52,20 @@ def _fuzz(folder: Path, cases: int, seed: int) -> int:
     }
     print(json.dumps(found))
     return 1 if wrong else 0
+
+
+def _load(folder: Path, clients: int, seconds: float, lone_seconds: float) -> int:
+    from studio.served import Served
+
+    from bench.studio import load
+
+    studio = Served(folder / "kept", folder / "models", **load.ENVIRONMENT)
+    try:
+        found = load.run(studio, clients, seconds, lone_seconds, _say)
+    finally:
+        studio.stop()
+    print(json.dumps(found))
+    return 1 if found["wrong"] or found["training"] != "running" else 0
 
 
 def _say(line: str) -> None:

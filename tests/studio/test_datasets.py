@@ -2,6 +2,8 @@
 
 import io
 import json
+import tomllib
+import zipfile
 import zlib
 from typing import Any
 
@@ -12,6 +14,9 @@ from PIL import Image
 from pillow_heif import from_pillow
 from studio.served import BASE, Served
 
+from limner.api import finish
+from limner.config import PrepareSettings
+from limner.preparation.prepare import preparing
 from limner.studio.sets import clean_name
 
 GPS = 0x8825
@@ -139,3 +144,237 @@ def test_hostile_names_stay_inside_their_set(studio: Served) -> None:
     originals = studio.folder / "datasets" / str(number) / "originals"
     new = {path for path in studio.folder.parent.rglob("*.jpg") if path.is_file()} - before
     assert all(path.is_relative_to(originals) for path in new)
+
+
+def test_what_is_edited_is_what_is_prepared(studio: Served) -> None:
+    """check -> edit -> prepare, and the command line makes the same of it."""
+    number = make(studio, **{"class": "dog", "keyword": "zqvx", "base": BASE})
+    files = {f"{at}.png": encoded(photo(160, 128, at), "PNG") for at in range(4)} | {"3.txt": b"my own words"}
+    found = checked(studio, number, send(studio, number, files)["job"])
+    assert all(picture["kept"] for picture in found.values()), found
+    numbers = {name: picture["number"] for name, picture in found.items()}
+
+    def decide(name: str, **said: Any) -> Any:
+        answer = studio.client.patch(f"/api/datasets/{number}/pictures/{numbers[name]}", json=said)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert decide("0.png", keep=False)["why"] == "by hand"
+    changed = decide("1.png", crop=[0.5, 0, 1, 1], caption="zqvx dog\n to the right")
+    assert (changed["caption"], changed["caption_from"]) == ("zqvx dog to the right", "by hand")
+    decide("2.png", caption="soon undone")
+    decide("2.png", caption=None)
+    mask = Image.new("L", (160, 128), 0)
+    mask.paste(255, (0, 0, 80, 128))
+    answer = studio.client.put(f"/api/datasets/{number}/pictures/{numbers['2.png']}/mask", content=encoded(mask, "PNG"))
+    assert answer.json()["mask"] == "by hand"
+    edits = {"add": "indoors", "write": True}
+    changes = studio.post(f"/api/datasets/{number}/captions", edits)["changes"]
+    assert {each["after"] for each in changes} == {
+        "zqvx dog to the right, indoors",
+        "zqvx dog, indoors",
+        "zqvx, my own words, indoors",
+    }
+    job = studio.give("prepare", dataset=number, keyword="zqvx", base=BASE, **{"class": "dog"})
+    done = studio.until(job, "done", "failed")
+    assert done["status"] == "done", done["error"]
+    assert (done["result"]["kept"], done["result"]["masks"]) == (3, 1)
+    prepared = studio.folder / "datasets" / str(number) / "prepared"
+    told = [json.loads(line) for line in (prepared / "decisions.jsonl").read_text().splitlines()]
+    by_name = {each["source"]: each for each in told}
+    assert not by_name["0.png"]["kept"]
+    assert by_name["1.png"]["crop"][0] >= 80
+    assert by_name["2.png"]["mask_from"] is not None
+    for name, text in {"1.png": "zqvx dog to the right, indoors", "3.png": "zqvx, my own words, indoors"}.items():
+        assert (prepared / by_name[name]["file"]).with_suffix(".txt").read_text().strip() == text
+    written = Image.open(prepared / by_name["2.png"]["mask"])
+    assert written.size == Image.open(prepared / by_name["2.png"]["file"]).size
+    assert 0.3 < np.asarray(written).mean() / 255 < 0.7
+
+    settings = PrepareSettings(
+        images=prepared.parent / "originals",
+        out=prepared,
+        base=str(studio.models / BASE),
+        keyword="zqvx",
+        class_word="dog",
+        subject="animal",
+    )
+    before = {path: path.read_bytes() for path in (prepared / "images").rglob("*") if path.is_file()}
+    again = finish(preparing(settings))
+    assert (again.kept, again.written) == (3, 0)
+    assert {path: path.read_bytes() for path in (prepared / "images").rglob("*") if path.is_file()} == before
+
+
+def test_a_zip_is_unpacked_by_a_worker(studio: Served) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("roll/a.png", encoded(photo(160, 128, 7), "PNG"))
+        archive.writestr("roll/a.txt", "a caption")
+        archive.writestr("../../out.png", encoded(photo(160, 128, 8), "PNG"))
+        archive.writestr("__MACOSX/._a.png", b"x")
+        archive.writestr("zeros.png", bytes(50_000_000))
+        archive.writestr("inner.zip", b"PK")
+    number = make(studio, base=BASE)
+    answer = send(studio, number, {"roll.zip": stream.getvalue(), "broken.zip": b"PK\x03\x04 no"})
+    assert answer["zips"] == 2
+    found = checked(studio, number, answer["job"])
+    assert set(found) == {"roll/a.png", "out.png"}
+    assert found["roll/a.png"]["caption"] == "a caption"
+    skipped = {each["name"]: each["why"] for each in studio.get(f"/api/datasets/{number}")["skipped"]}
+    assert "packed so tightly" in skipped["zeros.png"]
+    assert "zip inside a zip" in skipped["inner.zip"]
+    assert "pack it again" in skipped["broken.zip"]
+    assert not list(studio.folder.parent.glob("*.png"))
+
+
+def test_names_that_are_taken_get_a_number_with_what_belongs_to_them(studio: Served) -> None:
+    number = make(studio)
+    first = encoded(photo(80, 80, 1), "PNG")
+    send(studio, number, {"a.png": first, "a.txt": b"one"})
+    assert send(studio, number, {"a.png": first, "a.txt": b"one"}) == {
+        "added": 0,
+        "zips": 0,
+        "same": 2,
+        "skipped": [],
+        "job": None,
+    }
+    send(studio, number, {"a.txt": b"two", "a.png": encoded(photo(80, 80, 2), "PNG"), "a.mask.png": first})
+    originals = studio.folder / "datasets" / str(number) / "originals"
+    assert sorted(path.name for path in originals.iterdir()) == ["a-2.mask.png", "a-2.png", "a-2.txt", "a.png", "a.txt"]
+    assert (originals / "a.txt").read_text() == "one"
+    listed = {each["name"]: each["number"] for each in studio.get(f"/api/datasets/{number}")["pictures"]}
+    assert set(listed) == {"a.png", "a-2.png"}
+    studio.client.patch(f"/api/datasets/{number}/pictures/{listed['a-2.png']}", json={"keep": True})
+    studio.post(f"/api/datasets/{number}/remove", {"numbers": [listed["a-2.png"]]})
+    assert sorted(path.name for path in originals.iterdir()) == ["a.png", "a.txt"]
+    choices = tomllib.loads((originals.parent / "prepared" / "choices.toml").read_text())
+    assert not choices["pictures"].get("a-2.png")
+
+
+def test_too_many_and_too_large_are_refused_whole(studio: Served) -> None:
+    number = make(studio)
+    boundary = b"x" * 20
+    part = b'--%s\r\nContent-Disposition: form-data; name="files"; filename="%d.png"\r\n\r\nx\r\n'
+    body = b"".join(part % (boundary, at) for at in range(10_001)) + b"--" + boundary + b"--\r\n"
+    headers = {"content-type": f"multipart/form-data; boundary={boundary.decode()}"}
+    answer = studio.client.post(f"/api/datasets/{number}/files", content=body, headers=headers)
+    assert answer.status_code == 413
+    assert "10,000" in answer.json()["detail"]
+    assert studio.get(f"/api/datasets/{number}")["pictures"] == []
+    assert not list((studio.folder / "datasets" / str(number) / "originals").iterdir())
+    assert not list((studio.folder / "datasets" / str(number)).glob("incoming-*"))
+
+
+FORM = "multipart/form-data; boundary=abc"
+PART = b"--abc\r\nContent-Disposition: form-data; "
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "says"),
+    [
+        ("application/json", b"{}", "as a form"),
+        (FORM, b"no form at all", "damaged"),
+        (FORM, b"", "no file"),
+        (
+            FORM,
+            PART + b'name="x"\r\n\r\n1\r\n--abc--',
+            "no file",
+        ),
+        (
+            FORM,
+            PART + b'filename="a.png"\r\n\r\nhalf',
+            "in the middle",
+        ),
+    ],
+)
+def test_what_is_no_form_is_told(studio: Served, content_type: str, body: bytes, says: str) -> None:
+    number = studio.get("/api/datasets")[0]["id"]
+    answer = studio.client.post(f"/api/datasets/{number}/files", content=body, headers={"content-type": content_type})
+    assert answer.status_code == 400
+    assert says in answer.json()["detail"]
+
+
+def test_odd_requests_are_answered_in_sentences(studio: Served) -> None:
+    number = make(studio, name="odd")
+    client = studio.client
+    assert client.get("/api/datasets/99999").status_code == 404
+    assert client.patch(f"/api/datasets/{number}/pictures/5", json={"keep": True}).status_code == 400
+    assert client.get(f"/api/datasets/{number}/pictures/5/thumbnail").status_code == 404
+    assert client.post("/api/datasets", json={"name": "a\x00b"}).status_code == 422
+    answer = client.post(f"/api/datasets/{number}/remove", json={"numbers": [1]})
+    assert "load the page again" in answer.json()["detail"]
+    for request in (
+        {"more": {"images": "/etc"}},
+        {"preparing": {"masks": "/etc"}},
+        {"preparing": {"mask_model": "/x/y"}},
+    ):
+        answer = client.post("/api/jobs", json={"kind": "train", "request": request})
+        assert answer.status_code == 400
+        assert "a place on this machine" in answer.json()["detail"]
+    assert studio.client.delete(f"/api/datasets/{number}").status_code == 204
+    assert client.get(f"/api/datasets/{number}").status_code == 404
+
+
+def test_a_training_prepares_its_set_first(studio: Served) -> None:
+    asked = ask_for_training(studio)
+    job = studio.until(studio.give("train", **asked), "done", "failed")
+    assert job["status"] == "done", job["error"]
+    assert [each["file"] for each in job["result"]["files"]] == ["zqvx.safetensors"]
+    prepared = studio.folder / "datasets" / str(asked["dataset"]) / "prepared"
+    assert len(list((prepared / "images").glob("*.png"))) == 3
+
+
+@pytest.mark.slow  # two more workers that load a model
+def test_a_training_is_tried_out(studio: Served) -> None:
+    asked = ask_for_training(studio)
+    tried = studio.until(studio.give("dryrun", **asked), "done", "failed")
+    assert tried["status"] == "done", tried["error"]
+    assert tried["result"]["seconds"] > 0
+    told = studio.get(f"/api/methods?base={BASE}&dataset={asked['dataset']}")
+    lora = next(each for each in told if each["name"] == "lora")
+    assert lora["seconds_from"] == "tried"
+    assert lora["seconds"] == tried["result"]["seconds"]
+    none = studio.until(studio.give("train", **asked | {"dataset": 4711}), "done", "failed")
+    assert "no set of pictures 4711" in none["error"]
+
+
+@pytest.mark.slow  # a keyword is measured against dozens of others
+def test_a_keyword_is_judged_by_the_base(studio: Served) -> None:
+    asked = {"keyword": "zqvx", "class": "dog", "base": BASE, "count": 1, "drawing_steps": 1, "proposals": 1}
+    job = studio.until(studio.give("keyword", **asked), "done", "failed")
+    assert job["status"] == "done", job["error"]
+    assert job["result"]["short"].startswith("zqvx: ")
+    assert job["result"]["verdict"] in ("good", "fair", "poor", "unknown")
+
+
+def ask_for_training(studio: Served) -> dict[str, Any]:
+    number = make(studio, **{"class": "dog", "keyword": "zqvx", "base": BASE})
+    send(studio, number, {f"{at}.png": encoded(photo(160, 128, at), "PNG") for at in range(3)})
+    more = {
+        "steps": 2,
+        "batch_size": 1,
+        "resolution": 64,
+        "previews": 0,
+        "measure_every": 0,
+        "stop": "never",
+        "held_out": 0,
+        "milestones": 0,
+        "lora": {"rank": 2},
+    }
+    return {"dataset": number, "keyword": "zqvx", "class": "dog", "base": BASE, "more": more}
+
+
+def test_text_that_is_none_is_refused_or_cleaned(studio: Served) -> None:
+    number = make(studio)
+    send(studio, number, {"a.png": encoded(photo(80, 80), "PNG")})
+    [picture] = studio.get(f"/api/datasets/{number}")["pictures"]
+    address = f"/api/datasets/{number}/pictures/{picture['number']}"
+    json_type = {"content-type": "application/json"}
+    for body in (b'{"caption": "\\ud800"}', b'{"crop": [NaN, 0, 1, 1]}', b'{"crop": [0.5, 0, 0.5, 1]}'):
+        assert studio.client.patch(address, content=body, headers=json_type).status_code in (400, 422)
+    answer = studio.client.patch(address, json={"caption": "a\x00b \u202ec\r\n d"})
+    assert answer.json()["caption"] == "ab c d"
+    refused = studio.client.put(f"{address}/mask", content=b"GIF89a")
+    assert "PNG" in refused.json()["detail"]
+    job = studio.post(f"/api/datasets/{number}/remove", {"numbers": [picture["number"]]})["job"]
+    assert checked(studio, number, job) == {}

@@ -85,7 +85,6 @@ def test_what_is_not_in_the_index_is_not_given_out(kept: Served, name: str) -> N
 
 def test_a_link_that_leads_out_later_is_not_followed(kept: Served, tmp_path: Path) -> None:
     inside = embedding(kept.models / "embeddings/moved.safetensors", 768)
-    kept.post("/api/models/scan")
     wait(lambda: "embeddings/moved.safetensors" in names(kept))
     outside = tmp_path / "secret.safetensors"
     inside.rename(outside)
@@ -114,6 +113,20 @@ def test_hashes_are_a_job(kept: Served) -> None:
     assert "no model 'Lora/none.safetensors'" in missing["error"]
 
 
+def test_a_file_is_renamed_and_removed(kept: Served) -> None:
+    lora(kept.models / "Lora/old.safetensors", seed=2)
+    kept.post("/api/models/scan")
+    wait(lambda: "Lora/old.safetensors" in names(kept))
+    kept.post("/api/models/rename", {"name": "Lora/old.safetensors", "stem": "new"})
+    assert "Lora/new.safetensors" in names(kept)
+    refused = kept.client.post("/api/models/rename", json={"name": "Lora/new.safetensors", "stem": "../../out"})
+    assert refused.status_code == 400
+    assert kept.client.post("/api/models/remove", json={"name": "../studio.sqlite"}).status_code == 404
+    told = kept.post("/api/models/remove", {"name": "Lora/new.safetensors"})
+    assert (kept.models / told["trash"]).is_file()
+    assert "Lora/new.safetensors" not in names(kept)
+
+
 def test_the_folder_is_not_told_to_others(start_studio: Callable[..., Served]) -> None:
     """Asked by the machine's own other addresses this would be another client; here its route is asked directly."""
     from starlette.requests import Request
@@ -123,6 +136,6 @@ def test_the_folder_is_not_told_to_others(start_studio: Callable[..., Served]) -
     from limner.studio.state import State
 
     shelf = Shelf(Path("somewhere"))
-    state = State(None, None, None, shelf)  # type: ignore[arg-type]
+    state = State(None, None, None, shelf, None)  # type: ignore[arg-type]
     told = scan_state(state, Request({"type": "http", "client": ("192.168.0.7", 1), "headers": []}))
     assert told["folder"] is None

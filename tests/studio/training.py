@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from photos import photo
 from safetensors.numpy import load_file
 from studio.served import BASE, Served
 
-from limner.studio.jobs import Jobs
+from limner.studio.sets import PictureSet
 
 SMALL = {
     "batch_size": 2, "resolution": 64, "crops": 0, "precision": "fp32", "previews": 0, "save_every": 3,
@@ -16,14 +16,12 @@ SMALL = {
 
 
 def add_set(studio: Served, count: int = 4) -> int:
-    """The number of a new set of pictures of noise."""
-    jobs = Jobs(studio.folder / "studio.sqlite")
-    number = jobs.add_dataset("noise")
-    jobs.close()
-    folder = studio.folder / "datasets" / str(number) / "prepared"
-    folder.mkdir(parents=True)
+    """The number of a new set of photos, put where an upload puts them, without the look that follows one."""
+    number = studio.post("/api/datasets", {"name": "photos"})["id"]
+    folder = PictureSet(studio.folder / "datasets" / str(number)).originals
+    folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        Image.effect_noise((80, 80), 60 + index).convert("RGB").save(folder / f"{index}.png")
+        photo(120, 120, index).save(folder / f"{index}.png")
     return number
 
 

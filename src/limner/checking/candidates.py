@@ -12,6 +12,7 @@ from limner.checking.facts import Facts
 from limner.vision.hashes import TURNS
 
 NEAR = 12  # bits of 64; pairs of unrelated pictures are nearer once in four million times
+NEAR_OF_MANY = 10  # likewise, of more than MOST_BY_FEATURES; once in 100 million, for their pairs are billions
 ALIKE = 0.6  # cosine of features
 NEIGHBOURS = 6  # of a picture, by features, and as many by hashes
 MOST_BY_FEATURES = 20_000  # pictures; of more the hashes alone are compared, for nearly all have neighbours by features
@@ -40,14 +41,16 @@ class Hashes:
         values = np.frombuffer(turned, ">u8").astype(np.uint64)
         return Hashes(np.array(owners, np.int64), values.reshape(len(owners), TURNS + 1))
 
-    def pairs(self) -> Iterator[tuple[int, int, float]]:
+    def pairs(self, near: int = NEAR) -> Iterator[tuple[int, int, float]]:
         """Pairs of owners (the smaller first) that are near in some turn, with 1 for equal hashes, less for others.
+
+        near: bits in which they differ at most.
 
         All are compared with all, in blocks that stay in the processor's cache: 100,000 pictures take a minute or two.
         """
         for start in range(0, len(self.owners), ROWS):
             block = slice(start, start + ROWS)
-            best = _Best()
+            best = _Best(near)
             for first in range(start, len(self.owners), COLUMNS):
                 later = self.owners[first : first + COLUMNS]
                 nearest = _nearest(self.turned[block], self.turned[first : first + COLUMNS, 0])
@@ -71,13 +74,14 @@ def _nearest(turned: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[
 class _Best:
     """Of each row the NEIGHBOURS nearest columns that are near at all, of the blocks that were added."""
 
+    near: int
     rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     columns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     distances: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def add(self, distances: NDArray[np.uint8], first: int) -> None:
         """distances: of a block's columns, which begin at the first."""
-        rows, columns = np.nonzero(distances <= NEAR)
+        rows, columns = np.nonzero(distances <= self.near)
         if not len(rows):
             return
         found = distances[rows, columns]

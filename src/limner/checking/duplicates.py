@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from limner.checking.candidates import MOST_BY_FEATURES, Hashes, alike
+from limner.checking.candidates import MOST_BY_FEATURES, NEAR, NEAR_OF_MANY, Hashes, alike
 from limner.checking.compared import Comparing, Outcomes
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted, findings
@@ -109,7 +109,7 @@ def _join_same_files(store: Store, rows: Sequence[int], joined: Joined) -> NDArr
         if not facts.problem:
             places.append(at)
             digests += bytes.fromhex(facts.sha256)
-    words = np.frombuffer(digests, ">u8").reshape(len(places), -1)
+    words = np.frombuffer(digests, ">u8").reshape(len(places), 4)
     order = np.lexsort(words.T)  # stable: of equal ones the first stays the first
     follows = np.zeros(len(order), bool)
     follows[1:] = (words[order[1:]] == words[order[:-1]]).all(1)
@@ -160,8 +160,9 @@ def _confirmed(
 def _candidates(store: Store, rows: Sequence[int], leaders: NDArray[np.int64]) -> Iterator[tuple[int, int, float]]:
     """Pairs of places that may show the same, with how likely that is, 0..1; some twice."""
     numbered = ((int(at), store.facts(rows[at])) for at in leaders)
-    yield from Hashes.of(numbered).pairs()
-    if len(rows) <= MOST_BY_FEATURES:
+    few = len(rows) <= MOST_BY_FEATURES
+    yield from Hashes.of(numbered).pairs(NEAR if few else NEAR_OF_MANY)
+    if few:
         places = np.array([rows[at] for at in leaders], np.int64)
         for first, second, cosine in alike(store.features(), places):
             yield int(leaders[first]), int(leaders[second]), cosine

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from limner.vision.region import Region
 
-MEASURED = 4  # counted up when a value comes to be measured in another way: facts on disk are then measured anew
+MEASURED = 5  # counted up when a value comes to be measured in another way: facts on disk are then measured anew
 WIDTH = 1280  # of a picture's features
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from limner.cli.output import Output, megabytes
+from limner.flat import flat
 from limner.formats import Summary
 from limner.formats.metadata import RUN_CARD
 from limner.formats.verdicts import Verdict
 from limner.inspection import examine
-from limner.inspection.difference import flat
 from limner.inspection.folder import Folder
 from limner.inspection.picture import Picture
 from limner.inspection.run import Run

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from limner.base.open import open_base
 from limner.cli.app import Interrupted
 from limner.cli.output import Bar, Output, duration, megabytes, quoted
-from limner.compare import Comparison, Happening, Judging, Training, compare
+from limner.compare import Comparison, Happening, Learning, Training, compare
 from limner.config import CompareSettings, EvaluateSettings
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
@@ -106,7 +106,8 @@ class _Teller:
             self._close()
             self.output.say(f"training: {happening.method}")
             return
-        assert isinstance(happening, Judging)
+        if isinstance(happening, Learning):  # the training's own process shows it
+            return
         what, progress = f"drawing with {happening.state}", happening.progress
         if self.bar is None or self.bar.what != what:
             self._close()

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from limner.compare.advice import advice
 from limner.compare.entry import Entry
 from limner.compare.page import SHOWN, Shown, page
 from limner.compare.split import split
-from limner.compare.training import Failed, train_method, training_arguments
+from limner.compare.training import Failed, Trained, learn, training_arguments
 from limner.config import METHOD_NAMES, CompareSettings
 from limner.data.folder import ImageFolder
 from limner.device import choose_device, choose_dtype
@@ -36,6 +37,15 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """So many steps of a method's training are done, of at most so many; 0 as long as it is not known."""
+
+    method: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Judging:
     """A method's pictures, or the base's, are being drawn."""
 
@@ -43,7 +53,7 @@ class Judging:
     progress: Progress
 
 
-Happening = Training | Judging
+Happening = Training | Learning | Judging
 
 
 @dataclass(frozen=True)
@@ -59,8 +69,8 @@ class Comparison:
 def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happening, None, Comparison]:
     """Split, train each method, judge each, write report.html and report.json.
 
-    The same folder again goes on where it was stopped. A method that fails is named in the report. Raises UserError,
-    and KeyboardInterrupt once the training that was under way has saved its state.
+    The same folder again goes on where it was stopped; closing the generator stops it. A method that fails is named in
+    the report. Raises UserError, and KeyboardInterrupt once the training that was under way has saved its state.
     """
     methods = read_methods(settings)
     find_base(settings.base)
@@ -73,7 +83,7 @@ def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happeni
         entries = []
         for method in methods:
             yield Training(method)
-            entries.append(_train(method, out, training, settings, quiet))
+            entries.append((yield from _train(method, out, training, settings, quiet)))
         entries, prompts, columns = yield from _judge(entries, out, training, judging, settings, clip)
         some = [picture.open() for picture in training.pictures[:: -(-len(training.pictures) // SHOWN)]]
         title = f"{' '.join(f'{settings.keyword} {settings.class_word}'.split())}: {len(methods)} methods compared"
@@ -95,11 +105,19 @@ def read_methods(settings: CompareSettings) -> list[str]:
     return names
 
 
-def _train(method: str, out: Path, training: ImageFolder, settings: CompareSettings, quiet: bool) -> Entry:
+def _train(
+    method: str, out: Path, training: ImageFolder, settings: CompareSettings, quiet: bool
+) -> Generator[Learning, None, Entry]:
     folder = out / _folder_name(method)
     folder.mkdir(exist_ok=True)
     file = folder / f"{_file_stem(settings.keyword)}.safetensors"
-    done = train_method(folder, file, training_arguments(method, training.folder, settings), quiet)
+    with closing(learn(folder, file, training_arguments(method, training.folder, settings), quiet)) as steps:
+        while True:
+            try:
+                yield Learning(method, *next(steps))
+            except StopIteration as end:
+                done: Trained | Failed = end.value
+                break
     if isinstance(done, Failed):
         return Entry(method, failure=done.reason)
     return Entry(method, trained=done)

@@ -7,18 +7,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from limner.config import METHOD_NAMES, CompareSettings
+from limner.config import METHOD_NAMES, CompareSettings, read_toml
 from limner.errors import UserError
-from limner.files import write_text
+from limner.files import is_locked, write_text
 from limner.methods.method import find_methods
 
 RECORD, ARGUMENTS, ATTEMPTS, RUN = "trained.json", "arguments.json", "attempts.json", "run"
 INTERRUPTED = 130
+SECONDS_BETWEEN_LOOKS = 1.0
+LAST_LINES = 4096  # bytes of a log
+
+T = TypeVar("T")
 BUG = "it ended with a bug; its last lines stand above"
 
 
@@ -51,24 +56,34 @@ class Failed:
 def training_arguments(method: str, images: Path, settings: CompareSettings) -> list[str]:
     """The command line of `limner train`, but for where it writes."""
     parts = METHOD_NAMES.get(method, method).split("+")
-    arguments = [str(images), "--keyword", settings.keyword, "--method", method, "--base", settings.base]
+    # by "=", so that a keyword that begins with dashes is none of the options
+    arguments = [str(images), f"--keyword={settings.keyword}", f"--method={method}", f"--base={settings.base}"]
     arguments += ["--prediction-type", settings.prediction_type]
     arguments += [] if settings.vae is None else ["--vae", str(settings.vae)]
     arguments += ["--seed", str(settings.seed), "--device", settings.device, "--precision", settings.precision]
-    arguments += ["--class", settings.class_word] if settings.class_word else []
+    arguments += [f"--class={settings.class_word}"] if settings.class_word else []
     arguments += ["--minutes", str(settings.minutes)] if settings.minutes is not None else []
     for each in settings.train:
         table, dot, _ = each.partition("=")[0].partition(".")
         if not dot or table in parts:
-            arguments += ["--set", each]
+            arguments += [f"--set={each}"]
     kinds = {found.kind for found in find_methods("+".join(parts)).values()}
     return arguments + (["--bundle"] if {"embedding", "lora"} <= kinds else [])  # so that one file is judged
 
 
 def train_method(folder: Path, file: Path, arguments: Sequence[str], quiet: bool) -> Trained | Failed:
+    """As `learn`, to its end."""
+    return _ended(learn(folder, file, arguments, quiet))
+
+
+def learn(
+    folder: Path, file: Path, arguments: Sequence[str], quiet: bool
+) -> Generator[tuple[int, int], None, Trained | Failed]:
     """`limner train ARGUMENTS`, in a folder of its own: taken as it is if it is finished, gone on with if it was begun.
 
-    Raises UserError if it was finished with other arguments, KeyboardInterrupt once the training has saved its state.
+    Yields the steps that are done and the most that there will be, every second. Closing the generator lets the
+    training save its state. Raises UserError if it was finished with other arguments, KeyboardInterrupt once the
+    training has saved its state.
     """
     done, noted, run = folder / RECORD, folder / ARGUMENTS, folder / RUN
     was = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else None
@@ -80,12 +95,23 @@ def train_method(folder: Path, file: Path, arguments: Sequence[str], quiet: bool
         for left_over in (run, folder / ATTEMPTS):
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
         write_text(noted, json.dumps(list(arguments)) + "\n")
+    while is_locked(run):  # one goes on whose comparison was killed
+        yield steps_of(run)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
     if (run / "record.json").exists():
         command = ["resume", str(run), "--overwrite"]
     else:
         command = ["train", *arguments, "--out", str(file), "--run", str(run), "--overwrite"]
     began = time.monotonic()
-    status, answer = run_limner(command, quiet)
+    process = running(command, quiet)
+    with closing(process):
+        while True:
+            try:
+                next(process)
+            except StopIteration as end:
+                status, answer = end.value
+                break
+            yield steps_of(run)
     spent = _add_attempt(folder, time.monotonic() - began)
     if status == INTERRUPTED:
         raise KeyboardInterrupt
@@ -105,18 +131,41 @@ def train_method(folder: Path, file: Path, arguments: Sequence[str], quiet: bool
     return trained
 
 
+def steps_of(run: Path) -> tuple[int, int]:
+    """The steps of a run that are done, as its log tells, and the most that there will be; 0 while unknown."""
+    try:
+        most = int(read_toml(run / "run.toml").get("steps", 0))
+        with (run / "log.jsonl").open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - LAST_LINES))
+            steps = [json.loads(line).get("step", 0) for line in log.read().splitlines()[1:] if line.endswith(b"}")]
+    except (UserError, OSError, ValueError):
+        return 0, 0
+    return max(steps, default=0), most
+
+
 def run_limner(arguments: Sequence[str], quiet: bool) -> tuple[int, Mapping[str, Any]]:
+    """As `running`, to its end."""
+    return _ended(running(arguments, quiet))
+
+
+def running(arguments: Sequence[str], quiet: bool) -> Generator[None, None, tuple[int, Mapping[str, Any]]]:
     """The command line in a process of its own: its exit status, and the object that --json prints.
 
-    Its messages go to our stderr. An interrupt of ours is passed on to it, once, and waited for.
+    Yields every second. Its messages go to our stderr. An interrupt of ours is passed on to it, once, and waited for,
+    as it is when the generator is closed.
     """
     command = [sys.executable, "-m", "limner", *arguments, "--json", *(["--quiet"] if quiet else [])]
     # a group of its own: a Ctrl-C at the terminal would else reach it twice, and cut off the saving of its state
     group = {"process_group": 0} if os.name == "posix" else {}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", **group)  # type: ignore[call-overload]
+    printed = None
     try:
-        printed, _ = process.communicate()
-    except BaseException:
+        while printed is None:
+            try:
+                printed, _ = process.communicate(timeout=SECONDS_BETWEEN_LOOKS)
+            except subprocess.TimeoutExpired:
+                yield
+    except BaseException:  # closing among them
         if process.poll() is None and os.name == "posix":
             process.send_signal(signal.SIGINT)
         process.communicate()
@@ -127,6 +176,14 @@ def run_limner(arguments: Sequence[str], quiet: bool) -> tuple[int, Mapping[str,
     except ValueError:
         answer = {}
     return process.returncode, answer if isinstance(answer, dict) else {}
+
+
+def _ended(generator: Generator[Any, None, T]) -> T:
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            return end.value
 
 
 def _add_attempt(folder: Path, seconds: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from limner.errors import UserError
+from limner.flat import flat
 from limner.formats import Summary
 from limner.formats.metadata import RUN_CARD
 from limner.inspection.examine import Facts, examine
@@ -22,7 +23,6 @@ SAME_WEIGHTS = "the same weights, other metadata"
 ROUNDED = "the same weights in another number format"
 SAME_RUN = "the same settings, pictures and versions"
 DIFFERENT = "they differ"
-_DEPTH = 4  # of tables in tables
 _HASHES = ("sha256", "autov1", "autov2", "autov3", "webui_hash", "hash_matches", "modelspec_hash", "modelspec_matches")
 _ELSEWHERE = ("path", "metadata", "run_card", "extras", "blocks", "programs", "settings")
 
@@ -91,15 +91,6 @@ def _facts_of(facts: Facts) -> dict[str, dict[str, Any]]:
 def _table(card: Mapping[str, Any], name: str) -> dict[str, Any]:
     held = card.get(name)
     return held if isinstance(held, dict) else {}
-
-
-def flat(values: Mapping[Any, Any], prefix: str = "", depth: int = _DEPTH) -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; deeper levels stay as they are, for a stranger's file may nest without end."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        path = f"{prefix}{name}"
-        found |= flat(value, f"{path}.", depth - 1) if isinstance(value, dict) and depth else {path: value}
-    return found
 
 
 def _tensors(first: Path, second: Path, one: Facts, other: Facts) -> dict[str, TensorDifference]:

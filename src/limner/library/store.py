@@ -87,6 +87,16 @@ class Store:
     def remove(self, root: Path, name: str) -> None:
         self._db.execute("DELETE FROM files WHERE root = ? AND name = ?", [str(root), name])
 
+    def rename(self, root: Path, name: str, new: str) -> None:
+        """Let a file have another name, and its picture too."""
+        found = self._db.execute("SELECT text, preview FROM files WHERE root = ? AND name = ?", [str(root), name])
+        for text, preview in found.fetchall():
+            picture = preview and new.rpartition(".")[0] + preview.removeprefix(name.rpartition(".")[0])
+            values = [new, new.casefold() + text.removeprefix(name.casefold()), picture, str(root), name]
+            self._db.execute(
+                "UPDATE OR REPLACE files SET name = ?, text = ?, preview = ? WHERE root = ? AND name = ?", values
+            )
+
     def set_hashes(self, root: Path, name: str, stamp: Stamp, hashes: Hashes) -> None:
         """Keep a file's hashes, unless it has changed since it was read."""
         self._db.execute(
@@ -117,7 +127,8 @@ class Store:
     ) -> dict[str, int]:
         """{kind: how many files `find` would find without a limit}."""
         conditions, values = _conditions(root, query, kinds, families)
-        return dict(self._db.execute(f"SELECT kind, count(*) FROM {JOINED} WHERE {conditions} GROUP BY kind", values))
+        tables = JOINED if query.strip() else "files"  # words are looked for in both
+        return dict(self._db.execute(f"SELECT kind, count(*) FROM {tables} WHERE {conditions} GROUP BY kind", values))
 
     def get(self, root: Path, name: str) -> ShelfFile | None:
         text = f"SELECT {COLUMNS} FROM {JOINED} WHERE files.root = ? AND name = ?"

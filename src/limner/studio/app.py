@@ -16,8 +16,10 @@ from limner.studio.answers import Problem, add_answers, plain_values
 from limner.studio.api import datasets as datasets_api
 from limner.studio.api import inputs as inputs_api
 from limner.studio.api import jobs as jobs_api
+from limner.studio.api import methods as methods_api
 from limner.studio.api import models as models_api
 from limner.studio.api import pictures as pictures_api
+from limner.studio.api import runs as runs_api
 from limner.studio.api import search as search_api
 from limner.studio.api import settings as settings_api
 from limner.studio.api import words as words_api
@@ -74,9 +76,11 @@ def make_api(places: Places) -> FastAPI:
     add_answers(app)
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
+    app.include_router(runs_api.router, prefix="/api")
     app.include_router(models_api.router, prefix="/api")
     app.include_router(search_api.router, prefix="/api")
     app.include_router(datasets_api.router, prefix="/api")
+    app.include_router(methods_api.router, prefix="/api")
     app.include_router(pictures_api.router, prefix="/api")
     app.include_router(words_api.router, prefix="/api")
     app.include_router(inputs_api.router, prefix="/api")

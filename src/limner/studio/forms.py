@@ -1,6 +1,7 @@
 """Forms, from the one declaration of each setting: what the page asks under "More"."""
 
 import re
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -19,15 +20,19 @@ OF_THE_HUB = ("mask_model", "caption_model")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
-def form(settings: type[Settings]) -> list[dict[str, Any]]:
+def form(settings: type[Settings], known: Container[str] = ASKED) -> list[dict[str, Any]]:
     """[{title, fields: [{name, label, help, type, choices, minimum, maximum, default}]}], in the help's order.
 
-    type: "number", "integer", "switch", "choice" or "text". Settings that name places on this machine are left out: no
-    request holds a path.
+    known: fields that are asked for elsewhere. Tables have no place in a form.
+
+    type: "number", "integer", "switch", "choice", "list" (of texts) or "text". Settings that
+    name places on this machine are left out: no request holds a path.
     """
     sections: dict[str, list[dict[str, Any]]] = {}
     for name, field in settings.model_fields.items():
-        if name in ASKED or name in Machine.model_fields or _holds(field.annotation, Path):
+        if name in known or name in Machine.model_fields or _holds(field.annotation, Path):
+            continue
+        if any(get_origin(option) is dict for option in _options(field.annotation)):
             continue
         sections.setdefault(settings.section(name), []).append(_field(field.alias or name, field))
     return [{"title": title, "fields": fields} for title, fields in sections.items()]
@@ -80,6 +85,8 @@ def _type(annotation: Any) -> str:
     options = _options(annotation)
     if any(get_origin(option) is Literal for option in options):
         return "choice"
+    if any(get_origin(option) is tuple for option in options):
+        return "list"
     for kind, name in ((bool, "switch"), (float, "number"), (int, "integer")):
         if kind in options:
             return name

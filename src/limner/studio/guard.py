@@ -123,7 +123,8 @@ class _Guarded:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", []), *own]
+                told = {name.lower() for name, _ in message.get("headers", [])}  # a stricter policy of the route's own
+                headers = [*message.get("headers", []), *(each for each in own if each[0] not in told)]
                 if all(name.lower() != b"cache-control" for name, _ in headers):
                     headers.append((b"cache-control", kept.encode()))
                 message = {**message, "headers": headers}

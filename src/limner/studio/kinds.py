@@ -13,6 +13,7 @@ from limner.config import Settings
 from limner.errors import UserError
 from limner.studio.requests import (
     CheckRequest,
+    CompareRequest,
     DownloadRequest,
     GenerateRequest,
     GridRequest,
@@ -35,7 +36,7 @@ class Lane:
     niceness: int = 0
 
 
-LANES = {"train": Lane(), "draw": Lane(keeps=True, niceness=5), "look": Lane(slots=2)}
+LANES = {"train": Lane(), "draw": Lane(keeps=True, niceness=10), "look": Lane(slots=2)}
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ KINDS = {
     "prepare": Kind(PrepareRequest, "look", "limner.studio.work.prepare"),
     "keyword": Kind(KeywordRequest, "draw", "limner.studio.work.keyword"),
     "train": Kind(TrainRequest, "train", "limner.studio.work.train"),
+    "compare": Kind(CompareRequest, "train", "limner.studio.work.compare"),
     "dryrun": Kind(TrainRequest, "train", "limner.studio.work.dryrun"),
     "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
     "grid": Kind(GridRequest, "draw", "limner.studio.work.grid"),

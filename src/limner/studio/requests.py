@@ -31,6 +31,24 @@ class TrainRequest(Settings):
     preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
 
 
+class CompareRequest(Settings):
+    """Teach several methods the same set of pictures, and judge them by pictures that taught none."""
+
+    dataset: int = Field(ge=1, description="Number of the set of pictures, at least 4.")
+    keyword: Words = Field(min_length=1, max_length=100, description="The word that will stand for the subject.")
+    class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
+    methods: str = Field("lora,embedding", max_length=500, description="What to compare, as in lora,lokr,pivotal.")
+    minutes: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="For the training of each method; by default to its own stop."
+    )
+    count: int = Field(3, ge=1, le=100, description="Pictures of each prompt.")
+    drawing_steps: int = Field(20, ge=1, le=1000, description="Steps of the sampler.")
+    prompts: tuple[str, ...] = Field((), max_length=100, description="What to draw; by default the pictures' captions.")
+    more: OfTraining = Field({}, description="Other settings of limner train, by name, for all methods.")
+    preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
 class CheckRequest(Settings):
     """Look at a set of pictures."""
 

@@ -22,7 +22,7 @@ from limner.data.mask import ENDINGS
 from limner.data.metadata import METADATA
 from limner.data.source import HIDDEN, Source, find_sources
 from limner.errors import UserError
-from limner.files import write_text
+from limner.files import atomic_path, write_text
 from limner.library.filenames import clean_stem
 from limner.preparation.choices import NAME, NO_MASK, NOTHING, Choice, change_choices, read_choices
 from limner.preparation.layouts import STATE
@@ -137,10 +137,8 @@ class PictureSet:
             self.mask(number).unlink(missing_ok=True)
             self.change({name: {"mask": NO_MASK}})
             return
-        self.mask(number).parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.mask(number).parent, delete=False) as stream:
-            stream.write(data)
-        Path(stream.name).replace(self.mask(number))
+        with atomic_path(self.mask(number)) as temporary:
+            temporary.write_bytes(data)
         self.change({name: {"mask": f"../masks/{number}.png"}})
 
     # What comes and goes
@@ -222,7 +220,8 @@ class PictureSet:
                         beside.unlink(missing_ok=True)
             place.unlink(missing_ok=True)
             number = number_of(name)
-            for made in (self.thumbnail(number), self.view(number), self.mask(number)):
+            small = self.thumbnail(number)
+            for made in (small, small.with_suffix(".sha256"), self.view(number), self.mask(number)):
                 made.unlink(missing_ok=True)
         self.change({name: dict.fromkeys(NOTHING.__dataclass_fields__) for name in gone})
 

@@ -1,11 +1,12 @@
 """What the server holds while it runs, and how a route comes by it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from limner.studio.gallery import Gallery
+from limner.studio.history import Histories
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
 from limner.studio.shelf import Shelf
@@ -19,6 +20,7 @@ class State:
     supervisor: Supervisor
     shelf: Shelf
     gallery: Gallery
+    histories: Histories = field(default_factory=Histories)
 
 
 def state_of(request: Request) -> State:

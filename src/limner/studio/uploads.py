@@ -31,6 +31,7 @@ class _Form:
     disposition: bytes = b""
     stream: IO[bytes] | None = None
     size: int = 0
+    is_whole: bool = False
 
     def on_part_begin(self) -> None:
         self.disposition = b""
@@ -73,6 +74,9 @@ class _Form:
     def on_part_end(self) -> None:
         self.close()
 
+    def on_end(self) -> None:
+        self.is_whole = True
+
     def close(self) -> None:
         if self.stream is not None:
             self.stream.close()
@@ -103,6 +107,6 @@ async def receive(
         raise HTTPException(507, f"the files cannot be kept ({error.strerror}); make room on the disk") from error
     finally:
         form.close()
-    if form.header or form.stream is not None:
+    if not form.is_whole and form.files:
         raise HTTPException(400, "the form ends in the middle; send it again")
     return form.files

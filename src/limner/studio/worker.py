@@ -1,10 +1,12 @@
 """The process that does jobs: `python -m limner.studio.worker ROOT MODELS NICENESS`, a line of JSON in for each job.
 
-A line is {"job": number, "kind": name, "request": values, "attempt": number}. What happens goes into the job's feed,
-whatever becomes of the server that gave it; a worker whose server is gone ends when its job does. While it is at work
-it holds a lock on the job's folder, by which a new server sees that it lives. An interrupt lets it save and yield.
+A line is {"job": number, "kind": name, "request": values, "attempt": number, "shares": whether a training runs beside}.
+What happens goes into the job's feed, whatever becomes of the server that gave it; a worker whose server is gone ends
+when its job does. While it is at work it holds a lock on the job's folder, by which a new server sees that it lives. An
+interrupt lets it save and yield.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -31,12 +33,21 @@ def main() -> None:
     root, models, niceness = sys.argv[1:]
     # Ctrl-C at the terminal does not come here (workers.py); a server in the background may have it ignored for all
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if hasattr(os, "nice"):
-        os.nice(int(niceness))
+    step_back(int(niceness))
     places, kept = Places(Path(root), Path(models)), dict[str, Any]()
     for line in sys.stdin.buffer:
         order = json.loads(line)
         work(order, places, kept)
+
+
+def step_back(niceness: int) -> None:
+    """Let other processes go first. Where Linux shares cores out between sessions before it looks at processes
+    (autogroup), and a worker is a session of its own, it is the session that steps back."""
+    if hasattr(os, "nice"):
+        os.nice(niceness)
+    if niceness and hasattr(os, "getsid") and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def work(order: dict[str, Any], places: Places, kept: dict[str, Any]) -> None:
@@ -48,7 +59,7 @@ def work(order: dict[str, Any], places: Places, kept: dict[str, Any]) -> None:
     try:
         with locked(folder, SECONDS_TO_LOCK), closing(FeedWriter(folder)) as feed:
             feed.write(Began(order["attempt"]))
-            feed.write(_perform(order, Task(order["job"], places, order["attempt"], kept), feed))
+            feed.write(_perform(order, Task(order["job"], places, order["attempt"], kept, order["shares"]), feed))
     except UserError as problem:
         raise SystemExit(str(problem)) from problem
     except OSError as problem:

@@ -38,9 +38,9 @@ class Worker:
     def is_alive(self) -> bool:
         return self.process.returncode is None
 
-    async def give(self, job: Job, stays: bool) -> None:
-        """Let it do a job; stays: whether there can be another one after it."""
-        order = {"job": job.id, "kind": job.kind, "request": job.request, "attempt": job.attempts}
+    async def give(self, job: Job, stays: bool, shares: bool) -> None:
+        """Let it do a job. stays: whether there can be another one after it. shares: whether a training runs beside."""
+        order = {"job": job.id, "kind": job.kind, "request": job.request, "attempt": job.attempts, "shares": shares}
         self.said = _size(self.log)
         assert self.process.stdin is not None
         with contextlib.suppress(ConnectionError):  # it died: whoever follows it will see

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Depends, Header, HTTPException, Query
 from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 
+from limner.errors import UserError
 from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP
-from limner.studio.feed import EVENTS, FeedReader, read_feed
+from limner.studio.feed import EVENTS, FeedReader, find_event
 from limner.studio.jobs import Job
 from limner.studio.kinds import KINDS
 from limner.studio.state import Studio
@@ -23,7 +24,17 @@ SECONDS_BETWEEN_NEWS = 0.25
 SECONDS_ALIVE = 15.0  # between signs of life on a quiet stream
 PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 FILES = {".safetensors": "application/octet-stream"} | PICTURES
+SECONDS_KEPT = 3600  # that a browser need not ask for a picture again
+CARD = "card"
 PRIVATE = ("path", "folder", "run")  # fields of events that name places on this machine
+
+
+def found(number: int, studio: Studio) -> Job:
+    """The job of an address. Raises UserError, before an answer begins."""
+    return studio.supervisor.job(number)
+
+
+Found = Annotated[Job, Depends(found)]
 
 
 class Order(BaseModel):
@@ -53,8 +64,9 @@ async def give_job(order: Order, studio: Studio) -> dict[str, Any]:
 
 
 @router.get("/jobs/{number}")
-def one_job(number: int, studio: Studio) -> dict[str, Any]:
-    return shown(studio.supervisor.job(number))
+def one_job(job: Found) -> dict[str, Any]:
+    """A job with all that came of it."""
+    return shown(job) | {"result": _without_places(job.result)}
 
 
 @router.post("/jobs/{number}")
@@ -75,17 +87,21 @@ async def remove_job(number: int, studio: Studio) -> None:
 
 @router.get("/jobs/{number}/events", response_class=EventSourceResponse)
 async def job_events(
-    number: int, studio: Studio, after: Annotated[int, Query(ge=0)] = 0
+    job: Found,
+    studio: Studio,
+    after: Annotated[int, Query(ge=0)] = 0,
+    last_event_id: Annotated[str, Header(description="As browsers send it when they come back.")] = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """A job's events after one of them, as they come, until it ends."""
-    job = studio.jobs.get(number)
+    after = max(after, int(last_event_id)) if last_event_id.isdecimal() and len(last_event_id) < 16 else after
     reader = FeedReader(studio.places.job(job.id) / EVENTS)
     while True:
         count = studio.supervisor.changes.count
-        is_over = studio.jobs.get(number).status not in ("queued", "running")
-        for line in reader.new():
-            if line["seq"] > after:
-                yield ServerSentEvent(data=public(line), id=str(line["seq"]))
+        is_over = _is_over(studio, job.id)
+        while lines := await asyncio.to_thread(reader.new):
+            for line in lines:
+                if line["seq"] > after:
+                    yield ServerSentEvent(data=public(line), id=str(line["seq"]))
         if is_over:
             return
         await studio.supervisor.changes.after(count, SECONDS_ALIVE)
@@ -93,41 +109,52 @@ async def job_events(
 
 
 @router.get("/jobs/{number}/events/{seq}/file")
-def event_file(number: int, seq: int, studio: Studio) -> FileResponse:
+def event_file(job: Found, seq: int, studio: Studio) -> FileResponse:
     """The file that an event tells of: a preview, a picture, what was learned."""
-    job = studio.jobs.get(number)
-    for line in read_feed(studio.places.job(job.id) / EVENTS):
-        if line["seq"] == seq and "path" in line:
-            path = Path(line["path"])
-            kind = FILES.get(path.suffix.lower())
-            if kind is not None and path.is_file():
-                return FileResponse(
-                    path, media_type=kind, filename=path.name if kind not in PICTURES.values() else None
-                )
-    raise HTTPException(404, "there is no such file any more")
+    line = find_event(studio.places.job(job.id) / EVENTS, seq)
+    path = Path(line["path"]) if line is not None and isinstance(line.get("path"), str) else None
+    kind = FILES.get(path.suffix.lower()) if path is not None else None
+    if path is None or kind is None or not path.is_file():
+        raise HTTPException(404, "there is no such file any more")
+    if kind in PICTURES.values():
+        kept = {"cache-control": f"private, max-age={SECONDS_KEPT}"}
+        return FileResponse(path, media_type=kind, headers=kept)
+    return FileResponse(path, media_type=kind, filename=path.name)
 
 
 @router.get("/events", response_class=EventSourceResponse)
 async def all_events(studio: Studio) -> AsyncIterator[ServerSentEvent]:
     """Every job whenever something about it changes: first all of them, then each that does."""
     told: dict[int, str] = {}
+    changed = -1
     while True:
-        count = studio.supervisor.changes.count
-        now = {job.id: json.dumps(shown(job)) for job in studio.supervisor.all()}
+        count, is_all = studio.supervisor.changes.count, changed != studio.jobs.changes
+        changed = studio.jobs.changes
+        # while only the running ones come further, nothing else is looked at
+        jobs = await asyncio.to_thread(studio.supervisor.all if is_all else studio.supervisor.running)
+        now = {job.id: json.dumps(shown(job)) for job in jobs}
         for number, text in now.items():
             if told.get(number) != text:
                 yield ServerSentEvent(raw_data=text, event="job")
-        for number in told.keys() - now.keys():
+        for number in told.keys() - now.keys() if is_all else ():
             yield ServerSentEvent(data={"id": number}, event="removed")
-        told = now
+        told = now if is_all else told | now
         await studio.supervisor.changes.after(count, SECONDS_ALIVE)
         await asyncio.sleep(SECONDS_BETWEEN_NEWS)
 
 
+def _is_over(studio: Studio, number: int) -> bool:
+    try:
+        return studio.jobs.get(number).status not in ("queued", "running")
+    except UserError:  # it was removed
+        return True
+
+
 def shown(job: Job) -> dict[str, Any]:
-    """A job as the page sees it: no places on this machine, and instead of files their names."""
-    values = {name: getattr(job, name) for name in Job.__dataclass_fields__ if name not in ("hidden", "position")}
-    return values | {"result": _without_places(job.result)}
+    """A job as lists show it: no places on this machine, instead of files their names, and no run card."""
+    values = {name: getattr(job, name) for name in Job.__dataclass_fields__ if name != "hidden"}
+    result = _without_places(job.result)
+    return values | {"result": {name: each for name, each in result.items() if name != CARD} if result else result}
 
 
 def public(line: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +163,7 @@ def public(line: dict[str, Any]) -> dict[str, Any]:
     if "path" in line:
         plain["file"] = Path(line["path"]).name
     if line["event"] == "Ended":
-        plain["result"] = _without_places(line["result"])
+        plain.pop("result")  # the job has it
     return plain
 
 

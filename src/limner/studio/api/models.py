@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
 
 from limner.base import pocket
 from limner.config import KIND_FOLDERS
+from limner.library import tidy
 from limner.library.shelf import ShelfFile
 from limner.library.store import Order
 from limner.studio.state import State, Studio
@@ -34,7 +36,7 @@ def list_models(
     type: Kind | None = None,
     base: Annotated[str, Query(max_length=100, description="A family: sd1, sd2, sdxl, sd3.")] = "",
     order: Order = "name",
-    limit: Annotated[int, Query(ge=1, le=20_000)] = 200,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> dict[str, Any]:
     """Models that have all these words, with how many of each kind there are. The built-in base comes first."""
@@ -46,7 +48,8 @@ def list_models(
         counts = store.count(root, q, kinds, families)
         pockets = [POCKET] if _is_pocket(q, kinds, families) else []
         own, skipped = pockets[offset : offset + limit], min(offset, len(pockets))
-        files = store.find(root, q, kinds, families, limit - len(own), offset - skipped, order)
+        is_past = offset - skipped >= sum(counts.values())
+        files = [] if is_past else store.find(root, q, kinds, families, limit - len(own), offset - skipped, order)
     if pockets:
         counts["checkpoint"] = counts.get("checkpoint", 0) + 1
     rows = own + [shown(file) for file in files]
@@ -103,6 +106,35 @@ def file(name: Name, studio: Studio) -> FileResponse:
     if path is None:
         raise HTTPException(404, f"{found.name} is not there any more")
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+class Renaming(BaseModel):
+    """Another stem for a model's file."""
+
+    name: str = Field(max_length=4096, description="The model, as the list has it.")
+    stem: str = Field(max_length=200, description="What its file is to be called, without folders and ending.")
+
+
+class Removing(BaseModel):
+    """A model to be put into the trash folder."""
+
+    name: str = Field(max_length=4096, description="The model, as the list has it.")
+
+
+@router.post("/models/rename")
+def rename_model(asked: Renaming, studio: Studio) -> dict[str, str]:
+    """Call a model's file otherwise, its picture and notes too; returns its new name."""
+    found = find(studio, asked.name)
+    with studio.shelf.store() as store:
+        return {"name": tidy.rename(store, found, asked.stem)}
+
+
+@router.post("/models/remove")
+def remove_model(asked: Removing, studio: Studio) -> dict[str, str]:
+    """Put a model's file into the folder .trash of the models folder; it can be taken out again there."""
+    found = find(studio, asked.name)
+    with studio.shelf.store() as store:
+        return {"trash": tidy.remove(store, found).relative_to(found.root).as_posix()}
 
 
 def find(studio: State, name: str) -> ShelfFile:

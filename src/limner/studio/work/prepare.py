@@ -8,7 +8,7 @@ from limner.data.templates import kind_of
 from limner.errors import UserError
 from limner.events import Event
 from limner.preparation.prepare import Made, preparing
-from limner.studio.requests import PrepareRequest, TrainRequest
+from limner.studio.requests import CompareRequest, PrepareRequest, TrainRequest
 from limner.studio.sets import PictureSet
 from limner.studio.work.task import Task
 from limner.studio.work.unpack import unpack
@@ -16,6 +16,8 @@ from limner.studio.work.waiting import alone
 
 ORIGIN = "the form"
 SHARED = ("resolution", "template")  # what training and preparing both have, and must have alike
+
+Request = PrepareRequest | TrainRequest | CompareRequest
 
 
 def perform(request: PrepareRequest, task: Task) -> Generator[Event, None, dict[str, Any]]:
@@ -25,7 +27,7 @@ def perform(request: PrepareRequest, task: Task) -> Generator[Event, None, dict[
     return {name: plain[name] for name in ("pictures", "kept", "written", "masks", "enlarged", "lost", "left_out")}
 
 
-def prepared(request: PrepareRequest | TrainRequest, task: Task) -> Generator[Event, None, Made]:
+def prepared(request: Request, task: Task) -> Generator[Event, None, Made]:
     """Bring the prepared folder of a request's set up to date: what stands there as it should is not made again.
 
     Raises UserError, also if no picture is kept.
@@ -42,8 +44,10 @@ def prepared(request: PrepareRequest | TrainRequest, task: Task) -> Generator[Ev
     return made
 
 
-def _settings(request: PrepareRequest | TrainRequest, task: Task, pictures: PictureSet) -> PrepareSettings:
-    if isinstance(request, TrainRequest):
+def _settings(
+    request: PrepareRequest | TrainRequest | CompareRequest, task: Task, pictures: PictureSet
+) -> PrepareSettings:
+    if isinstance(request, TrainRequest | CompareRequest):
         values = {name: request.more[name] for name in SHARED if name in request.more} | request.preparing
     else:
         values = dict(request.more)

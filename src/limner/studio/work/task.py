@@ -17,17 +17,20 @@ from limner.studio.places import Places
 if TYPE_CHECKING:
     from limner.base.model import BaseModel
 
+THREADS = "threads"
 MODEL = "model"  # what is kept under this name: ((source, its file's stamp), the open model)
 
 
 @dataclass(frozen=True)
 class Task:
-    """number: the job's. attempt: counted from 1. kept: what this worker keeps open for its next job."""
+    """number: the job's. attempt: counted from 1. kept: what this worker keeps open for its next job. shares: whether
+    a training runs beside it."""
 
     number: int
     places: Places
     attempt: int
     kept: dict[str, Any]
+    shares: bool = False
 
     @property
     def folder(self) -> Path:
@@ -49,7 +52,15 @@ class Task:
             self.kept.pop(MODEL, None)  # before the next one is opened: two may be too large
             model = load(source)
             self.kept[MODEL] = key, model
+        self._share()
         return model
+
+    def _share(self) -> None:
+        """One core beside a training, whose threads wait for each other: each that is held up holds up all."""
+        import torch
+
+        most = self.kept.setdefault(THREADS, torch.get_num_threads())
+        torch.set_num_threads(1 if self.shares else most)
 
     def base(self, name: str) -> str:
         """What a base's name on the shelf means to the library; raises UserError if it is not there."""

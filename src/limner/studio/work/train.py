@@ -8,14 +8,16 @@ from typing import Any
 
 from limner import run
 from limner.config import ResumeSettings, read_training
+from limner.container.header import read_header
 from limner.events import Event, Exported, Measured, Preview, Warned
+from limner.formats.metadata import run_card
 from limner.library.filenames import clean_stem
 from limner.run.folder import RunFolder
 from limner.studio.control import FINISH
 from limner.studio.feed import Milestone
 from limner.studio.forms import in_words_of_forms
 from limner.studio.requests import TrainRequest
-from limner.studio.work.placing import Placed, place
+from limner.studio.work.placing import Placed, linked, place
 from limner.studio.work.prepare import prepared
 from limner.studio.work.task import Task
 
@@ -30,13 +32,15 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
     if folder.settings_file.exists():
         events = run.resume(ResumeSettings(run=folder.path, overwrite=True))
     else:
+        values = values_of(request, task, folder)
         if request.dataset is not None:
             yield from prepared(request, task)
-        settings, tables = read_training(values_of(request, task, folder), ORIGIN)
+            values["images"] = linked(values["images"], task.folder / "pictures")
+        settings, tables = read_training(values, ORIGIN)
         events = run.train(settings, tables, ORIGIN)
     placed: list[Placed] = []
     picture: Path | None = None
-    measured = -1
+    measured, card = -1, None
     with closing(events):
         for event in events:
             if task.asked == FINISH and not folder.is_to_finish():
@@ -44,6 +48,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
                 folder.ask_to_finish()
             match event:
                 case Exported() if not event.path.is_relative_to(folder.path):
+                    card = run_card(read_header(event.path).metadata)
                     placed.append(place(event.path, event.kind, task, picture))
                     yield from _told(event, placed[-1])
                 case Warned():
@@ -56,7 +61,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
                 case _:
                     picture = event.path if isinstance(event, Preview) else picture
                     yield event
-    return {"files": [each.to_dict() for each in placed]}
+    return {"files": [each.to_dict() for each in placed], "card": card}
 
 
 def values_of(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str, Any]:

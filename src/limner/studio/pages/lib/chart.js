@@ -6,6 +6,7 @@ const WIDTH = 640;
 const HEIGHT = 220;
 const EDGE = { left: 48, right: 12, top: 12, bottom: 28 };
 const MOST_POINTS = 600; // of a line; more cannot be told apart
+const MOST_DOTS = 12; // of a line whose single points are marked
 
 /** chart("Loss"): update([{ name, points: [[x, y], ...], class }]) draws. The figures are in its table too, for readers. */
 export function chart(title, unit = "step") {
@@ -29,6 +30,7 @@ export function chart(title, unit = "step") {
       ]),
       ticks(x0, x1, 6).map((value) => drawing("text", { x: x(value), y: HEIGHT - 8, "text-anchor": "middle" }, short(value))),
       drawn.map((line) => drawing("path", { class: `line ${line.class ?? ""}`, d: path(thin(line.points), x, y) })),
+      drawn.map((line) => dots(line, x, y)),
     );
     const last = drawn.map((line) => `${line.name} ${short(line.points.at(-1)[1])}`).join(", ");
     picture.setAttribute("aria-label", `${title} up to ${unit} ${short(all.at(-1)[0])}: ${last}`);
@@ -43,6 +45,12 @@ export function chart(title, unit = "step") {
 
 function path(points, x, y) {
   return points.map(([px, py], at) => `${at ? "L" : "M"}${x(px).toFixed(1)} ${y(py).toFixed(1)}`).join("");
+}
+
+/** Of a few points each shows, a single one too. */
+function dots(line, x, y) {
+  if (line.points.length > MOST_DOTS) return [];
+  return line.points.map(([px, py]) => drawing("circle", { class: `dot ${line.class ?? ""}`, cx: x(px), cy: y(py), r: 3 }));
 }
 
 function thin(points) {
@@ -64,9 +72,9 @@ function ticks(low, high, about) {
   const rough = (high - low) / about;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
-  const found = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(value);
-  return found;
+  const first = Math.ceil(low / step);
+  const last = Math.floor(high / step + 1e-6);
+  return Array.from({ length: last - first + 1 }, (_, at) => (first + at) * step); // zero is zero
 }
 
 function short(value) {

@@ -46,8 +46,8 @@ function controlOf(field, value) {
     step: field.type === "integer" ? 1 : "any",
     min: isNumber ? field.minimum : null,
     max: isNumber ? field.maximum : null,
-    value: value ?? "",
-    placeholder: field.default === null || field.default === "" ? "as Limner finds best" : String(field.default),
+    value: Array.isArray(value) ? value.join(", ") : value ?? "",
+    placeholder: field.type === "list" ? "several split at commas" : field.default === null || field.default === "" ? "as Limner finds best" : String(field.default),
   });
 }
 
@@ -60,6 +60,9 @@ function read(controls) {
     } else if (field.type === "choice") {
       const chosen = field.choices.find((each) => String(each) === control.value);
       if (chosen !== undefined && chosen !== field.default) values[name] = chosen;
+    } else if (field.type === "list") {
+      const texts = control.value.split(",").map((text) => text.trim()).filter(Boolean);
+      if (texts.length) values[name] = texts;
     } else if (control.value !== "") {
       values[name] = field.type === "text" ? control.value : Number(control.value);
     }

@@ -49,9 +49,9 @@ class Jobs {
     return remove(`/api/jobs/${id}`);
   }
 
-  /** A job's events, old ones and new ones, one after another; returns what ends it. */
-  follow(id, heard) {
-    const stream = new EventSource(`/api/jobs/${id}/events`);
+  /** A job's events after one of them, old ones and new ones, one after another; returns what ends it. */
+  follow(id, heard, after = 0) {
+    const stream = new EventSource(`/api/jobs/${id}/events?after=${after}`);
     stream.onmessage = (message) => {
       const event = JSON.parse(message.data);
       heard(event);

@@ -17,3 +17,8 @@ export function megabytes(bytes) {
 export function when(seconds) {
   return new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 }
+
+/** As at the beginning of a sentence. */
+export function capital(text) {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}

@@ -8,10 +8,10 @@ import { KINDS, drawAddress, family, kindOf, origin } from "./names.js";
 
 const MOST_WORDS = 4; // keywords on a card; all are in the details
 
-export function card(model) {
+export function card(model, changed) {
   const facts = [kindOf(model), family(model.family)].filter(Boolean);
   const about = [model.size_bytes && megabytes(model.size_bytes), shortHash(model)].filter(Boolean);
-  const more = element("button", { type: "button", "aria-haspopup": "dialog", onclick: () => details(model) }, "Details");
+  const more = element("button", { type: "button", "aria-haspopup": "dialog", onclick: () => details(model, changed) }, "Details");
   return element(
     "li",
     { class: "card model" },

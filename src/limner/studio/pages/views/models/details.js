@@ -6,20 +6,26 @@ import { element, replace } from "../../lib/dom.js";
 import { jobs } from "../../lib/jobs.js";
 import { megabytes, when } from "../../lib/words.js";
 import { family, kindOf, origin } from "./names.js";
+import { tidy } from "./tidy.js";
 
 const MOST_TAGS = 60;
 
-export function details(model) {
+/** changed(): called when the shelf is no longer as it was. */
+export function details(model, changed) {
   const body = element("div", { class: "model-details" });
   const close = element("button", { type: "button", onclick: () => dialog.close() }, "Close");
-  const heading = element("h2", { id: "model-heading" }, model.title);
+  const heading = element("h2", { id: "model-heading", tabindex: -1, autofocus: true }, model.title);
   const dialog = element("dialog", { "aria-labelledby": "model-heading", class: "model-dialog" }, heading, body, element("div", { class: "bar end" }, close));
   let leave = () => {};
   dialog.addEventListener("close", () => {
     leave();
     dialog.remove();
   });
-  const fill = (now) => replace(body, sections(now, (end) => (leave = end), fill));
+  const gone = () => {
+    dialog.close();
+    changed();
+  };
+  const fill = (now) => replace(body, sections(now, (end) => (leave = end), fill, gone));
   fill(model);
   document.body.append(dialog);
   dialog.showModal();
@@ -29,7 +35,7 @@ export function details(model) {
   });
 }
 
-function sections(model, watching, fill) {
+function sections(model, watching, fill, gone) {
   return [
     model.problem ? element("p", { class: "problem" }, model.problem) : null,
     model.refusal ? element("p", { class: "warning" }, model.refusal) : null,
@@ -38,7 +44,7 @@ function sections(model, watching, fill) {
     model.keywords.length ? [element("h3", {}, "Words that call it"), element("p", { class: "bar chips" }, model.keywords.map((word) => copyButton(word)))] : null,
     readers(model),
     tags(model),
-    model.built_in ? null : files(model, watching, fill),
+    model.built_in ? null : [files(model, watching, fill), tidy(model, gone)],
   ];
 }
 

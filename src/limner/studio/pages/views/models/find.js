@@ -6,7 +6,7 @@ import { jobs } from "../../lib/jobs.js";
 import { keyPart } from "./key.js";
 import { choice, familyChoices, kindChoices } from "./names.js";
 import { offer } from "./offer.js";
-import { transfer } from "./transfer.js";
+import { OPEN, transfer } from "./transfer.js";
 
 const SORTS = { downloads: "Most downloaded", likes: "Most liked", newest: "Newest" };
 const SITES = { civitai: "Civitai", hub: "Hugging Face hub" };
@@ -24,6 +24,7 @@ export function find(place, asked, remember) {
   const fetching = element("section", { "aria-label": "Downloads" });
   let turn = 0;
   let leaving = [];
+  let offered = []; // ids of the rows
 
   const form = element(
     "form",
@@ -63,45 +64,60 @@ export function find(place, asked, remember) {
   /** A site's own part of the results: each comes when it answers. */
   function part(name) {
     const told = element("p", { class: "soft small", role: "status" }, "asking...");
-    const list = element("ul", { class: "offers" });
+    const rows = element("ul", { class: "offers" });
     const show = ({ found, failed }) => {
       const problem = failed[name];
       told.className = problem ? "problem" : "soft small";
       replace(told, problem ?? (found.length ? `${found.length} found` : "Nothing found. Say fewer words, or other filters."));
-      replace(list, found.map((each) => offer(each, (leave) => leaving.push(leave))));
+      replace(rows, found.map(row));
     };
-    return { name, show, place: element("section", {}, element("h2", {}, SITES[name]), told, list) };
+    return { name, show, place: element("section", {}, element("h2", {}, SITES[name]), told, rows) };
   }
 
   /** A model by its id or the address of its page: there is nothing to search for. */
   function one(id) {
     const plain = { source: "", id, title: id, version: "", kind: "", base: "", keywords: [], scans: {}, agree: {}, files: [], refused: "", page: "", here: null };
-    return element("ul", { class: "offers" }, offer(plain, (leave) => leaving.push(leave)));
+    return element("ul", { class: "offers" }, row(plain));
+  }
+
+  function row(found) {
+    offered.push(found.id);
+    underWay();
+    return offer(found, (leave) => leaving.push(leave));
   }
 
   function clear() {
     for (const leave of leaving) leave();
     leaving = [];
+    offered = [];
     replace(results);
+    underWay();
   }
 
+  /** Downloads that no row of the results shows. */
   const shown = new Map();
-  const unwatch = jobs.watch((all) => {
-    const open = all.filter((job) => job.kind === "download" && ["queued", "running", "paused"].includes(job.status));
-    for (const [id, each] of shown) if (!open.some((job) => job.id === id)) shown.delete(id), each.place.remove();
+  const list = element("div", { class: "cards" });
+  function underWay() {
+    const ids = new Set(offered);
+    const open = jobs.list().filter((job) => job.kind === "download" && OPEN.includes(job.status) && !ids.has(job.request.id));
+    for (const [id, each] of shown) {
+      if (open.some((job) => job.id === id)) continue;
+      each.place.remove();
+      shown.delete(id);
+    }
     for (const job of open) {
       if (!shown.has(job.id)) {
-        const each = transfer();
-        shown.set(job.id, { place: element("div", { class: "card fetching" }, element("h3", {}, job.title), each.place), show: each.show });
+        const { place: bar, show } = transfer();
+        shown.set(job.id, { place: element("div", { class: "card" }, element("h3", {}, job.title), bar), show });
         list.append(shown.get(job.id).place);
       }
       shown.get(job.id).show(job);
     }
     fetching.hidden = shown.size === 0;
-  });
-  const list = element("div", { class: "cards" });
+  }
   replace(fetching, element("h2", {}, "Under way"), list);
-  fetching.hidden = shown.size === 0;
+  fetching.hidden = true;
+  const unwatch = jobs.watch(underWay);
 
   replace(place, form, keyPart(), fetching, results);
   return () => {

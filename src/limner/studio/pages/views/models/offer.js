@@ -6,7 +6,7 @@ import { element, replace } from "../../lib/dom.js";
 import { jobs } from "../../lib/jobs.js";
 import { megabytes } from "../../lib/words.js";
 import { drawAddress, kindOf } from "./names.js";
-import { transfer } from "./transfer.js";
+import { OPEN, transfer } from "./transfer.js";
 
 const MOST_WORDS = 6;
 const AGREE = {
@@ -80,7 +80,7 @@ export function offer(found, leaving) {
     const job = given ? (all.find((each) => each.id === given.id) ?? given) : all.find((each) => each.kind === "download" && each.request.id === found.id && each.status !== "cancelled" && each.status !== "failed");
     if (!job) return;
     given = job;
-    const isOpen = ["queued", "running", "paused"].includes(job.status);
+    const isOpen = OPEN.includes(job.status);
     if (isOpen) {
       if (state !== "open") replace(place, part.place);
       part.show(job);

@@ -44,6 +44,7 @@ export function shelf(place, asked, remember, more) {
     look,
   );
 
+  const shown = (model) => card(model, () => load());
   const values = () => ({ q: words.value.trim(), type: type.control.value, base: base.control.value, order: order.control.value === "name" ? "" : order.control.value });
 
   async function load(isMore = false) {
@@ -58,8 +59,8 @@ export function shelf(place, asked, remember, more) {
     const before = JSON.stringify(rows);
     const added = answer.models;
     rows = isMore ? [...rows, ...added] : added;
-    if (isMore) found.append(...added.map(card));
-    else if (JSON.stringify(rows) !== before) replace(found, rows.map(card));
+    if (isMore) found.append(...added.map(shown));
+    else if (JSON.stringify(rows) !== before) replace(found, rows.map(shown));
     next.hidden = rows.length >= answer.total;
     summary(answer);
   }

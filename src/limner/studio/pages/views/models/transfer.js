@@ -4,6 +4,8 @@ import { element, replace } from "../../lib/dom.js";
 import { jobs } from "../../lib/jobs.js";
 import { duration, megabytes } from "../../lib/words.js";
 
+export const OPEN = ["queued", "running", "paused"];
+
 /** show(job) brings `place` up to date; elements stay, so that focus does. */
 export function transfer() {
   const bar = element("progress", { max: 1, "aria-label": "Download" });

@@ -1,0 +1,91 @@
+"""Several methods taught the same pictures and judged alike: `limner compare` with what the studio knows.
+
+Each training is a process of its own below this one, so that its memory and its end are its own.
+"""
+
+import json
+import shutil
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from limner.compare import Comparison, Happening, Judging, Learning, compare
+from limner.compare.entry import Entry
+from limner.config import CompareSettings
+from limner.events import Event, Prepared
+from limner.preparation.layouts import IMAGES
+from limner.studio.requests import CompareRequest
+from limner.studio.work.placing import linked
+from limner.studio.work.prepare import prepared
+from limner.studio.work.task import Task
+
+ORIGIN = "the form"
+FOLDER = "comparison"  # in the job's; its report is given out by the routes of runs
+BEGUN = "pictures"
+
+
+def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[str, Any]]:
+    """What was begun goes on where it was stopped. Raises UserError."""
+    pictures = task.folder / BEGUN
+    if not (task.folder / FOLDER).exists():
+        yield from prepared(request, task)
+        linked(task.places.dataset(request.dataset) / "prepared" / IMAGES, pictures)
+    settings = CompareSettings.read(
+        {
+            "images": pictures,
+            "keyword": request.keyword,
+            "class": request.class_word,
+            "base": task.base(request.base),
+            "methods": request.methods,
+            "minutes": request.minutes,
+            "count": request.count,
+            "drawing_steps": request.drawing_steps,
+            "prompt": request.prompts,
+            "train": tuple(_as_options(request.more)),
+            "out": task.folder / FOLDER,
+        },
+        ORIGIN,
+    )
+    found = yield from _told(compare(settings, quiet=True))
+    shutil.rmtree(task.folder / FOLDER / "pictures", ignore_errors=True)  # the report has those that count
+    return {"advice": found.advice, "methods": [_brief(entry) for entry in found.entries]}
+
+
+def _told(happenings: Generator[Happening, None, Comparison]) -> Generator[Prepared, None, Comparison]:
+    with closing(happenings):
+        while True:
+            try:
+                happening = next(happenings)
+            except StopIteration as end:
+                return end.value
+            if isinstance(happening, Judging):
+                progress = happening.progress
+                yield Prepared(progress.done, progress.total, f"drawing with {happening.state}")
+            elif isinstance(happening, Learning):
+                yield Prepared(happening.done, happening.total, f"training {happening.method}")
+            else:
+                yield Prepared(0, 0, f"training {happening.method}")
+
+
+def _as_options(values: Mapping[str, Any], table: str = "") -> Iterator[str]:
+    """Settings as --train takes them: name=value, of a method's own table.name=value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _as_options(value, f"{table}{name}.")
+        else:
+            yield f"{table}{name}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _brief(entry: Entry) -> dict[str, Any]:
+    """What the page's table shows."""
+    trained = entry.trained
+    fidelity = entry.report.fidelity if entry.report else None
+    return {
+        "method": entry.label,
+        "failure": entry.failure,
+        "likeness": entry.score,
+        "fidelity_kept": fidelity.kept if fidelity else None,
+        "steps": trained.steps if trained else None,
+        "seconds": trained.seconds if trained else None,
+        "size_bytes": trained.size_bytes if trained else None,
+    }
