@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from limner.config import nearest
+from limner.container.hashes import hash_file
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
-from limner.formats.hashes import hash_file
 
 HASH_LENGTH = 12  # digits that the webui prints
 LORA_SUFFIXES = (SUFFIX, ".pt", ".ckpt", ".bin")

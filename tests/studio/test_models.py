@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from library.shelf_files import embedding, lora
@@ -134,8 +133,9 @@ def test_the_folder_is_not_told_to_others(start_studio: Callable[..., Served]) -
 
     from limner.studio.api.models import scan_state
     from limner.studio.shelf import Shelf
+    from limner.studio.state import State
 
     shelf = Shelf(Path("somewhere"))
-    state = SimpleNamespace(shelf=shelf)
+    state = State(None, None, None, shelf, None)  # type: ignore[arg-type]
     told = scan_state(state, Request({"type": "http", "client": ("192.168.0.7", 1), "headers": []}))
     assert told["folder"] is None

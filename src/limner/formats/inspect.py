@@ -16,12 +16,12 @@ from torch import Tensor
 from limner.base.identify import Identity
 from limner.base.single import identify_file
 from limner.container import open_tensors
+from limner.container.hashes import Hashes, hash_file
 from limner.container.header import Header
 from limner.container.places import DTYPE_NAMES
 from limner.formats import verdicts
 from limner.formats.blocks import Block, blocks_of, counted, layers_of, network_of
 from limner.formats.factors import spellings
-from limner.formats.hashes import Hashes, hash_file
 from limner.formats.identify import ADAPTERS, BUNDLE, family_with_reasons, kind, naming
 from limner.formats.metadata import run_card
 from limner.formats.verdicts import Verdict

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from limner.base.families import UNETS
 from limner.base.family import Family
+from limner.container.hashes import legacy_hash, model_hash
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
 from limner.formats.bundle import bundled_name, bundled_word
 from limner.formats.factors import check_factors, spellings
-from limner.formats.hashes import legacy_hash, model_hash
 from limner.formats.identify import BUNDLE, family, naming
 from limner.formats.metadata import complete
 from limner.formats.names import file_name, neutral_name

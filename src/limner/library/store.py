@@ -127,7 +127,8 @@ class Store:
     ) -> dict[str, int]:
         """{kind: how many files `find` would find without a limit}."""
         conditions, values = _conditions(root, query, kinds, families)
-        return dict(self._db.execute(f"SELECT kind, count(*) FROM {JOINED} WHERE {conditions} GROUP BY kind", values))
+        tables = JOINED if query.strip() else "files"  # words are looked for in both
+        return dict(self._db.execute(f"SELECT kind, count(*) FROM {tables} WHERE {conditions} GROUP BY kind", values))
 
     def get(self, root: Path, name: str) -> ShelfFile | None:
         text = f"SELECT {COLUMNS} FROM {JOINED} WHERE files.root = ? AND name = ?"

@@ -52,8 +52,8 @@ def describe(path: Path) -> Described:
 
 def hash_whole(path: Path) -> Hashes:
     """A file's hashes, whatever it is. Raises UserError if it cannot be read."""
+    from limner.container.hashes import hash_file
     from limner.container.header import read_header
-    from limner.formats.hashes import hash_file
 
     try:
         start = read_header(path).data_start

@@ -220,7 +220,8 @@ class PictureSet:
                         beside.unlink(missing_ok=True)
             place.unlink(missing_ok=True)
             number = number_of(name)
-            for made in (self.thumbnail(number), self.view(number), self.mask(number)):
+            small = self.thumbnail(number)
+            for made in (small, small.with_suffix(".sha256"), self.view(number), self.mask(number)):
                 made.unlink(missing_ok=True)
         self.change({name: dict.fromkeys(NOTHING.__dataclass_fields__) for name in gone})
 

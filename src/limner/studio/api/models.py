@@ -36,7 +36,7 @@ def list_models(
     type: Kind | None = None,
     base: Annotated[str, Query(max_length=100, description="A family: sd1, sd2, sdxl, sd3.")] = "",
     order: Order = "name",
-    limit: Annotated[int, Query(ge=1, le=20_000)] = 200,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> dict[str, Any]:
     """Models that have all these words, with how many of each kind there are. The built-in base comes first."""
@@ -48,7 +48,8 @@ def list_models(
         counts = store.count(root, q, kinds, families)
         pockets = [POCKET] if _is_pocket(q, kinds, families) else []
         own, skipped = pockets[offset : offset + limit], min(offset, len(pockets))
-        files = store.find(root, q, kinds, families, limit - len(own), offset - skipped, order)
+        is_past = offset - skipped >= sum(counts.values())
+        files = [] if is_past else store.find(root, q, kinds, families, limit - len(own), offset - skipped, order)
     if pockets:
         counts["checkpoint"] = counts.get("checkpoint", 0) + 1
     rows = own + [shown(file) for file in files]

@@ -13,6 +13,7 @@ from limner.compare import Comparison, Happening, Judging, Learning, compare
 from limner.compare.entry import Entry
 from limner.config import CompareSettings
 from limner.events import Event, Prepared
+from limner.preparation.layouts import IMAGES
 from limner.studio.requests import CompareRequest
 from limner.studio.work.placing import linked
 from limner.studio.work.prepare import prepared
@@ -28,7 +29,7 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[
     pictures = task.folder / BEGUN
     if not (task.folder / FOLDER).exists():
         yield from prepared(request, task)
-        linked(task.places.dataset(request.dataset) / "prepared", pictures)
+        linked(task.places.dataset(request.dataset) / "prepared" / IMAGES, pictures)
     settings = CompareSettings.read(
         {
             "images": pictures,

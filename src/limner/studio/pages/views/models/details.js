@@ -14,7 +14,7 @@ const MOST_TAGS = 60;
 export function details(model, changed) {
   const body = element("div", { class: "model-details" });
   const close = element("button", { type: "button", onclick: () => dialog.close() }, "Close");
-  const heading = element("h2", { id: "model-heading" }, model.title);
+  const heading = element("h2", { id: "model-heading", tabindex: -1, autofocus: true }, model.title);
   const dialog = element("dialog", { "aria-labelledby": "model-heading", class: "model-dialog" }, heading, body, element("div", { class: "bar end" }, close));
   let leave = () => {};
   dialog.addEventListener("close", () => {
