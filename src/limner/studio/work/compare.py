@@ -22,6 +22,7 @@ from limner.studio.work.task import Task
 ORIGIN = "the form"
 FOLDER = "comparison"  # in the job's; its report is given out by the routes of runs
 BEGUN = "pictures"
+SHARED = ("seed", "device", "precision", "prediction_type")  # settings of the comparison that its trainings get
 
 
 def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[str, Any]]:
@@ -41,9 +42,10 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[
             "count": request.count,
             "drawing_steps": request.drawing_steps,
             "prompt": request.prompts,
-            "train": tuple(_as_options(request.more)),
+            "train": tuple(_as_options({name: each for name, each in request.more.items() if name not in SHARED})),
             "out": task.folder / FOLDER,
-        },
+        }
+        | {name: each for name, each in request.more.items() if name in SHARED},
         ORIGIN,
     )
     found = yield from _told(compare(settings, quiet=True))
