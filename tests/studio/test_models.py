@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from library.shelf_files import embedding, lora
@@ -80,7 +81,7 @@ def test_pictures_and_files_by_name(kept: Served) -> None:
 )
 def test_what_is_not_in_the_index_is_not_given_out(kept: Served, name: str) -> None:
     for route in ("one", "preview", "file"):
-        assert kept.client.get(f"/api/models/{route}", params={"name": name}).status_code == 404
+        assert kept.client.get(f"/api/models/{route}", params={"name": name}).status_code in (400, 404)
 
 
 def test_a_link_that_leads_out_later_is_not_followed(kept: Served, tmp_path: Path) -> None:
@@ -133,9 +134,8 @@ def test_the_folder_is_not_told_to_others(start_studio: Callable[..., Served]) -
 
     from limner.studio.api.models import scan_state
     from limner.studio.shelf import Shelf
-    from limner.studio.state import State
 
     shelf = Shelf(Path("somewhere"))
-    state = State(None, None, None, shelf, None)  # type: ignore[arg-type]
+    state = SimpleNamespace(shelf=shelf)
     told = scan_state(state, Request({"type": "http", "client": ("192.168.0.7", 1), "headers": []}))
     assert told["folder"] is None

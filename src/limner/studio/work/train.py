@@ -49,7 +49,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
             match event:
                 case Exported() if not event.path.is_relative_to(folder.path):
                     card = run_card(read_header(event.path).metadata)
-                    placed.append(place(event.path, event.kind, task, picture))
+                    placed.append(place(event.path, event.kind, task, picture, request.replace))
                     yield from _told(event, placed[-1])
                 case Warned():
                     yield Warned(in_words_of_forms(event.message))
