@@ -1,4 +1,5 @@
-# From a fresh clone: `make demo` shows what Limner does, `make test` runs its tests. Both make .venv first.
+# From a fresh clone: `make demo` shows what Limner does, `make studio` opens its page in the browser, `make test` runs
+# its tests. All make .venv first.
 
 VENV ?= .venv
 # The first Python of 3.11 or newer that runs; set PYTHON to choose another.
@@ -6,10 +7,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PIP = $(VENV)/bin/python -m pip
 
-.PHONY: demo test check install dev readers clean
+.PHONY: demo studio test check install dev readers clean
 
 demo: install
 	$(VENV)/bin/limner demo
+
+studio: install
+	$(VENV)/bin/limner studio
 
 test: dev
 	$(VENV)/bin/python -m pytest --numprocesses auto

@@ -9,12 +9,14 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image, ImageDraw
 
+from limner.api import load
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.cli import main
 from limner.errors import UserError
 from limner.generate import Init, PromptFiles, Request, drawing, generate, make_plan, to_image
 from limner.generate.canvas import filled, resized
+from limner.generate.preview import Previewer
 from limner.generate.start import first_step, turned
 from limner.infotext import parse_infotext, read_picture
 from limner.sample import draw_noise, make_scheduler
@@ -230,3 +232,14 @@ def test_the_command_takes_a_picture_and_a_mask(
     assert "photo.png is not an image that can be read" in capsys.readouterr().err
     assert main(["generate", "a cat", "--mask", str(tmp_path / "mask.png")]) == 2
     assert "--init-image" in capsys.readouterr().err
+
+
+@torch.no_grad()
+def test_a_preview_is_like_the_picture_without_the_autoencoder() -> None:
+    model = load("pocket", device="cpu")
+    picture = photo(128, 128)
+    latents = model.encode_images(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1)
+    small = Previewer.of(model)(latents[0])
+    assert small.size == (16, 16)
+    likeness = np.corrcoef(np.asarray(small).ravel(), np.asarray(picture.resize(small.size)).ravel())[0, 1]
+    assert likeness > 0.8

@@ -22,6 +22,10 @@ ENVIRONMENT = {
     "HF_HUB_DOWNLOAD_TIMEOUT": "1",
 }
 SECONDS = 60.0  # that an answer may take
+# What waits for a worker that draws or trains: who sends it goes away after a moment, as impatient people do.
+WAITING = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/train/embedding", "/sdapi/v1/create/embedding")
+SECONDS_FOR_WAITING = 2.0
+GONE = 0  # in place of a status
 CASES_BETWEEN_CLEARINGS = 200
 
 
@@ -73,9 +77,12 @@ def _try(operation: Any, mode: GenerationMode, each: int, first: int, send: Call
 
 def _send(case: Any, address: str, session: requests.Session, statuses: Counter[int], wrong: list[str]) -> None:
     """Streams end when they have begun."""
+    waits = case.operation.path in WAITING
     try:
         asked = requests.Request(**_plain(case.as_transport_kwargs(base_url=address)))
-        with session.send(session.prepare_request(asked), stream=True, timeout=SECONDS) as answer:
+        with session.send(
+            session.prepare_request(asked), stream=True, timeout=(SECONDS, SECONDS_FOR_WAITING if waits else SECONDS)
+        ) as answer:
             statuses[answer.status_code] += 1
             is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
             text = "" if is_stream else answer.text
@@ -83,6 +90,10 @@ def _send(case: Any, address: str, session: requests.Session, statuses: Counter[
                 wrong.append(f"{answer.status_code} {text[:200]}: {case.as_curl_command()[:2000]}")
     except (requests.exceptions.InvalidHeader, UnicodeEncodeError):  # the client itself does not send it
         return
+    except requests.ReadTimeout as error:
+        statuses[GONE] += 1
+        if not waits:
+            wrong.append(f"no answer in {SECONDS:.0f} s: {error}: {case.as_curl_command()[:2000]}")
     except requests.RequestException as error:
         wrong.append(f"{type(error).__name__} {str(error)[:200]}: {case.as_curl_command()[:2000]}")
     if statuses.total() % CASES_BETWEEN_CLEARINGS == 0:

@@ -53,6 +53,7 @@ class Visit:
         """At both widths, in both schemes; then as before."""
         for width in WIDTHS:
             self.page.set_viewport_size({"width": width, "height": 900})
+            self.page.evaluate("scrollTo(0, 0)")  # else what sticks to the top is in the midst of the picture
             assert self.page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than {width}"
             for scheme in SCHEMES:
                 self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

@@ -362,3 +362,19 @@ def ask_for_training(studio: Served) -> dict[str, Any]:
         "lora": {"rank": 2},
     }
     return {"dataset": number, "keyword": "zqvx", "class": "dog", "base": BASE, "more": more}
+
+
+def test_text_that_is_none_is_refused_or_cleaned(studio: Served) -> None:
+    number = make(studio)
+    send(studio, number, {"a.png": encoded(photo(80, 80), "PNG")})
+    [picture] = studio.get(f"/api/datasets/{number}")["pictures"]
+    address = f"/api/datasets/{number}/pictures/{picture['number']}"
+    json_type = {"content-type": "application/json"}
+    for body in (b'{"caption": "\\ud800"}', b'{"crop": [NaN, 0, 1, 1]}', b'{"crop": [0.5, 0, 0.5, 1]}'):
+        assert studio.client.patch(address, content=body, headers=json_type).status_code in (400, 422)
+    answer = studio.client.patch(address, json={"caption": "a\x07b \u202ec\r\n d"})
+    assert answer.json()["caption"] == "ab c d"
+    refused = studio.client.put(f"{address}/mask", content=b"GIF89a")
+    assert "PNG" in refused.json()["detail"]
+    job = studio.post(f"/api/datasets/{number}/remove", {"numbers": [picture["number"]]})["job"]
+    assert checked(studio, number, job) == {}

@@ -92,8 +92,6 @@ def test_img2img_inpainting(api: webuiapi.WebUIApi, squirrel: webuiapi.WebUIApiR
 
 
 def test_asynchronous_calls(api: webuiapi.WebUIApi) -> None:
-    pytest.importorskip("aiohttp")
-
     async def draw() -> webuiapi.WebUIApiResult:
         return await api.txt2img(prompt="cute kitten", seed=1001, use_async=True, **SMALL)
 
@@ -156,6 +154,9 @@ def test_progress_interrupt_and_skip(api: webuiapi.WebUIApi, studio: Served) -> 
     at = other.get_progress()
     assert 0 < at["progress"] < 1
     assert (at["state"]["job_count"], at["state"]["sampling_steps"]) == (3, 150)
+    wait(lambda: other.get_progress()["current_image"] is not None)
+    preview = Image.open(io.BytesIO(base64.b64decode(other.get_progress()["current_image"])))
+    assert preview.size == (128, 128)
     other.skip()
     wait(lambda: other.get_progress()["state"]["job_no"] == 1)
     other.interrupt()

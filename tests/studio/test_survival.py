@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +92,7 @@ def test_a_killed_server_finds_the_training_that_went_on_without_it(
     assert tensors(file_of(studio, job)) == undisturbed
 
 
+@pytest.mark.slow
 def test_what_ended_while_there_was_no_server_has_ended(studio: Served, dataset: int) -> None:
     number = train(studio, dataset, 2, "alone")
     until_step(studio, number, 1)
@@ -104,6 +104,7 @@ def test_what_ended_while_there_was_no_server_has_ended(studio: Served, dataset:
     assert names_of(studio, number).count("Began") == 1
 
 
+@pytest.mark.slow
 def test_after_the_machine_went_down_the_queue_goes_on(
     studio: Served, dataset: int, undisturbed: dict[str, bytes]
 ) -> None:
@@ -119,6 +120,7 @@ def test_after_the_machine_went_down_the_queue_goes_on(
     assert events_of(studio, later)[0]["time"] >= events_of(studio, number)[-1]["time"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_that_is_stopped_saves_what_runs(
     studio: Served, dataset: int, undisturbed: dict[str, bytes], number_of_signal: int
@@ -139,6 +141,7 @@ def test_a_server_that_is_stopped_saves_what_runs(
     assert tensors(file_of(studio, job)) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_training_pauses_and_goes_on(studio: Served, dataset: int, undisturbed: dict[str, bytes]) -> None:
     number = train(studio, dataset, STEPS, "paused")
     until_step(studio, number, 2)
@@ -151,6 +154,7 @@ def test_a_training_pauses_and_goes_on(studio: Served, dataset: int, undisturbed
     assert tensors(file_of(studio, job)) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_training_that_is_told_to_finish_keeps_its_best_state(studio: Served, dataset: int) -> None:
     watched = {"measure_every": 2, "keep": "best", "milestones": 0}
     number = train(studio, dataset, 500, "finished", **watched)
@@ -162,6 +166,7 @@ def test_a_training_that_is_told_to_finish_keeps_its_best_state(studio: Served, 
     assert file_of(studio, job).is_file()
 
 
+@pytest.mark.slow
 def test_a_training_without_a_state_begins_again(studio: Served, dataset: int, undisturbed: dict[str, bytes]) -> None:
     number = train(studio, dataset, STEPS, "early", save_every=1000)
     wait(lambda: (studio.folder / "jobs" / str(number) / "run" / "run.toml").exists())
@@ -171,6 +176,7 @@ def test_a_training_without_a_state_begins_again(studio: Served, dataset: int, u
     assert tensors(file_of(studio, job)) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_already_stays(studio: Served, dataset: int) -> None:
     first, second = (train(studio, dataset, 2, "same", seed=seed) for seed in (1, 2))
     jobs = [studio.until(number, "done", "failed") for number in (first, second)]
@@ -180,13 +186,24 @@ def test_a_file_that_is_there_already_stays(studio: Served, dataset: int) -> Non
     assert any("same-2" in message for message in warned)
 
 
-def test_a_worker_that_dies_again_and_again_is_given_up(start_studio: Callable[..., Served]) -> None:
-    studio = start_studio()
-    number = train(studio, None, 2, "hopeless", base_is="gone")
-    job = studio.until(number, "failed")
-    assert "base_is" in job["error"]
+def test_a_worker_that_dies_again_and_again_is_given_up(studio: Served, dataset: int) -> None:
+    number = train(studio, dataset, STEPS, "hopeless")
+    killed: set[int] = set()
+    while studio.job(number)["status"] in ("queued", "running"):
+        for pid in set(workers_of(studio)) - killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    job = studio.job(number)
+    assert job["status"] == "failed"
+    assert job["error"] == "its worker died 5 times: something killed it; most likely the machine ran out of memory"
+    assert len(killed) == 5
+    studio.post(f"/api/jobs/{number}", {"ask": "resume"})
+    assert studio.job(number)["error"] == ""
+    studio.post(f"/api/jobs/{number}", {"ask": "cancel"})
+    studio.until(number, "cancelled")
 
 
+@pytest.mark.slow
 def test_the_queue_keeps_its_order_but_for_what_goes_first(studio: Served, dataset: int) -> None:
     numbers = [train(studio, dataset, 2, f"queued-{index}") for index in range(3)]
     studio.post(f"/api/jobs/{numbers[2]}", {"ask": "first"})

@@ -17,6 +17,8 @@ from limner.data.source import Source
 from limner.errors import UserError
 from limner.preparation.segment import Segmenter
 
+ENDINGS = tuple(sorted(SUFFIXES))
+
 
 @dataclass(frozen=True)
 class Found:
@@ -92,8 +94,9 @@ def candidates(name: str) -> list[str]:
 def _renamed(name: str) -> list[str]:
     """A picture's name with the endings of pictures; then with those of masks before them."""
     path = PurePosixPath(name)
+    start = "" if path.parent == PurePosixPath() else f"{path.parent}/"
     stems = [path.stem, *(path.stem + ending for ending in mask.ENDINGS)]
-    return [str(path.with_name(stem + suffix)) for stem in stems for suffix in sorted(SUFFIXES)]
+    return [f"{start}{stem}{suffix}" for stem in stems for suffix in ENDINGS]
 
 
 def _is_there(source: Source) -> bool:

@@ -1,4 +1,7 @@
-"""In what two trainings differ, by the run cards of their files: each setting in words, with its two values."""
+"""In what two trainings differ, by the run cards of their files: each setting in words, with its two values.
+
+Not by limner.inspection, which compares tensors too and for that brings torch along.
+"""
 
 import hashlib
 from typing import Any
@@ -12,14 +15,16 @@ SECTIONS = {  # of a run card, and how people call them
     "methods": "Settings of the method",
     "base": "Base",
     "data": "Pictures",
-    "figures": "Figures",
     "versions": "Versions",
 }
 
 
 def differences(one: Job, other: Job) -> list[dict[str, Any]]:
     """[{title, rows: [{name, help, values: the two, None where one says nothing}]}], without what is equal."""
-    held = [_sections(job) for job in (one, other)]
+    cards = [card for job in (one, other) if isinstance(card := (job.result or {}).get("card"), dict)]
+    held = [_of_card(card) for card in cards]
+    if len(held) < 2:  # one is not finished: what was asked for is known already
+        held = [{"settings": _asked(job)} for job in (one, other)]
     found = []
     for section, title in SECTIONS.items():
         a, b = (each.get(section, {}) for each in held)
@@ -33,18 +38,16 @@ def differences(one: Job, other: Job) -> list[dict[str, Any]]:
     return found
 
 
-def _sections(job: Job) -> dict[str, dict[str, Any]]:
-    card = (job.result or {}).get("card")
-    if not isinstance(card, dict):  # not finished: what was asked for is known already
-        asked = {name: value for name, value in job.request.items() if name not in ("more", "preparing", "dataset")}
-        return {"settings": flat(asked | job.request.get("more", {}))}
+def _asked(job: Job) -> dict[str, Any]:
+    asked = {name: value for name, value in job.request.items() if name not in ("more", "preparing", "name")}
+    return flat(asked | job.request.get("more", {}))
+
+
+def _of_card(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found = {name: flat(card[name]) for name in SECTIONS if isinstance(card.get(name), dict)}
-    found["data"] = {
-        _of_pictures(name): f"{len(hashes)} pictures" for name, hashes in card.items() if name.endswith("_sha256")
-    }
-    same = card.get("images_sha256")
-    if isinstance(same, list):
-        found["data"]["which pictures"] = _mark(same)
+    pictures = {name: hashes for name, hashes in card.items() if name.endswith("_sha256") and isinstance(hashes, list)}
+    found["data"] = {_of_pictures(name): f"{len(hashes)} pictures" for name, hashes in pictures.items()}
+    found["data"]["which they are"] = _mark(pictures.get("images_sha256", []))
     return found
 
 

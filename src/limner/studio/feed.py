@@ -16,6 +16,7 @@ from typing import Any, Literal
 from limner.events import Step
 
 EVENTS = "events.jsonl"
+PREVIEW = "preview.png"  # beside it, while something is drawn: what it is so far
 SECONDS_BETWEEN_STEPS = 0.5  # that are written
 MOST_AT_ONCE = 1 << 20  # bytes that a reader takes in a go
 

@@ -53,6 +53,7 @@ def no_places(settings: type[Settings], values: dict[str, Any]) -> dict[str, Any
 
 def in_words_of_forms(sentence: str) -> str:
     """A sentence that names options of the command line, with the names that they have in a form."""
+    sentence = re.sub(r" \(see --help\)|; see --help", "", sentence)
     return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda found: f'"{found[1].replace("-", " ")}"', sentence)
 
 

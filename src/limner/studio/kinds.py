@@ -15,6 +15,7 @@ from limner.studio.requests import (
     CheckRequest,
     CompareRequest,
     DownloadRequest,
+    EmbeddingRequest,
     GenerateRequest,
     GridRequest,
     HashRequest,
@@ -59,6 +60,7 @@ KINDS = {
     "dryrun": Kind(TrainRequest, "train", "limner.studio.work.dryrun"),
     "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
     "grid": Kind(GridRequest, "draw", "limner.studio.work.grid"),
+    "embedding": Kind(EmbeddingRequest, "draw", "limner.studio.work.embedding"),
     "download": Kind(DownloadRequest, "look", "limner.studio.work.download"),
     "hash": Kind(HashRequest, "look", "limner.studio.work.hash"),
 }

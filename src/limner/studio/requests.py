@@ -27,8 +27,19 @@ class TrainRequest(Settings):
     base: str = Field("pocket", max_length=500, description=MODEL)
     method: str = Field("lora", max_length=100, description="What is trained.")
     name: Words = Field("", max_length=100, description="Of the file, without its ending; by default the keyword.")
+    replace: bool = Field(False, description="Whether the file takes the place of one of its name.")
     more: OfTraining = Field({}, description="Other settings of limner train, by name.")
     preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+
+class EmbeddingRequest(Settings):
+    """Make a word for prompts, to be trained."""
+
+    name: str = Field(min_length=1, max_length=100, description="The word, and the name of its file.")
+    vectors: int = Field(4, ge=1, le=16, description="How many, each taking one of a prompt's 75 places.")
+    initial: str = Field("", max_length=500, description="Words from which it starts; by default chance.")
+    overwrite: bool = Field(False, description="Whether it takes the place of one of its name.")
+    base: str = Field("pocket", max_length=500, description=MODEL)
 
 
 class CompareRequest(Settings):

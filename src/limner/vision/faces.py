@@ -13,9 +13,9 @@ from limner.vision.pixels import Pixels, fitted, grey_of
 from limner.vision.region import Region
 
 SIDE = 240  # pixels of a square as large as the picture in which cascades look: their time grows with its area
-SMALLEST = 22  # pixels of these, a tenth of the side: smaller faces are not found
+SMALLEST = 24  # pixels of these, a tenth of the side: smaller faces are not found
 STEP = 1.12  # from one size looked for to the next
-STEP_SIDEWAYS, SMALLEST_SIDEWAYS = 1.2, 30  # of faces from the side, which are looked for twice
+STEP_SIDEWAYS, SMALLEST_SIDEWAYS = 1.25, 30  # of faces from the side, which are looked for twice
 SIDE_OF_YUNET = 640
 NEIGHBOURS = 4  # places around a face that must say so too
 AROUND = 0.4  # of a face's side, looked at around it to confirm it

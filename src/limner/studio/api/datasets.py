@@ -4,8 +4,9 @@ import threading
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from limner.captions.edits import Edits
 from limner.captions.tags import split
@@ -38,7 +39,15 @@ FORM = {
 }
 MASK = {"requestBody": {"required": True, "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}}
 
-Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+def _no_halves(text: str) -> str:
+    """Raises ValueError for a half of a surrogate pair, which is no text."""
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_no_halves)]
+Line = Annotated[Text, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _changing = threading.Lock()  # a set's files of choices are read, changed and written by one request at a time
 
 
@@ -61,17 +70,17 @@ class Choices(BaseModel):
     crop: tuple[float, float, float, float] | None = Field(
         None, description="Left, top, right and bottom of what is kept, in shares of the picture's sides."
     )
-    caption: str | None = Field(None, max_length=5000, description="What it is called.")
+    caption: Annotated[Text, Field(max_length=5000)] | None = Field(None, description="What it is called.")
     mask: Literal["none"] | None = Field(None, description="none, or null for the one that Limner finds.")
 
 
 class CaptionEdits(BaseModel):
     """Edits of the captions of all pictures that are kept. write: False only shows what they would do."""
 
-    add: str = Field("", max_length=1000, description="Tags at the end, split at commas, where they are not there.")
-    remove: str = Field("", max_length=1000, description="Tags to take out, split at commas.")
-    find: str = Field("", max_length=1000, description="Words to replace, in any case.")
-    put: str = Field("", max_length=1000, description="What they are replaced by.")
+    add: Text = Field("", max_length=1000, description="Tags at the end, split at commas, where they are not there.")
+    remove: Text = Field("", max_length=1000, description="Tags to take out, split at commas.")
+    find: Text = Field("", max_length=1000, description="Words to replace, in any case.")
+    put: Text = Field("", max_length=1000, description="What they are replaced by.")
     write: bool = False
 
 
@@ -121,21 +130,21 @@ async def remove_set(number: int, studio: Studio) -> None:
     _, pictures = _set(studio, number)
     _end_jobs(studio, number)
     studio.jobs.remove_dataset(number)
-    pictures.destroy()
+    await run_in_threadpool(pictures.destroy)
 
 
 @router.post("/datasets/{number}/files", status_code=201, openapi_extra=FORM, max_body_size=MOST_SET_BYTES)
 async def upload(number: int, request: Request, studio: Studio) -> dict[str, Any]:
     """Add pictures, what belongs to them (captions, masks), or zips of such; they are looked at afterwards."""
     _, pictures = _set(studio, number)
-    have = [path.stat().st_size for path in pictures.files()]
+    have = await run_in_threadpool(lambda: [path.stat().st_size for path in pictures.files()])
     limits = Limits(MOST_FILES - len(have), MOST_SET_BYTES - sum(have), MOST_FILE_BYTES)
     with pictures.incoming() as folder:
         files = await receive(request.headers.get("content-type", ""), request.stream(), folder, limits)
         if not files:
             raise HTTPException(400, "the form holds no file; choose pictures")
         try:
-            added = pictures.add(files)
+            added = await run_in_threadpool(pictures.add, files)
         except OSError as error:
             raise HTTPException(507, f"the files cannot be kept ({error.strerror}); make room on the disk") from error
     job = start_check(studio, number, pictures) if added.added or added.zips else None
@@ -159,13 +168,8 @@ async def check_set(number: int, studio: Studio) -> dict[str, Any] | None:
 async def remove_pictures(number: int, numbers: Numbers, studio: Studio) -> dict[str, Any]:
     """Remove pictures from a set, with their captions and masks."""
     _, pictures = _set(studio, number)
-    wanted = set(numbers.numbers)
-    names = [source.name for source in pictures.sources() if number_of(source.name) in wanted]
-    if not names:
-        raise UserError("there are no such pictures in this set any more; load the page again")
-    with _changing:
-        pictures.remove(names)
-    return {"removed": len(names), "job": start_check(studio, number, pictures)}
+    removed = await run_in_threadpool(_remove, pictures, set(numbers.numbers))
+    return {"removed": removed, "job": start_check(studio, number, pictures)}
 
 
 @router.post("/datasets/{number}/captions")
@@ -178,8 +182,8 @@ def change_captions(number: int, edits: CaptionEdits, studio: Studio) -> dict[st
     changes = []
     with _changing:
         for each in listing(pictures)["pictures"]:
-            after = asked.apply(each["caption"], keyword) if each["kept"] else each["caption"]
-            if after.strip() and after != each["caption"]:
+            after = _one_line(asked.apply(each["caption"], keyword)) if each["kept"] else each["caption"]
+            if after and after != each["caption"]:
                 changes.append({"name": each["name"], "before": each["caption"], "after": after})
         if edits.write and changes:
             pictures.change({each["name"]: {"caption": each["after"]} for each in changes})
@@ -193,7 +197,7 @@ def change_picture(number: int, picture: int, choices: Choices, studio: Studio) 
     name = pictures.name(picture)
     said = {key: getattr(choices, key) for key in choices.model_fields_set}
     if "caption" in said:
-        said["caption"] = " ".join((said["caption"] or "").split()) or None
+        said["caption"] = _one_line(said["caption"] or "") or None
     if said.get("crop") is not None:
         said["crop"] = _inside(said["crop"])
     with _changing:
@@ -257,6 +261,16 @@ def _brief(studio: State, about: dict[str, Any]) -> dict[str, Any]:
     return about | {"pictures": len(sources), "cover": cover or None}
 
 
+def _remove(pictures: PictureSet, numbers: set[int]) -> int:
+    """Remove the pictures of these numbers; returns how many there were. Raises UserError if there are none."""
+    names = [source.name for source in pictures.sources() if number_of(source.name) in numbers]
+    if not names:
+        raise UserError("there are no such pictures in this set any more; load the page again")
+    with _changing:
+        pictures.remove(names)
+    return len(names)
+
+
 def _wish(pictures: PictureSet, wishes: Wishes) -> None:
     said = wishes.model_dump(by_alias=True, exclude_none=True, exclude={"name"})
     with _changing:
@@ -270,6 +284,11 @@ def _end_jobs(studio: State, number: int) -> None:
             if job.kind != "check" or job.status == "running":
                 raise UserError(f"{job.title} needs this set; cancel job {job.id}, or wait for it")
             studio.supervisor.ask(job.id, "cancel")
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and what else is no letter, sign or space."""
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace() or c == "\u200d").split())
 
 
 def _inside(crop: tuple[float, float, float, float]) -> list[float]:

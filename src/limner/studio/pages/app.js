@@ -29,6 +29,7 @@ async function show() {
     const view = await VIEWS[path]();
     if (turn !== shown) return;
     document.title = `${view.title} · Limner`;
+    document.body.dataset.view = path; // by which a view's own rules tell that they are meant
     replace(place);
     const left = await view.show(place, new URLSearchParams(location.search));
     if (turn === shown) leave = left ?? (() => {});

@@ -48,14 +48,14 @@ class UnknownCheckpoint(UserError):
 
 def options(studio: State, changes: Options | None = None) -> Options:
     """The settings, some of them changed as for one request. Raises UserError."""
-    kept = {MODEL: None, CLIP_SKIP: 1, VAE: "Automatic"} | studio.jobs.options()
+    own = {MODEL: None, CLIP_SKIP: 1, VAE: "Automatic"}
+    kept = own | {name: value for name, value in studio.jobs.options().items() if name in own}
     kept |= read_options(studio, changes or {})
     try:
         checkpoint = checkpoints(studio)[0] if kept[MODEL] is None else find_checkpoint(studio, kept[MODEL])
     except UserError:  # it is gone since it was chosen
         checkpoint = checkpoints(studio)[0]
-    own = {MODEL: checkpoint.title, "sd_checkpoint_hash": checkpoint.sha256}
-    return FIXED | kept | own
+    return FIXED | kept | {MODEL: checkpoint.title, "sd_checkpoint_hash": checkpoint.sha256}
 
 
 def read_options(studio: State, changes: Options) -> Options:

@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from limner.errors import UserError
 from limner.studio.control import CANCEL, FINISH, SKIP
+from limner.studio.feed import PREVIEW
 from limner.studio.jobs import Job
 from limner.studio.sdapi.pictures import encoded
 from limner.studio.state import State, Studio
@@ -97,6 +98,6 @@ def _told(job: Job | None, waiting: int) -> dict[str, Any]:
 def _preview(studio: State, job: Job) -> str | None:
     """What the picture is so far, if the worker has drawn that."""
     try:
-        return encoded((studio.places.job(job.id) / "preview.png").read_bytes())
+        return encoded((studio.places.job(job.id) / PREVIEW).read_bytes())
     except OSError:
         return None

@@ -58,9 +58,7 @@ def perform(request: CheckRequest, task: Task) -> Generator[Event, None, dict[st
 
 
 def _look(pictures: PictureSet, wanted: Wanted, store: Store, total: int) -> Generator[Event, None, Verdict]:
-    sources = find_sources(pictures.originals)
-    looking = examine(sources, wanted, min(cores(), max(1, total // 4)), store)
-    shown = iter(pictures.sources())
+    looking = examine(find_sources(pictures.originals), wanted, min(cores(), max(1, total // 4)), store)
     done = 0
     while True:
         try:
@@ -73,9 +71,8 @@ def _look(pictures: PictureSet, wanted: Wanted, store: Store, total: int) -> Gen
         if isinstance(event, Warned):
             yield event
             continue
-        source = next(shown)
-        if event.name == source.name and not event.problem:
-            _keep_copies(pictures, source, event, total)
+        if not event.problem:
+            _keep_copies(pictures, Source(pictures.originals, event.name), event, total)
         done += 1
         yield Prepared(done, max(done, total), "looking at pictures")
 

@@ -13,6 +13,7 @@ from limner.compare import Comparison, Happening, Judging, Learning, compare
 from limner.compare.entry import Entry
 from limner.config import CompareSettings
 from limner.events import Event, Prepared
+from limner.preparation.layouts import IMAGES
 from limner.studio.requests import CompareRequest
 from limner.studio.work.placing import linked
 from limner.studio.work.prepare import prepared
@@ -21,6 +22,7 @@ from limner.studio.work.task import Task
 ORIGIN = "the form"
 FOLDER = "comparison"  # in the job's; its report is given out by the routes of runs
 BEGUN = "pictures"
+SHARED = ("seed", "device", "precision", "prediction_type")  # settings of the comparison that its trainings get
 
 
 def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[str, Any]]:
@@ -28,7 +30,7 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[
     pictures = task.folder / BEGUN
     if not (task.folder / FOLDER).exists():
         yield from prepared(request, task)
-        linked(task.places.dataset(request.dataset) / "prepared", pictures)
+        linked(task.places.dataset(request.dataset) / "prepared" / IMAGES, pictures)
     settings = CompareSettings.read(
         {
             "images": pictures,
@@ -40,9 +42,10 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[
             "count": request.count,
             "drawing_steps": request.drawing_steps,
             "prompt": request.prompts,
-            "train": tuple(_as_options(request.more)),
+            "train": tuple(_as_options({name: each for name, each in request.more.items() if name not in SHARED})),
             "out": task.folder / FOLDER,
-        },
+        }
+        | {name: each for name, each in request.more.items() if name in SHARED},
         ORIGIN,
     )
     found = yield from _told(compare(settings, quiet=True))

@@ -1,18 +1,21 @@
 """Pictures from a prompt, by a model that stays open for the next request."""
 
 import time
+import weakref
 from collections.abc import Generator
 from typing import Any
 
 from PIL import Image
 
 from limner.base.model import BaseModel
-from limner.generate import Generated, Init, Plan, Request, batches, drawing, make_plan, unfinished
+from limner.files import atomic_path
+from limner.generate import Denoised, Generated, Init, Plan, Request, batches, drawing, make_plan, unfinished
+from limner.generate.preview import Previewer
 from limner.generate.read import OF_THE_REQUEST, read_picture
 from limner.infotext import save_png
 from limner.run.outputs import prompt_files
 from limner.studio.control import FINISH, SKIP, unask
-from limner.studio.feed import Drawn, Sampled
+from limner.studio.feed import PREVIEW, Drawn, Sampled
 from limner.studio.inputs import input_path
 from limner.studio.places import Places
 from limner.studio.requests import GenerateRequest
@@ -20,6 +23,9 @@ from limner.studio.work.save import free_name, save
 from limner.studio.work.task import Task
 
 SECONDS_BETWEEN_NEWS = 0.25
+SECONDS_BETWEEN_PREVIEWS = 1.0
+PREVIEWER = "previewer"  # what is kept under this name: (the model, what shows its latents)
+ENLARGED = 4
 
 
 def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[str, Any]]:
@@ -35,6 +41,18 @@ def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[s
         if task.asked == FINISH:
             break
     return {"seed": plan.request.seed, "subseed": plan.request.subseed, "width": plan.width, "height": plan.height}
+
+
+def _show(model: BaseModel, step: Denoised, task: Task) -> None:
+    """Let who asks see how far the first picture of the batch is."""
+    fitted, previewer = task.kept.get(PREVIEWER, (None, None))
+    if fitted is None or fitted() is not model:
+        previewer = Previewer.of(model)
+        task.kept[PREVIEWER] = weakref.ref(model), previewer  # which lets the model go when another base is opened
+    small = previewer(step.latents[0])
+    image = small.resize((small.width * ENLARGED, small.height * ENLARGED), Image.Resampling.BICUBIC)
+    with atomic_path(task.folder / PREVIEW) as temporary:
+        image.save(temporary, "PNG")
 
 
 def _request(request: GenerateRequest, places: Places) -> Request:
@@ -64,7 +82,7 @@ def _saved(request: GenerateRequest, task: Task, picture: Generated, subseed: in
 def _draw(model: BaseModel, plan: Plan, numbers: range, task: Task) -> Generator[Sampled, None, list[Generated]]:
     """One batch, or what it is when it shall be left."""
     steps = drawing(model, plan, numbers)
-    told = 0.0
+    told, shown = 0.0, time.monotonic()
     try:
         while True:
             step = next(steps)
@@ -73,8 +91,12 @@ def _draw(model: BaseModel, plan: Plan, numbers: range, task: Task) -> Generator
                 if task.asked == SKIP:
                     unask(task.folder)
                 return unfinished(model, plan, numbers, step)
-            if time.monotonic() - told > SECONDS_BETWEEN_NEWS:
-                told = time.monotonic()
+            now = time.monotonic()
+            if now - shown > SECONDS_BETWEEN_PREVIEWS:
+                _show(model, step, task)
+                shown = time.monotonic()
+            if now - told > SECONDS_BETWEEN_NEWS:
+                told = now
                 yield Sampled(step.step, step.steps, numbers.start, plan.request.count)
     except StopIteration as end:
         return end.value

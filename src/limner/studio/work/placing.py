@@ -31,15 +31,18 @@ class Placed:
         return {"path": str(self.path), "name": self.name, "kind": self.kind, "size_bytes": self.size_bytes}
 
 
-def place(made: Path, kind: str, task: Task, picture: Path | None = None) -> Placed:
+def place(made: Path, kind: str, task: Task, picture: Path | None = None, replace: bool = False) -> Placed:
     """Put a file that a job made into its kind's folder on the shelf; a number is added where another has its name.
 
     The job's own stays as a second name of the same bytes where the file system allows it, else it moves. The same
-    again, as by a worker that died in between, comes to the same. picture: what the shelf shows. Raises UserError.
+    again, as by a worker that died in between, comes to the same. picture: what the shelf shows. replace: take
+    the place of a file of that name. Raises UserError.
     """
     root = shelf_root(task.places.models)
     folder = root / KIND_FOLDERS[kind]
     folder.mkdir(parents=True, exist_ok=True)
+    if replace:
+        _remove(folder / made.name, made)
     path = next(each for each in _names(folder / made.name) if _put(made, each))
     if picture is not None:
         _show(picture, path.with_suffix(".preview.png"))
@@ -48,6 +51,12 @@ def place(made: Path, kind: str, task: Task, picture: Path | None = None) -> Pla
         add(store, root, name, worker)  # a file of our own, which needs no process apart to be read in
     wished = made.name if path.name != made.name else ""
     return Placed(path, name, kind, path.stat().st_size, wished)
+
+
+def _remove(target: Path, made: Path) -> None:
+    if target.exists() and not target.samefile(made):
+        target.unlink()
+        target.with_suffix(".preview.png").unlink(missing_ok=True)
 
 
 def _names(wished: Path) -> Iterator[Path]:

@@ -49,7 +49,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
             match event:
                 case Exported() if not event.path.is_relative_to(folder.path):
                     card = run_card(read_header(event.path).metadata)
-                    placed.append(place(event.path, event.kind, task, picture))
+                    placed.append(place(event.path, event.kind, task, picture, request.replace))
                     yield from _told(event, placed[-1])
                 case Warned():
                     yield Warned(in_words_of_forms(event.message))
@@ -66,14 +66,16 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
 
 def values_of(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str, Any]:
     """The settings of `limner train` that the request means; what the studio decides comes last."""
+    stem = clean_stem(request.name or request.keyword, UNNAMED)
     values = dict(request.more) | {
-        "keyword": request.keyword,
+        # what learns from no pictures, as a slider, has no keyword but its name
+        "keyword": request.keyword or ("" if request.dataset else stem),
         "class": request.class_word,
         "method": request.method,
         "base": task.base(request.base),
         "models": task.places.models,
         "run": folder.path,
-        "out": task.folder / "made" / f"{clean_stem(request.name or request.keyword, UNNAMED)}.safetensors",
+        "out": task.folder / "made" / f"{stem}.safetensors",
         "overwrite": True,
     }
     if request.dataset is not None:

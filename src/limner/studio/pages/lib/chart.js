@@ -2,7 +2,7 @@
 
 import { drawing, element, replace } from "./dom.js";
 
-const WIDTH = 640;
+const WIDTH = 640; // where it is not known yet
 const HEIGHT = 220;
 const EDGE = { left: 48, right: 12, top: 12, bottom: 28 };
 const MOST_POINTS = 600; // of a line; more cannot be told apart
@@ -14,21 +14,31 @@ export function chart(title, unit = "step") {
   const legend = element("figcaption", {}, title);
   const place = element("figure", { class: "chart-place" }, picture, legend);
 
+  let known = [];
+  let width = WIDTH;
+  new ResizeObserver(([{ contentRect }]) => {
+    if (!contentRect.width || Math.abs(contentRect.width - width) < 2) return;
+    width = Math.round(contentRect.width); // so that its words are as large as others
+    picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    update(known);
+  }).observe(place);
+
   function update(lines) {
+    known = lines;
     const drawn = lines.filter((line) => line.points.length);
     const all = drawn.flatMap((line) => line.points);
     if (!all.length) return;
     const [x0, x1] = span(all.map(([x]) => x));
     const [y0, y1] = span(all.map(([, y]) => y));
-    const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (WIDTH - EDGE.left - EDGE.right);
+    const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (width - EDGE.left - EDGE.right);
     const y = (value) => HEIGHT - EDGE.bottom - ((value - y0) / (y1 - y0)) * (HEIGHT - EDGE.top - EDGE.bottom);
     replace(
       picture,
       ticks(y0, y1, 4).map((value) => [
-        drawing("line", { x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(value), y2: y(value), class: "grid" }),
+        drawing("line", { x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value), class: "grid" }),
         drawing("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value)),
       ]),
-      ticks(x0, x1, 6).map((value) => drawing("text", { x: x(value), y: HEIGHT - 8, "text-anchor": "middle" }, short(value))),
+      ticks(x0, x1, Math.max(2, Math.round(width / 100))).map((value) => drawing("text", { x: x(value), y: HEIGHT - 8, "text-anchor": "middle" }, short(value))),
       drawn.map((line) => drawing("path", { class: `line ${line.class ?? ""}`, d: path(thin(line.points), x, y) })),
       drawn.map((line) => dots(line, x, y)),
     );
@@ -72,9 +82,9 @@ function ticks(low, high, about) {
   const rough = (high - low) / about;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
-  const found = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(value);
-  return found;
+  const first = Math.ceil(low / step);
+  const last = Math.floor(high / step + 1e-6);
+  return Array.from({ length: last - first + 1 }, (_, at) => (first + at) * step); // zero is zero
 }
 
 function short(value) {

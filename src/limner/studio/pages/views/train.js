@@ -37,7 +37,6 @@ export async function show(place, query) {
   const why = element("p", { class: "soft", role: "status" });
 
   const page = element("div", { class: "train" });
-  replace(place, page);
   replace(
     page,
     element("h1", {}, title),
@@ -134,7 +133,8 @@ export async function show(place, query) {
   }
 
   if (set) await opened();
-  await about.show(set?.wishes ?? {});
+  about.show(set?.wishes ?? {});
+  replace(place, page);
   how.chosen = set?.wishes.method || "lora";
   how.base = about.values().base;
   await Promise.all([how.load(how.base), extra.load()]);

@@ -15,7 +15,7 @@ const MOST_SHOWN = 20;
 
 export function captions(set) {
   const inputs = Object.fromEntries(FIELDS.map(([name]) => [name, element("input", { type: "text", maxlength: 1000, autocomplete: "off" })]));
-  const preview = element("ul", { class: "diff", role: "status" });
+  const preview = element("ul", { class: "diff" });
   const apply = element("button", { type: "button", disabled: true, onclick: () => ask(true) }, "Change them");
   const place = element(
     "details",
@@ -23,7 +23,7 @@ export function captions(set) {
     element("summary", {}, "Captions of all pictures"),
     element("div", { class: "columns" }, FIELDS.map(([name, label, help]) => row({ name, label, help }, inputs[name]))),
     element("p", { class: "bar" }, element("button", { type: "button", onclick: () => ask(false) }, "Show what changes"), apply),
-    preview,
+    element("div", { role: "status" }, preview),
   );
   for (const input of Object.values(inputs)) input.addEventListener("input", () => (apply.disabled = true));
 

@@ -6,7 +6,7 @@ import { jobs } from "../../lib/jobs.js";
 import { duration, megabytes } from "../../lib/words.js";
 
 const CARDS = {
-  lora: ["LoRA", "A small file that goes with a model. The usual choice: nearly as good as the whole model, and easy to share and mix."],
+  lora: ["LoRA", "A small file that goes with a model. The usual choice: in Limner's test as good as the whole model, and easy to share and mix."],
   dreambooth: ["DreamBooth", "The whole model learns, with pictures of the class so that it forgets less. Slow, and a whole model to keep."],
   embedding: ["Embedding", "A new word of a few kilobytes. It only asks for what the model can draw already, so the likeness is weaker."],
 };

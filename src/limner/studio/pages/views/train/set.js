@@ -47,7 +47,10 @@ export class PictureSet {
 
   /** Decide of a picture: { keep, crop, caption, mask }, null for what Limner is to decide. */
   async decide(number, said) {
-    this.#put(await patch(`/api/datasets/${this.id}/pictures/${number}`, said));
+    const picture = await patch(`/api/datasets/${this.id}/pictures/${number}`, said);
+    this.#put(picture);
+    const hasTwins = picture.findings.some(({ kind }) => kind === "best" || kind === "duplicate");
+    if ("keep" in said && hasTwins) await this.check(); // which of those that show the same is kept may be another now
   }
 
   async giveMask(number, blob) {

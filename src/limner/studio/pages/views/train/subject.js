@@ -7,6 +7,8 @@ import { jobs } from "../../lib/jobs.js";
 
 const CLASSES = ["person", "man", "woman", "dog", "cat", "toy", "style", "painting style", "building", "car", "object"];
 
+const SECONDS_BETWEEN_LOOKS = 1; // at a shelf that is being looked through
+
 /** changed(): a keyword, class or base is another one now. values() gives them. */
 export function subject(changed) {
   const keyword = element("input", { type: "text", maxlength: 100, autocomplete: "off", spellcheck: "false", placeholder: "zqvx" });
@@ -32,6 +34,7 @@ export function subject(changed) {
   );
   for (const control of [keyword, kind, base]) control.addEventListener("change", () => changed());
   let stop = () => {};
+  let isLeft = false;
 
   async function advise() {
     if (!keyword.value.trim()) {
@@ -79,28 +82,41 @@ export function subject(changed) {
     changed();
   }
 
-  async function loadBases(wanted) {
+  /** The bases on the shelf, now and again as long as it is being looked through. */
+  async function loadBases() {
+    let names = [];
     try {
       const { models } = await get("/api/models?type=checkpoint&limit=1000");
-      const names = ["pocket", ...models.map((model) => model.name).filter((name) => name !== "pocket")];
-      replace(base, names.map((name) => element("option", { value: name }, name === "pocket" ? "pocket (comes with Limner)" : name.replace(/^Stable-diffusion\//, "").replace(/\.(safetensors|ckpt)$/, ""))));
+      names = models.map((model) => model.name).filter((name) => name !== "pocket");
+      const { busy } = await get("/api/models/scan");
+      if (busy && !isLeft) setTimeout(loadBases, SECONDS_BETWEEN_LOOKS * 1000);
     } catch {
       // the shelf cannot be read; the base that comes with Limner is there all the same
     }
-    if (wanted && ![...base.options].some((option) => option.value === wanted)) base.append(element("option", { value: wanted }, wanted));
-    base.value = wanted || "pocket";
+    const chosen = base.value || "pocket";
+    const all = ["pocket", ...names, ...(names.includes(chosen) || chosen === "pocket" ? [] : [chosen])];
+    replace(base, all.map((name) => element("option", { value: name }, shown(name))));
+    base.value = chosen;
   }
 
   return {
     place,
     values: () => ({ keyword: keyword.value.trim(), class: kind.value.trim(), base: base.value }),
-    async show(wishes) {
+    show(wishes) {
       keyword.value = wishes.keyword ?? "";
       kind.value = wishes.class ?? "";
-      replace(answer);
-      await loadBases(wishes.base);
+      const wanted = wishes.base || "pocket";
+      if (![...base.options].some((option) => option.value === wanted)) base.append(element("option", { value: wanted }, shown(wanted)));
+      base.value = wanted;
+      loadBases();
     },
-    focus: () => keyword.focus(),
-    close: () => stop(),
+    close() {
+      isLeft = true;
+      stop();
+    },
   };
+}
+
+function shown(name) {
+  return name === "pocket" ? "pocket (comes with Limner)" : name.replace(/^Stable-diffusion\//, "").replace(/\.(safetensors|ckpt)$/, "");
 }
