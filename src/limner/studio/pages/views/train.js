@@ -17,6 +17,8 @@ import { subject } from "./train/subject.js";
 
 export const title = "Train";
 
+const COMPARED = "lora,dreambooth,embedding";
+
 export async function show(place, query) {
   const sets = await get("/api/datasets");
   const asked = Number(query.get("set")) || (query.has("new") ? 0 : sets[0]?.id);
@@ -34,6 +36,7 @@ export async function show(place, query) {
   );
   const manage = element("span", { class: "bar" });
   const start = element("button", { type: "button", class: "main", onclick: () => begin() }, "Start the training");
+  const compare = element("button", { type: "button", title: "LoRA, DreamBooth and embedding, one after another, with a report that says which to take", onclick: () => begin("compare") }, "Compare the three methods");
   const why = element("p", { class: "soft", role: "status" });
 
   const page = element("div", { class: "train" });
@@ -45,7 +48,7 @@ export async function show(place, query) {
     about.place,
     how.place,
     extra.place,
-    element("div", { class: "start card" }, why, start),
+    element("div", { class: "start card" }, why, compare, start),
   );
 
   /** The set that dropped files go into. */
@@ -93,6 +96,7 @@ export async function show(place, query) {
     const problem = missing();
     why.textContent = problem || `${set ? set.kept.length : 0} pictures are prepared and trained on.`;
     start.disabled = Boolean(problem);
+    compare.disabled = Boolean(problem) || !set;
   }
 
   function missing() {
@@ -108,11 +112,15 @@ export async function show(place, query) {
     return { dataset: how.needsImages ? set?.id ?? null : null, method: how.chosen, ...about.values(), ...extra.read() };
   }
 
-  async function begin() {
+  /** kind: "train", or "compare" for all three methods. */
+  async function begin(kind = "train") {
     try {
       await set?.wish({ ...about.values(), method: how.chosen });
       const asked = request();
-      const job = await jobs.give("train", asked, `${asked.keyword} (${asked.method})`);
+      const job =
+        kind === "train"
+          ? await jobs.give("train", asked, `${asked.keyword} (${asked.method})`)
+          : await jobs.give("compare", forAll(asked), `${asked.keyword}: three methods compared`);
       go(`/runs?job=${job.id}`);
     } catch (error) {
       tell(error.message, "problem");
@@ -144,4 +152,10 @@ export async function show(place, query) {
     about.close();
     how.close();
   };
+}
+
+/** Of a training's request, what holds for every method. */
+function forAll({ method, name, more: settings, ...asked }) {
+  const shared = Object.entries(settings).filter(([, value]) => typeof value !== "object" || Array.isArray(value));
+  return { ...asked, more: Object.fromEntries(shared), methods: COMPARED };
 }
