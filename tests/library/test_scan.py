@@ -80,6 +80,35 @@ def test_changes_are_followed_and_nothing_is_read_twice(store: Store, root: Path
     assert next(file.preview for file in store.find(root, "three")) is None
 
 
+def test_what_was_moved_or_linked_is_not_read_again(
+    store: Store, root: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lora(root / "Lora" / "one.safetensors", **{"modelspec.trigger_phrase": "inkw"})
+    (root / "Lora" / "broken.safetensors").write_bytes(b"nothing")
+    list(scan(store, root, reader))
+    (before,) = store.find(root, "one")
+    asked: list[Path] = []
+
+    def describe(path: Path) -> Described:
+        asked.append(path)
+        return reader_describe(path)
+
+    reader_describe = reader.describe
+    monkeypatch.setattr(reader, "describe", describe)
+    (root / "Lora" / "own").mkdir()
+    (root / "Lora" / "own" / "one.safetensors").hardlink_to(one)
+    (root / "Lora" / "two.safetensors").hardlink_to(one)
+    (root / "Lora" / "broken.safetensors").rename(root / "Lora" / "own" / "broken.safetensors")
+    list(scan(store, root, reader))
+    # Another name may say something else, and the sentence about a broken file has its place in it.
+    assert asked == [root / "Lora" / "two.safetensors", root / "Lora" / "own" / "broken.safetensors"]
+    for name in ("own/one", "one", "two"):
+        found = store.get(root, f"Lora/{name}.safetensors")
+        assert found is not None
+        assert (found.kind, found.keywords, found.details) == (before.kind, before.keywords, before.details)
+    assert [file.name for file in store.find(root, "own/one inkw")] == ["Lora/own/one.safetensors"]
+
+
 def test_hashes_are_those_of_civitai(store: Store, root: Path, reader: Reader) -> None:
     import hashlib
 

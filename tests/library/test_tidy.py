@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from shelf_files import lora
+from shelf_files import embedding, lora
 
 from limner.errors import UserError
 from limner.library.reader import Reader
@@ -36,6 +36,17 @@ def test_a_renamed_file_stays_known(root: Path, store: Store, reader: Reader, in
     assert store.find(root, "ink") == []
     assert list(scan(store, root, reader))[-1].read == 0
     assert store.find(root) == [found]
+
+
+def test_an_embedding_is_called_by_its_new_name(root: Path, store: Store, reader: Reader) -> None:
+    embedding(root / "embeddings/old.safetensors", 768)
+    list(scan(store, root, reader))
+    (found,) = store.find(root)
+    assert found.keywords == ("old",)
+    rename(store, found, "new")
+    list(scan(store, root, reader))
+    (found,) = store.find(root)
+    assert found.keywords == ("new",)
 
 
 @pytest.mark.parametrize("stem", ["", " ", "../out", "a/b", "a<b>", "con", ".hidden.", "a:b", "a\u202eb", "\0"])

@@ -2,8 +2,6 @@
 
 import io
 import json
-import tomllib
-import zipfile
 import zlib
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from photos import photo
 from PIL import Image
 from pillow_heif import from_pillow
+from studio.filled import checked, encoded, make, send
 from studio.served import BASE, Served
 
 from limner.api import finish
@@ -21,12 +20,6 @@ from limner.studio.sets import clean_name
 
 GPS = 0x8825
 EXIF_IFD_ORIENTATION = 0x0112
-
-
-def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def turned_with_gps(seed: int) -> bytes:
@@ -56,31 +49,26 @@ def bomb() -> bytes:
     )
 
 
-def make(studio: Served, **wishes: Any) -> int:
-    return studio.post("/api/datasets", {"name": "test"} | wishes)["id"]
-
-
-def send(studio: Served, number: int, files: dict[str, bytes]) -> Any:
-    answer = studio.client.post(
-        f"/api/datasets/{number}/files", files=[("files", (name, data)) for name, data in files.items()]
-    )
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-def checked(studio: Served, number: int, job: Any) -> dict[str, dict[str, Any]]:
-    """The set's pictures by name, after its check."""
-    done = studio.until(job["id"], "done", "failed")
-    assert done["status"] == "done", done["error"]
-    return {each["name"]: each for each in studio.get(f"/api/datasets/{number}")["pictures"]}
+NAMES = {
+    "../../../evil.jpg": "evil.jpg",
+    "C:\\pictures\\cat.jpg": "C_/pictures/cat.jpg",
+    "/etc/passwd.png": "etc/passwd.png",
+    "ärger/ÖL 🐶.jpg": "ärger/ÖL 🐶.jpg",
+    "con.jpg": "picture.jpg",
+    "<img onerror=x>.jpg": "_img onerror=x_.jpg",
+    "a\u202egpj.exe.jpg": "agpj.exe.jpg",
+}
 
 
 def test_a_mixed_drop_is_checked_by_itself(studio: Served) -> None:
     number = make(studio, **{"class": "dog", "keyword": "zqvx", "base": BASE})
+    hostile = {told: encoded(photo(80, 80, 100 + at)) for at, told in enumerate(NAMES)}
+    before = set(studio.folder.parent.rglob("*.jpg"))
     answer = send(
         studio,
         number,
-        {
+        hostile
+        | {
             "roll/turned.jpg": turned_with_gps(1),
             "phone.heic": heic(2),
             "fine.png": encoded(photo(400, 300, 3), "PNG"),
@@ -92,9 +80,13 @@ def test_a_mixed_drop_is_checked_by_itself(studio: Served) -> None:
             ".DS_Store": b"x",
         },
     )
-    assert (answer["added"], answer["same"]) == (7, 0)
+    assert (answer["added"], answer["same"]) == (7 + len(NAMES), 0)
     assert [each["name"] for each in answer["skipped"]] == ["notes.pdf"]
     found = checked(studio, number, answer["job"])
+    expected = set(NAMES.values()) - {"C_/pictures/cat.jpg"} | {"cat.jpg"}  # the form's reader cuts drives off
+    assert expected <= set(found)
+    originals = studio.folder / "datasets" / str(number) / "originals"
+    assert all(path.is_relative_to(originals) for path in set(studio.folder.parent.rglob("*.jpg")) - before)
     assert found["roll/turned.jpg"]["width"] == 400
     kinds = {name: {each["kind"] for each in picture["findings"]} for name, picture in found.items()}
     assert {"orientation", "location"} <= kinds["roll/turned.jpg"]
@@ -119,31 +111,9 @@ def test_a_mixed_drop_is_checked_by_itself(studio: Served) -> None:
     assert str(studio.folder) not in json.dumps(studio.get(f"/api/datasets/{number}"))
 
 
-NAMES = {
-    "../../../evil.jpg": "evil.jpg",
-    "C:\\pictures\\cat.jpg": "C_/pictures/cat.jpg",
-    "/etc/passwd.png": "etc/passwd.png",
-    "ärger/ÖL 🐶.jpg": "ärger/ÖL 🐶.jpg",
-    "con.jpg": "picture.jpg",
-    "<img onerror=x>.jpg": "_img onerror=x_.jpg",
-    "a\u202egpj.exe.jpg": "agpj.exe.jpg",
-}
-
-
 @pytest.mark.parametrize(("told", "kept"), NAMES.items())
 def test_hostile_names_are_cleaned(told: str, kept: str) -> None:
     assert clean_name(told) == (kept, "")
-
-
-def test_hostile_names_stay_inside_their_set(studio: Served) -> None:
-    number = make(studio)
-    before = {path for path in studio.folder.parent.rglob("*.jpg") if path.is_file()}
-    send(studio, number, {told: encoded(photo(80, 80, at)) for at, told in enumerate(NAMES)})
-    names = {each["name"] for each in studio.get(f"/api/datasets/{number}")["pictures"]}
-    assert names == set(NAMES.values()) - {"C_/pictures/cat.jpg"} | {"cat.jpg"}  # the form's reader cuts drives off
-    originals = studio.folder / "datasets" / str(number) / "originals"
-    new = {path for path in studio.folder.parent.rglob("*.jpg") if path.is_file()} - before
-    assert all(path.is_relative_to(originals) for path in new)
 
 
 def test_what_is_edited_is_what_is_prepared(studio: Served) -> None:
@@ -162,7 +132,12 @@ def test_what_is_edited_is_what_is_prepared(studio: Served) -> None:
     assert decide("0.png", keep=False)["why"] == "by hand"
     changed = decide("1.png", crop=[0.5, 0, 1, 1], caption="zqvx dog\n to the right")
     assert (changed["caption"], changed["caption_from"]) == ("zqvx dog to the right", "by hand")
-    decide("2.png", caption="soon undone")
+    address = f"/api/datasets/{number}/pictures/{numbers['2.png']}"
+    json_type = {"content-type": "application/json"}
+    for body in (b'{"caption": "\\ud800"}', b'{"crop": [NaN, 0, 1, 1]}', b'{"crop": [0.5, 0, 0.5, 1]}'):
+        assert studio.client.patch(address, content=body, headers=json_type).status_code in (400, 422)
+    assert "PNG" in studio.client.put(f"{address}/mask", content=b"GIF89a").json()["detail"]
+    assert decide("2.png", caption="soon\x07 \u202e undone\r\n ")["caption"] == "soon undone"
     decide("2.png", caption=None)
     mask = Image.new("L", (160, 128), 0)
     mask.paste(255, (0, 0, 80, 128))
@@ -203,95 +178,6 @@ def test_what_is_edited_is_what_is_prepared(studio: Served) -> None:
     again = finish(preparing(settings))
     assert (again.kept, again.written) == (3, 0)
     assert {path: path.read_bytes() for path in (prepared / "images").rglob("*") if path.is_file()} == before
-
-
-def test_a_zip_is_unpacked_by_a_worker(studio: Served) -> None:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("roll/a.png", encoded(photo(160, 128, 7), "PNG"))
-        archive.writestr("roll/a.txt", "a caption")
-        archive.writestr("../../out.png", encoded(photo(160, 128, 8), "PNG"))
-        archive.writestr("__MACOSX/._a.png", b"x")
-        archive.writestr("zeros.png", bytes(50_000_000))
-        archive.writestr("inner.zip", b"PK")
-    number = make(studio, base=BASE)
-    answer = send(studio, number, {"roll.zip": stream.getvalue(), "broken.zip": b"PK\x03\x04 no"})
-    assert answer["zips"] == 2
-    found = checked(studio, number, answer["job"])
-    assert set(found) == {"roll/a.png", "out.png"}
-    assert found["roll/a.png"]["caption"] == "a caption"
-    skipped = {each["name"]: each["why"] for each in studio.get(f"/api/datasets/{number}")["skipped"]}
-    assert "packed so tightly" in skipped["zeros.png"]
-    assert "zip inside a zip" in skipped["inner.zip"]
-    assert "pack it again" in skipped["broken.zip"]
-    assert not list(studio.folder.parent.glob("*.png"))
-
-
-def test_names_that_are_taken_get_a_number_with_what_belongs_to_them(studio: Served) -> None:
-    number = make(studio)
-    first = encoded(photo(80, 80, 1), "PNG")
-    send(studio, number, {"a.png": first, "a.txt": b"one"})
-    assert send(studio, number, {"a.png": first, "a.txt": b"one"}) == {
-        "added": 0,
-        "zips": 0,
-        "same": 2,
-        "skipped": [],
-        "job": None,
-    }
-    send(studio, number, {"a.txt": b"two", "a.png": encoded(photo(80, 80, 2), "PNG"), "a.mask.png": first})
-    originals = studio.folder / "datasets" / str(number) / "originals"
-    assert sorted(path.name for path in originals.iterdir()) == ["a-2.mask.png", "a-2.png", "a-2.txt", "a.png", "a.txt"]
-    assert (originals / "a.txt").read_text() == "one"
-    listed = {each["name"]: each["number"] for each in studio.get(f"/api/datasets/{number}")["pictures"]}
-    assert set(listed) == {"a.png", "a-2.png"}
-    studio.client.patch(f"/api/datasets/{number}/pictures/{listed['a-2.png']}", json={"keep": True})
-    studio.post(f"/api/datasets/{number}/remove", {"numbers": [listed["a-2.png"]]})
-    assert sorted(path.name for path in originals.iterdir()) == ["a.png", "a.txt"]
-    choices = tomllib.loads((originals.parent / "prepared" / "choices.toml").read_text())
-    assert not choices["pictures"].get("a-2.png")
-
-
-def test_too_many_and_too_large_are_refused_whole(studio: Served) -> None:
-    number = make(studio)
-    boundary = b"x" * 20
-    part = b'--%s\r\nContent-Disposition: form-data; name="files"; filename="%d.png"\r\n\r\nx\r\n'
-    body = b"".join(part % (boundary, at) for at in range(10_001)) + b"--" + boundary + b"--\r\n"
-    headers = {"content-type": f"multipart/form-data; boundary={boundary.decode()}"}
-    answer = studio.client.post(f"/api/datasets/{number}/files", content=body, headers=headers)
-    assert answer.status_code == 413
-    assert "10,000" in answer.json()["detail"]
-    assert studio.get(f"/api/datasets/{number}")["pictures"] == []
-    assert not list((studio.folder / "datasets" / str(number) / "originals").iterdir())
-    assert not list((studio.folder / "datasets" / str(number)).glob("incoming-*"))
-
-
-FORM = "multipart/form-data; boundary=abc"
-PART = b"--abc\r\nContent-Disposition: form-data; "
-
-
-@pytest.mark.parametrize(
-    ("content_type", "body", "says"),
-    [
-        ("application/json", b"{}", "as a form"),
-        (FORM, b"no form at all", "damaged"),
-        (FORM, b"", "no file"),
-        (
-            FORM,
-            PART + b'name="x"\r\n\r\n1\r\n--abc--',
-            "no file",
-        ),
-        (
-            FORM,
-            PART + b'filename="a.png"\r\n\r\nhalf',
-            "in the middle",
-        ),
-    ],
-)
-def test_what_is_no_form_is_told(studio: Served, content_type: str, body: bytes, says: str) -> None:
-    number = studio.get("/api/datasets")[0]["id"]
-    answer = studio.client.post(f"/api/datasets/{number}/files", content=body, headers={"content-type": content_type})
-    assert answer.status_code == 400
-    assert says in answer.json()["detail"]
 
 
 def test_odd_requests_are_answered_in_sentences(studio: Served) -> None:
@@ -362,19 +248,3 @@ def ask_for_training(studio: Served) -> dict[str, Any]:
         "lora": {"rank": 2},
     }
     return {"dataset": number, "keyword": "zqvx", "class": "dog", "base": BASE, "more": more}
-
-
-def test_text_that_is_none_is_refused_or_cleaned(studio: Served) -> None:
-    number = make(studio)
-    send(studio, number, {"a.png": encoded(photo(80, 80), "PNG")})
-    [picture] = studio.get(f"/api/datasets/{number}")["pictures"]
-    address = f"/api/datasets/{number}/pictures/{picture['number']}"
-    json_type = {"content-type": "application/json"}
-    for body in (b'{"caption": "\\ud800"}', b'{"crop": [NaN, 0, 1, 1]}', b'{"crop": [0.5, 0, 0.5, 1]}'):
-        assert studio.client.patch(address, content=body, headers=json_type).status_code in (400, 422)
-    answer = studio.client.patch(address, json={"caption": "a\x00b \u202ec\r\n d"})
-    assert answer.json()["caption"] == "ab c d"
-    refused = studio.client.put(f"{address}/mask", content=b"GIF89a")
-    assert "PNG" in refused.json()["detail"]
-    job = studio.post(f"/api/datasets/{number}/remove", {"numbers": [picture["number"]]})["job"]
-    assert checked(studio, number, job) == {}

@@ -18,3 +18,10 @@ def test_a_picture_is_drawn_in_a_worker(studio: Served) -> None:
     picture = studio.client.get(f"/api/jobs/{number}/events/{seq}/file")
     assert picture.headers["content-type"] == "image/png"
     assert picture.content.startswith(b"\x89PNG")
+
+
+def test_text_that_no_answer_could_hold_is_refused(studio: Served) -> None:
+    half = '{"kind": "train", "request": {"keyword": "a", "more": {"note": "\\ud800"}}}'
+    answer = studio.client.post("/api/jobs", content=half, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert studio.client.get("/api/jobs").status_code == 200

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from library.shelf_files import embedding, lora
@@ -80,7 +82,7 @@ def test_pictures_and_files_by_name(kept: Served) -> None:
 )
 def test_what_is_not_in_the_index_is_not_given_out(kept: Served, name: str) -> None:
     for route in ("one", "preview", "file"):
-        assert kept.client.get(f"/api/models/{route}", params={"name": name}).status_code == 404
+        assert kept.client.get(f"/api/models/{route}", params={"name": name}).status_code in (400, 404)
 
 
 def test_a_link_that_leads_out_later_is_not_followed(kept: Served, tmp_path: Path) -> None:
@@ -133,9 +135,18 @@ def test_the_folder_is_not_told_to_others(start_studio: Callable[..., Served]) -
 
     from limner.studio.api.models import scan_state
     from limner.studio.shelf import Shelf
-    from limner.studio.state import State
 
     shelf = Shelf(Path("somewhere"))
-    state = State(None, None, None, shelf, None)  # type: ignore[arg-type]
+    state = SimpleNamespace(shelf=shelf)
     told = scan_state(state, Request({"type": "http", "client": ("192.168.0.7", 1), "headers": []}))
     assert told["folder"] is None
+
+
+def test_answers_do_not_wait_for_acknowledgements(kept: Served) -> None:
+    """Without TCP_NODELAY each answer on a kept connection takes 40 ms more, whatever it is."""
+    times = []
+    for _ in range(30):
+        began = time.perf_counter()
+        kept.get("/api/search/key")
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.03

@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 from library.shelf_files import embedding, lora
+from loras import lora_for
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from studio.served import BASE, Served, wait
+from test_grid import holds
+
+from limner.api import load
+from limner.formats import save_weights
 
 PROMPT = "a (red:1.2) fox, <lora:nothing"
 SCRIPT = "<script>alert(1)</script>"
@@ -267,12 +272,13 @@ def test_words_and_samplers(studio: Served) -> None:
 
 
 @pytest.fixture(scope="module")
-def shelved(studio: Served) -> Served:
-    """The module's studio, with a LoRA and an embedding on its shelf, and their hashes known."""
+def shelved(studio: Served, tiny_folder: Path) -> Served:
+    """The module's studio, with LoRAs and an embedding on its shelf, and their hashes known."""
+    save_weights(lora_for(load(tiny_folder)), studio.models / "Lora/loud.safetensors")
     lora(studio.models / "Lora/ink.safetensors", ss_output_name="ink_wash", **{"modelspec.trigger_phrase": "inkstyle"})
     embedding(studio.models / "embeddings/inkblot.safetensors", 768)
     studio.post("/api/models/scan")
-    wait(lambda: studio.get("/api/models")["total"] == 4 and not studio.get("/api/models/scan")["busy"])
+    wait(lambda: studio.get("/api/models")["total"] == 5 and not studio.get("/api/models/scan")["busy"])
     assert studio.until(studio.give("hash"), "done", "failed")["status"] == "done"
     return studio
 
@@ -284,7 +290,7 @@ def test_words_that_complete_a_prompt(shelved: Served) -> None:
         ("embedding", "inkblot", []),
     ]
     assert [row["name"] for row in shelved.get("/api/words?q=ink&type=embedding")] == ["inkblot"]
-    assert [row["name"] for row in shelved.get("/api/words?type=lora")] == ["ink"]
+    assert [row["name"] for row in shelved.get("/api/words?type=lora")] == ["ink", "loud"]
     assert shelved.client.get("/api/words?type=vae").status_code == 422
 
 
@@ -310,3 +316,41 @@ def test_a_name_alone_is_believed(shelved: Served) -> None:
         found = read(shelved, png(f"a fox <lora:{name}:1>\nSteps: 2, Sampler: Euler, Model: tiny, RNG: CPU"))
         assert (found["settings"]["base"], found["notes"]) == (BASE, [])
         assert found["settings"]["prompt"] == f"a fox <lora:{name}:1>"
+
+
+def test_a_loras_weight_along_a_grid(shelved: Served) -> None:
+    """Each cell is the picture that its prompt gives."""
+    plain = {"base": BASE, "steps": 2, "seed": 3, "width": 64, "height": 64}
+    weights = ["0", "0.5", "1"]
+    prompts = [f"a fox <lora:loud:{weight}>" for weight in weights]
+    numbers = [shelved.give("generate", prompt=prompt, **plain) for prompt in prompts]
+    axis = {"name": "weight", "values": weights}
+    numbers.append(shelved.give("grid", prompt="a fox <lora:loud:0.8:0.2>", x=axis, **plain))
+    for number in numbers:
+        job = shelved.until(number, "done", "failed")
+        assert job["status"] == "done", job["error"]
+    pictures = shelved.get("/api/pictures?limit=4")["pictures"]
+    page, *cells = (image_of(shelved, each) for each in pictures)
+    assert [holds(page, cell) for cell in cells] == [1, 1, 1]
+    assert pictures[0]["infotext"].startswith("a fox <lora:loud:{weight}>\n")
+
+
+def image_of(studio: Served, picture: dict[str, Any]) -> Image.Image:
+    data = studio.client.get(f"/api/pictures/{picture['id']}/file").content
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def test_a_picture_is_drawn_from_another(studio: Served) -> None:
+    start = Image.new("RGB", (64, 64), "red")
+    data = io.BytesIO()
+    start.save(data, "PNG")
+    answer = studio.client.post("/api/inputs", content=data.getvalue())
+    assert answer.status_code == 201
+    init = {"images": [answer.json()["name"]], "strength": 0.0}
+    number = studio.give("generate", base=BASE, prompt="a fox", steps=2, seed=3, width=64, height=64, init=init)
+    job = studio.until(number, "done", "failed")
+    assert job["status"] == "done", job["error"]
+    picture = studio.get("/api/pictures?limit=1")["pictures"][0]
+    assert "Denoising strength: 0" in picture["infotext"]
+    assert "choose a start image" in read(studio, png(picture["infotext"]))["notes"][0]
+    assert studio.client.post("/api/inputs", content=b"").status_code == 400

@@ -71,6 +71,7 @@ def test_what_cannot_be_trained_is_said_in_info(learning: Served, change: dict[s
     assert said in info
 
 
+@pytest.mark.slow  # a training is a process of its own, and prepares its pictures first
 def test_a_word_is_trained_on_a_set_by_its_name(learning: Served) -> None:
     add_set(learning)
     before = vectors(learning)

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,27 @@ def test_a_source_that_fails_is_named_beside_the_others(
     both = net.studio.get("/api/search?q=tiny&source=local&source=hub")  # which answers 404 here
     assert [each["title"] for each in both["found"]] == ["tiny"]
     assert "the hub" in both["failed"]["hub"]
+
+
+def test_searches_that_hang_are_few(net: Net) -> None:
+    """A site that does not answer holds four searches; a fifth is told so, and goes on when they end."""
+    come, go = threading.Semaphore(0), threading.Event()
+
+    def hang(request: Handler) -> None:
+        come.release()
+        go.wait(20)
+        request.reply(200, {"items": []})
+
+    net.site.routes["/api/v1/models"] = hang
+    with ThreadPoolExecutor(4) as four:
+        for number in range(4):
+            four.submit(net.studio.get, f"/api/search?q=hang{number}&source=civitai")
+        assert all(come.acquire(timeout=20) for _ in range(4))
+        refused = net.studio.client.get("/api/search?q=hang5&source=local")
+        go.set()
+    assert refused.status_code == 429
+    assert "4 searches are under way" in refused.json()["detail"]
+    net.studio.get("/api/search?q=hang5&source=civitai")
 
 
 def test_a_paused_download_goes_on_and_comes_to_the_shelf_with_its_words(net: Net, body: bytes) -> None:

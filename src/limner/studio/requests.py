@@ -177,4 +177,6 @@ class DownloadRequest(Settings):
 class HashRequest(Settings):
     """Work out hashes of models that have none yet."""
 
-    names: tuple[str, ...] = Field((), max_length=1000, description="Models by name; all of them by default.")
+    names: tuple[Annotated[str, Field(max_length=4096)], ...] = Field(
+        (), max_length=1000, description="Models by name; all of them by default."
+    )

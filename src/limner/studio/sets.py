@@ -210,15 +210,16 @@ class PictureSet:
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove pictures with what belongs to them and what was decided of them."""
-        gone = list(names)
+        gone = set(names)
+        for folder in {(self.originals / name).parent for name in gone}:
+            files = [path for path in folder.iterdir() if path.is_file()]
+            named = {path: path.relative_to(self.originals).as_posix() for path in files}
+            left = {path.stem for path in files if _belongs(path.name) is None and named[path] not in gone}
+            without = {path.stem for path in files if named[path] in gone} - left
+            for path in files:
+                if named[path] in gone or _belongs(path.name) in without:
+                    path.unlink(missing_ok=True)
         for name in gone:
-            place = self.originals / name
-            same = [each for each in place.parent.iterdir() if each.stem == place.stem and each != place]
-            if not any(each.suffix.lower() in PICTURES for each in same):
-                for beside in place.parent.iterdir():
-                    if _belongs(beside.name) == place.stem:
-                        beside.unlink(missing_ok=True)
-            place.unlink(missing_ok=True)
             number = number_of(name)
             small = self.thumbnail(number)
             for made in (small, small.with_suffix(".sha256"), self.view(number), self.mask(number)):

@@ -4,6 +4,7 @@ import threading
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
@@ -129,21 +130,21 @@ async def remove_set(number: int, studio: Studio) -> None:
     _, pictures = _set(studio, number)
     _end_jobs(studio, number)
     studio.jobs.remove_dataset(number)
-    pictures.destroy()
+    await run_in_threadpool(pictures.destroy)
 
 
 @router.post("/datasets/{number}/files", status_code=201, openapi_extra=FORM, max_body_size=MOST_SET_BYTES)
 async def upload(number: int, request: Request, studio: Studio) -> dict[str, Any]:
     """Add pictures, what belongs to them (captions, masks), or zips of such; they are looked at afterwards."""
     _, pictures = _set(studio, number)
-    have = [path.stat().st_size for path in pictures.files()]
+    have = await run_in_threadpool(lambda: [path.stat().st_size for path in pictures.files()])
     limits = Limits(MOST_FILES - len(have), MOST_SET_BYTES - sum(have), MOST_FILE_BYTES)
     with pictures.incoming() as folder:
         files = await receive(request.headers.get("content-type", ""), request.stream(), folder, limits)
         if not files:
             raise HTTPException(400, "the form holds no file; choose pictures")
         try:
-            added = pictures.add(files)
+            added = await run_in_threadpool(pictures.add, files)
         except OSError as error:
             raise HTTPException(507, f"the files cannot be kept ({error.strerror}); make room on the disk") from error
     job = start_check(studio, number, pictures) if added.added or added.zips else None
@@ -167,13 +168,8 @@ async def check_set(number: int, studio: Studio) -> dict[str, Any] | None:
 async def remove_pictures(number: int, numbers: Numbers, studio: Studio) -> dict[str, Any]:
     """Remove pictures from a set, with their captions and masks."""
     _, pictures = _set(studio, number)
-    wanted = set(numbers.numbers)
-    names = [source.name for source in pictures.sources() if number_of(source.name) in wanted]
-    if not names:
-        raise UserError("there are no such pictures in this set any more; load the page again")
-    with _changing:
-        pictures.remove(names)
-    return {"removed": len(names), "job": start_check(studio, number, pictures)}
+    removed = await run_in_threadpool(_remove, pictures, set(numbers.numbers))
+    return {"removed": removed, "job": start_check(studio, number, pictures)}
 
 
 @router.post("/datasets/{number}/captions")
@@ -263,6 +259,16 @@ def _brief(studio: State, about: dict[str, Any]) -> dict[str, Any]:
     sources = pictures.sources()
     cover = next((n for n in map(number_of, (source.name for source in sources)) if pictures.thumbnail(n).exists()), 0)
     return about | {"pictures": len(sources), "cover": cover or None}
+
+
+def _remove(pictures: PictureSet, numbers: set[int]) -> int:
+    """Remove the pictures of these numbers; returns how many there were. Raises UserError if there are none."""
+    names = [source.name for source in pictures.sources() if number_of(source.name) in numbers]
+    if not names:
+        raise UserError("there are no such pictures in this set any more; load the page again")
+    with _changing:
+        pictures.remove(names)
+    return len(names)
 
 
 def _wish(pictures: PictureSet, wishes: Wishes) -> None:

@@ -15,6 +15,7 @@ from limner.library.choose import Refused, Terms, choose
 from limner.library.civitai import Civitai
 from limner.library.hub import Hub
 from limner.library.offer import DANGER, Failed, Found, Offer
+from limner.studio.jobs import Busy
 from limner.studio.state import Studio
 
 router = APIRouter(tags=["search"])
@@ -50,7 +51,7 @@ def search(
     if sources != ("local",) and request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise HTTPException(403, "a page from elsewhere may not search; open the studio's own page")
     if not _free.acquire(blocking=False):
-        raise HTTPException(429, f"{MOST_AT_ONCE} searches are under way; wait for one of them")
+        raise Busy(f"{MOST_AT_ONCE} searches are under way; wait for one of them")
     try:
         with studio.shelf.store() as store:
             wanted = searching.Request(q, type, base, sort, limit, nsfw)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from limner.errors import UserError
 from limner.samplers import AUTOMATIC, find_sampler
 from limner.studio.sdapi.checkpoints import find_checkpoint
-from limner.studio.sdapi.options import CLIP_SKIP, MODEL, options
+from limner.studio.sdapi.options import CLIP_SKIP, MODEL, options, read_options
 from limner.studio.state import State
 
 RESIZES = ("stretch", "crop", "fill", "latent")  # by the webui's numbers
@@ -125,12 +125,11 @@ def settings_of(asked: Drawing, studio: State) -> dict[str, Any]:
     changes = asked.override_settings or {}
     try:
         settings = options(studio, changes)
+        if asked.override_settings_restore_afterwards is False:
+            for name, value in read_options(studio, changes).items():
+                studio.jobs.set_option(name, value)
     except UserError as error:
         raise HTTPException(422, str(error)) from error
-    if changes and asked.override_settings_restore_afterwards is False:
-        for name in (MODEL, CLIP_SKIP):
-            if changes.get(name) is not None:
-                studio.jobs.set_option(name, settings[name])
     return settings
 
 

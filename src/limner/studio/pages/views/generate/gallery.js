@@ -10,16 +10,25 @@ export function galleryPart(open) {
   let pictures = [];
   let more = false;
   let asking = null;
+  let isStale = false;
   const days = element("div", { class: "days" });
   const older = element("button", { type: "button", hidden: true, onclick: loadOlder }, "Older pictures");
   const place = element("div", {}, days, older);
 
-  /** Those that came since. */
+  /** Those that came since, and what comes while they are asked for. */
   function refresh() {
-    asking ??= load().finally(() => {
+    isStale = true;
+    asking ??= loadAll().finally(() => {
       asking = null;
     });
     return asking;
+  }
+
+  async function loadAll() {
+    while (isStale) {
+      isStale = false;
+      await load();
+    }
   }
 
   async function load() {

@@ -34,7 +34,8 @@ export function queuePart(came) {
     for (const job of ours) {
       const last = told.get(job.id);
       const state = `${job.status} ${job.progress.preview ?? ""}`;
-      if (last !== undefined ? last !== state && job.progress.preview : job.status === "running") news = true;
+      const isNew = last === undefined ? job.status === "running" || job.ended > opened : last !== state;
+      if (isNew && job.progress.preview) news = true;
       if (last !== undefined && last !== state && job.status === "done") heard.textContent = `Drawn: ${job.title}`;
       if (last !== undefined && last !== state && job.status === "failed") heard.textContent = job.error;
       told.set(job.id, state);

@@ -93,10 +93,16 @@ export function viewer(gallery, { use, start }) {
   return { place, open, leave: () => place.close() };
 }
 
+function value(picture, name) {
+  if (name === "seed") return picture.seed;
+  if (name === "base") return picture.request.base.split("/").at(-1).replace(/\.[a-z]+$/, "");
+  return picture.request[name];
+}
+
 /** Its settings in words; what is said once by all of them is left out. */
 function about(picture) {
   const { request } = picture;
-  const rows = Object.entries(TITLES).map(([name, title]) => [title, name === "seed" ? picture.seed : request[name]]);
+  const rows = Object.entries(TITLES).map(([name, title]) => [title, value(picture, name)]);
   rows.push(["Size", `${picture.width} x ${picture.height}`], ["Drawn", when(picture.time)]);
   for (const [letter, axis] of Object.entries({ Columns: request.x, Rows: request.y, Tables: request.z })) {
     if (axis) rows.push([letter, `${axis.name}: ${axis.values.join(", ")}`]);

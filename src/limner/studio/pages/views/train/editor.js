@@ -49,6 +49,7 @@ export function editor(set) {
     upload,
     maskWords,
   );
+  const discard = element("button", { type: "button", class: "small", onclick: () => forget() }, "Remove from the set");
   const previous = element("button", { type: "button", onclick: () => step(-1) }, "Previous");
   const next = element("button", { type: "button", onclick: () => step(1) }, "Next");
   const dialog = element(
@@ -68,7 +69,7 @@ export function editor(set) {
         element("div", { class: "bar", role: "radiogroup", "aria-label": "What is edited on the picture" }, ways),
         cropTools,
         maskTools,
-        element("p", { class: "bar editor-steps" }, previous, next),
+        element("p", { class: "bar editor-steps" }, previous, discard, next),
       ),
     ),
   );
@@ -164,6 +165,18 @@ export function editor(set) {
     await set.decide(now.number, { mask: "none" });
     now = set.pictures.find((picture) => picture.number === now.number);
     tellMask();
+  }
+
+  async function forget() {
+    if (!confirm(`Remove ${now.name} from the set, with its caption and mask? The file that you dropped stays where it came from.`)) return;
+    const number = neighbour(1) ?? neighbour(-1);
+    try {
+      await set.removePictures([now.number]);
+      if (number === undefined) dialog.close();
+      else await open(number);
+    } catch (error) {
+      tell(error.message, "problem");
+    }
   }
 
   async function giveFile() {
