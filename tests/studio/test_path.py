@@ -155,7 +155,7 @@ def find_the_file(seen: Visit, folder: Path) -> None:
     seen.check("a model's details")
     seen.shoot("model")
     with page.expect_download() as download:
-        dialog.get_by_role("link", name="Download").click()
+        dialog.get_by_role("link", name="Save a copy").click()
     kept = folder / "kept.safetensors"
     download.value.save_as(kept)
     assert kept.read_bytes() == (seen.studio.models / "Lora" / f"{KEYWORD}.safetensors").read_bytes()
