@@ -155,7 +155,52 @@ def find_the_file(seen: Visit, folder: Path) -> None:
     seen.check("a model's details")
     seen.shoot("model")
     with page.expect_download() as download:
-        dialog.get_by_role("link", name="Download").click()
+        dialog.get_by_role("link", name="Save a copy").click()
     kept = folder / "kept.safetensors"
     download.value.save_as(kept)
     assert kept.read_bytes() == (seen.studio.models / "Lora" / f"{KEYWORD}.safetensors").read_bytes()
+
+
+def test_the_same_by_keyboard(seen: Visit) -> None:
+    """No mouse from the pictures to the training, and its end: each control is reached by Tab, and seen to be."""
+    page = seen.page
+    seen.open("/train")
+    tab_to(seen, "Choose files")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files([str(path) for path in SAMPLES[:4]])
+    expect(page.locator(".tile .picture:enabled")).to_have_count(4, timeout=PATIENCE)
+    tab_to(seen, f"Edit {SAMPLES[0].name}")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    tab_to(seen, "Caption")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("an aeroplane")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert focused(seen).startswith("Edit"), "who closes a dialog is where they opened it"
+    expect(page.locator(".tile").first).to_contain_text("Caption by you", timeout=PATIENCE)
+    tab_to(seen, "Keyword")
+    page.keyboard.type(KEYWORD)
+    tab_to(seen, "Start the training")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/runs?job=*")
+    tab_to(seen, "Cancel")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Cancelled").first).to_be_visible(timeout=PATIENCE)
+
+
+def focused(seen: Visit) -> str:
+    """What a screen reader calls the element that has the focus."""
+    script = "document.activeElement.ariaLabel ?? document.activeElement.labels?.[0]?.textContent"
+    return seen.page.evaluate(f"({script} ?? document.activeElement.textContent).trim()")
+
+
+def tab_to(seen: Visit, name: str) -> None:
+    """Press Tab until it is there."""
+    for _ in range(120):
+        seen.page.keyboard.press("Tab")
+        if focused(seen).startswith(name):
+            return
+    raise AssertionError(f"Tab never comes to {name!r}")
