@@ -12,12 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import Scope, Send
 
 from limner.errors import UserError
 from limner.studio.jobs import Busy
 
 OURS = "this is a fault of Limner's; what its server has printed tells more"
+LIBRARYS = "Content Too Large"  # what starlette says of a body beyond its route's bound
 SENTENCES = {
     404: "there is nothing at this address",
     405: "this address does not take such a request",
@@ -101,8 +103,16 @@ async def _told(request: Request, error: Exception) -> JSONResponse:
     return _answer(request, 400, str(error))
 
 
+def too_large(scope: Scope) -> str:
+    """What is said of a body beyond the bound of its route."""
+    most = scope.get(MAX_BODY_SIZE_SCOPE_KEY, 0) / 1024**2
+    return f"this is more than the {most:.0f} MB that may be sent here at once"
+
+
 async def _plain(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 413 and error.detail == LIBRARYS:
+        return _answer(request, 413, too_large(request.scope), error.headers)
     phrase = HTTPStatus(error.status_code).phrase
     is_own = error.detail != phrase
     sentence = str(error.detail) if is_own else SENTENCES.get(error.status_code, phrase.lower())

@@ -9,11 +9,10 @@ from typing import Any
 
 import h11
 from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from limner.studio.answers import Refusal, answer
+from limner.studio.answers import Refusal, answer, too_large
 
 MOST_CONNECTIONS = 700  # a process may commonly have 1024 files open
 MOST_REQUESTS = 400  # that are being answered
@@ -100,9 +99,7 @@ class _Body:
             await self._waste()
             if dict(message.get("headers", [])).get(b"content-type") != b"application/json":  # starlette's own words
                 self._is_refused = True
-                most = self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, 0) / 1024**2
-                sentence = f"this is more than the {most:.0f} MB that may be sent here at once"
-                await answer(Refusal(413, sentence), self._scope, self._send)
+                await answer(Refusal(413, too_large(self._scope)), self._scope, self._send)
                 return
         await self._send(message)
 
