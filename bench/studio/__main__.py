@@ -15,7 +15,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.studio", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     fuzz = commands.add_parser("fuzz", help="odd requests from the API's schema")
-    fuzz.add_argument("--cases", type=int, default=10_000, help="about how many")
+    fuzz.add_argument("--cases", type=int, default=10_000, help="how many at least")
     fuzz.add_argument("--seed", type=int, default=0, help="of the cases")
     load = commands.add_parser("load", help="clients that poll and draw while a training runs")
     load.add_argument("--clients", type=int, default=50)

@@ -27,7 +27,8 @@ SECONDS_WARM = 8.0  # of a training before its rate is taken
 ASKS_AT_REST = 100  # of each route
 ENVIRONMENT = {"OMP_NUM_THREADS": str(os.cpu_count())}  # the tests' server has one thread
 TRAINING = {"steps": 100_000, "previews": 0, "milestones": 0, "measure_every": 0, "save_every": 10_000}
-PICTURE = {"steps": 8, "cfg_scale": 7, "sampler_name": "DPM++ 2M"}
+SECONDS_FOR_LAST = 30.0  # that pictures may come in when the time is over; who waits longer goes away
+PICTURE = {"steps": 8, "width": 128, "height": 128, "cfg_scale": 7, "sampler_name": "DPM++ 2M"}
 
 
 @dataclass
@@ -123,12 +124,18 @@ async def _load(studio: Any, clients: int, seconds: float, memory: list[dict[str
             memory.append(await asyncio.to_thread(_memory, studio))
 
     async def client(number: int) -> None:
-        """Those that wait for a picture when the time is over are waited for: an answer may not be lost."""
         async with httpx2.AsyncClient(base_url=studio.address, timeout=600) as opened:
             chance = random.Random(number)
             await asyncio.gather(poll(opened, chance), draw(opened, chance))
 
-    await asyncio.gather(watch(), *(client(number) for number in range(clients)))
+    waiting = [asyncio.create_task(client(number)) for number in range(clients)]
+    await watch()
+    done, late = await asyncio.wait(waiting, timeout=SECONDS_FOR_LAST)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    for task in done:
+        task.result()
     return heard, drawn
 
 

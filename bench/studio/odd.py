@@ -1,6 +1,7 @@
 """Requests that the API's own schema leads to, fitting and not: none may be answered by a fault of the server's."""
 
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,6 +26,7 @@ SECONDS = 60.0  # that an answer may take
 # What waits for a worker that draws or trains: who sends it goes away after a moment, as impatient people do.
 WAITING = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/train/embedding", "/sdapi/v1/create/embedding")
 SECONDS_FOR_WAITING = 2.0
+MOST_ROUNDS = 20
 GONE = 0  # in place of a status
 CASES_BETWEEN_CLEARINGS = 200
 
@@ -39,25 +41,27 @@ def operations(address: str) -> list[Any]:
 def try_all(
     address: str, cases: int, first: int, tell: Callable[[str], None] = lambda line: None
 ) -> tuple[Counter[int], list[str]]:
-    """Send about so many cases, shared out evenly: (how often each status came, what was wrong).
+    """Send so many cases or a few more, shared out evenly: (how often each status came, what was wrong).
 
-    first: the seed, by which a run can be repeated.
+    What takes nothing has few cases, so there are rounds until there are enough. first: the seed of the first round.
     """
     statuses: Counter[int] = Counter()
     wrong: list[str] = []
     known = operations(address)
-    each = max(1, round(cases / (2 * len(known))))
     session = requests.Session()
-    for operation in known:
-        for mode in GenerationMode:
-            before = statuses.total()
-            _try(operation, mode, each, first, lambda case: _send(case, address, session, statuses, wrong))
-            tell(f"{operation.label} {mode.value}: {statuses.total() - before} cases, {len(wrong)} wrong so far")
+    rounds = 0
+    while statuses.total() < cases and rounds < MOST_ROUNDS:
+        each = max(1, math.ceil((cases - statuses.total()) / (2 * len(known))))
+        for operation in known:
+            for mode in GenerationMode:
+                before = statuses.total()
+                _try(operation, mode, each, first + rounds, lambda case: _send(case, address, session, statuses, wrong))
+                tell(f"{operation.label} {mode.value}: {statuses.total() - before} cases, {len(wrong)} wrong so far")
+        rounds += 1
     return statuses, wrong
 
 
 def _try(operation: Any, mode: GenerationMode, each: int, first: int, send: Callable[[Any], None]) -> None:
-    """Some have fewer cases: what takes nothing can hardly be asked wrongly."""
 
     @seed(first)
     @settings(
