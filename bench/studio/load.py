@@ -19,7 +19,9 @@ import httpx2
 import psutil
 
 import limner
+from limner.studio.kinds import LANES
 
+WORKERS = {LANES["train"].niceness: "training", LANES["draw"].niceness: "drawing"}
 POLLED = ("/sdapi/v1/progress", "/api/jobs", "/api/models", "/sdapi/v1/options", "/pages/app.js")
 PROMPTS = ("a fox in the snow", "a red house", "an umbrella on a beach", "the portrait of a cat")
 SECONDS_BETWEEN_POLLS = 1.0
@@ -67,10 +69,12 @@ def run(studio: Any, clients: int, seconds: float, lone_seconds: float, tell: Ca
     time.sleep(lone_seconds)
     lone = _rate(studio, number, began, time.time())
     tell(f"alone: {lone:.2f} steps a second; {clients} clients begin")
-    memory = [_memory(studio)]
+    memory, spent = [_memory(studio)], _spent(studio)
     began = time.time()
     heard, drawn = asyncio.run(_load(studio, clients, seconds, memory))
-    loaded = _rate(studio, number, began, time.time())
+    ended = time.time()
+    cores = {name: round((value - spent.get(name, 0)) / (ended - began), 3) for name, value in _spent(studio).items()}
+    loaded = _rate(studio, number, began, ended)
     status = studio.job(number)["status"]
     return {
         "clients": clients,
@@ -82,6 +86,7 @@ def run(studio: Any, clients: int, seconds: float, lone_seconds: float, tell: Ca
         "pictures": drawn,
         "training": status,
         "steps_a_second": {"alone": round(lone, 3), "loaded": round(loaded, 3), "share": round(loaded / lone, 3)},
+        "cores_spent": cores,
         "memory_mb": memory,
         "ms_at_rest": rest.told(),
         "ms_loaded": heard.told(),
@@ -171,13 +176,27 @@ def _rate(studio: Any, number: int, began: float, ended: float) -> float:
 
 
 def _memory(studio: Any) -> dict[str, float]:
-    """Megabytes of the server, and of its workers by what they are."""
+    """Megabytes of the server and of its workers."""
+    return _of_each(studio, lambda process: process.memory_info().rss / 1e6)
+
+
+def _spent(studio: Any) -> dict[str, float]:
+    """Seconds of the processor that the server, its workers and these clients have had."""
+
+    def seconds(process: psutil.Process) -> float:
+        times = process.cpu_times()
+        return times.user + times.system
+
+    return _of_each(studio, seconds) | {"clients": round(seconds(psutil.Process()), 1)}
+
+
+def _of_each(studio: Any, measure: Callable[[psutil.Process], float]) -> dict[str, float]:
     server = psutil.Process(studio.process.pid)
-    found: dict[str, float] = {"server": server.memory_info().rss / 1e6}
+    found: dict[str, float] = {"server": measure(server)}
     for child in server.children(recursive=True):
         try:
-            name = f"worker nice {child.nice()}" if "limner.studio.worker" in child.cmdline() else "others"
-            found[name] = found.get(name, 0) + child.memory_info().rss / 1e6
+            name = WORKERS.get(child.nice(), "others") if "limner.studio.worker" in child.cmdline() else "others"
+            found[name] = found.get(name, 0) + measure(child)
         except psutil.Error:  # it has just ended
             continue
     return {name: round(value, 1) for name, value in found.items()}
