@@ -28,7 +28,6 @@ from limner.edit import (
     Resized,
     converting,
     extracting,
-    finish,
     merging,
     resizing,
 )
@@ -40,6 +39,7 @@ from limner.events import Event
 from limner.generate import Generated, Request
 from limner.generate import generate as _generate
 from limner.generate.read import read_request
+from limner.generators import finish
 from limner.inspection import Facts, examine
 from limner.keyword import Advice, advise
 from limner.preparation.prepare import Made, preparing

@@ -13,8 +13,8 @@ from torch import Tensor
 from limner.base.model import BaseModel
 from limner.device import generator
 from limner.diffusion import LEAST_SIGNAL, clean_latents, prediction_target, signal_at
-from limner.edit.progress import finish
 from limner.errors import UserError
+from limner.generators import finish
 from limner.guidance import Guidance
 from limner.samplers import FLOW, SAMPLERS
 

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 
 from limner.checking.advice import remarks_on
@@ -17,13 +17,38 @@ from limner.checking.store import Store
 from limner.checking.variety import MOST_COMPARED, variety_of
 from limner.checking.verdict import Verdict
 from limner.data.source import Source
-from limner.events import Warned
+from limner.events import Prepared, Warned
+from limner.generators import retold
 
 MANY = (
     "{count:,} pictures are too many to look for cropped, tilted or heavily edited copies by what they show, for among "
     "so many nearly all have others that are like them; above {most:,} copies are found by their perceptual hashes "
     "alone: give smaller folders if such copies matter"
 )
+
+
+def examining(
+    sources: Iterable[Source],
+    wanted: Wanted,
+    workers: int | Workers,
+    store: Store,
+    total: int,
+    seen: Callable[[Facts], None] = lambda facts: None,
+) -> Generator[Prepared | Warned, None, Verdict]:
+    """`examine` in the events of a run. total: of the sources. seen: is given the facts of each as they are known."""
+    done = 0
+
+    def told(event: Facts | Comparing | Warned) -> Prepared | Warned:
+        nonlocal done
+        if isinstance(event, Warned):
+            return event
+        if isinstance(event, Comparing):
+            return Prepared(event.done, event.total, "comparing pictures")
+        seen(event)
+        done += 1
+        return Prepared(done, max(done, total), "looking at pictures")
+
+    return retold(examine(sources, wanted, workers, store), told)
 
 
 def examine(

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from limner.compare.advice import advice
 from limner.compare.entry import Entry
 from limner.compare.page import SHOWN, Shown, page
 from limner.compare.split import split
-from limner.compare.training import Failed, Trained, learn, training_arguments
+from limner.compare.training import Failed, learn, training_arguments
 from limner.config import METHOD_NAMES, CompareSettings
 from limner.data.folder import ImageFolder
 from limner.device import choose_device, choose_dtype
@@ -23,6 +22,7 @@ from limner.evaluate.judge import Judge, Pictures, Progress
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol, request_of
 from limner.files import locked, require_writable, write_text
+from limner.generators import retold
 from limner.methods.method import find_methods
 
 SEED = 1  # of the drawings
@@ -111,13 +111,8 @@ def _train(
     folder = out / _folder_name(method)
     folder.mkdir(exist_ok=True)
     file = folder / f"{_file_stem(settings.keyword)}.safetensors"
-    with closing(learn(folder, file, training_arguments(method, training.folder, settings), quiet)) as steps:
-        while True:
-            try:
-                yield Learning(method, *next(steps))
-            except StopIteration as end:
-                done: Trained | Failed = end.value
-                break
+    steps = learn(folder, file, training_arguments(method, training.folder, settings), quiet)
+    done = yield from retold(steps, lambda told: Learning(method, *told))
     if isinstance(done, Failed):
         return Entry(method, failure=done.reason)
     return Entry(method, trained=done)

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from limner.config import METHOD_NAMES, CompareSettings, read_toml
 from limner.errors import UserError
 from limner.files import is_locked, write_text
+from limner.generators import finish, retold
 from limner.methods.method import find_methods
 
 RECORD, ARGUMENTS, ATTEMPTS, RUN = "trained.json", "arguments.json", "attempts.json", "run"
@@ -23,7 +23,6 @@ INTERRUPTED = 130
 SECONDS_BETWEEN_LOOKS = 1.0
 LAST_LINES = 4096  # bytes of a log
 
-T = TypeVar("T")
 BUG = "it ended with a bug; its last lines stand above"
 
 
@@ -73,7 +72,7 @@ def training_arguments(method: str, images: Path, settings: CompareSettings) -> 
 
 def train_method(folder: Path, file: Path, arguments: Sequence[str], quiet: bool) -> Trained | Failed:
     """As `learn`, to its end."""
-    return _ended(learn(folder, file, arguments, quiet))
+    return finish(learn(folder, file, arguments, quiet))
 
 
 def learn(
@@ -103,15 +102,7 @@ def learn(
     else:
         command = ["train", *arguments, "--out", str(file), "--run", str(run), "--overwrite"]
     began = time.monotonic()
-    process = running(command, quiet)
-    with closing(process):
-        while True:
-            try:
-                next(process)
-            except StopIteration as end:
-                status, answer = end.value
-                break
-            yield steps_of(run)
+    status, answer = yield from retold(running(command, quiet), lambda _: steps_of(run))
     spent = _add_attempt(folder, time.monotonic() - began)
     if status == INTERRUPTED:
         raise KeyboardInterrupt
@@ -145,7 +136,7 @@ def steps_of(run: Path) -> tuple[int, int]:
 
 def run_limner(arguments: Sequence[str], quiet: bool) -> tuple[int, Mapping[str, Any]]:
     """As `running`, to its end."""
-    return _ended(running(arguments, quiet))
+    return finish(running(arguments, quiet))
 
 
 def running(arguments: Sequence[str], quiet: bool) -> Generator[None, None, tuple[int, Mapping[str, Any]]]:
@@ -176,14 +167,6 @@ def running(arguments: Sequence[str], quiet: bool) -> Generator[None, None, tupl
     except ValueError:
         answer = {}
     return process.returncode, answer if isinstance(answer, dict) else {}
-
-
-def _ended(generator: Generator[Any, None, T]) -> T:
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return end.value
 
 
 def _add_attempt(folder: Path, seconds: float) -> float:

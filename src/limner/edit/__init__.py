@@ -3,7 +3,7 @@
 from limner.edit.convert import Converted
 from limner.edit.extract import Extracted
 from limner.edit.merge import Merged
-from limner.edit.progress import Edit, Progress, finish
+from limner.edit.progress import Edit, Progress
 from limner.edit.resize import Resized
 from limner.edit.start import converting, extracting, merging, resizing
 
@@ -16,7 +16,6 @@ __all__ = [
     "Resized",
     "converting",
     "extracting",
-    "finish",
     "merging",
     "resizing",
 ]

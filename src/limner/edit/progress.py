@@ -16,12 +16,3 @@ class Progress:
 
 
 Edit = Generator[Progress, None, T]
-
-
-def finish(edit: Generator[object, None, T]) -> T:
-    """What an edit makes, waited for."""
-    while True:
-        try:
-            next(edit)
-        except StopIteration as end:
-            return end.value

@@ -9,13 +9,13 @@ from PIL import Image
 from torch import Tensor
 
 from limner.base.model import BaseModel
-from limner.edit.progress import finish
 from limner.errors import UserError
 from limner.generate.plan import Plan, calls, make_plan
 from limner.generate.request import Generated, Request
 from limner.generate.start import start, turned
 from limner.generate.told import infotext
 from limner.generate.used import applied
+from limner.generators import finish
 from limner.guidance import Guidance, encode, side_by_side
 from limner.named import PromptFiles
 from limner.sample import Denoised, draw_noise, make_scheduler, sampling

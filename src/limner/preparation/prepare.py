@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.captions.caption import Captions
-from limner.checking.compared import Comparing
-from limner.checking.examine import examine
+from limner.checking.examine import examining
 from limner.checking.findings import Wanted
 from limner.checking.measure import Measure
 from limner.checking.pool import Workers, cores
@@ -19,7 +18,7 @@ from limner.config import PrepareSettings, nearest
 from limner.data.buckets import buckets, usual_step
 from limner.data.source import find_sources
 from limner.errors import UserError
-from limner.events import Event, Prepared, Warned
+from limner.events import Event, Warned
 from limner.files import locked
 from limner.preparation.choices import NAME, NOTHING, Choice, check_names, read_choices
 from limner.preparation.classes import check_class, write_class
@@ -108,7 +107,8 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
             yield Warned(
                 f"limner train has buckets in steps of {usual_step(settings.resolution)} pixels, and crops again"
             )
-        verdict = yield from _look(settings, store, workers, total)
+        wanted = Wanted(settings.resolution, settings.subject)
+        verdict = yield from examining(find_sources(settings.images), wanted, workers, store, total)
         made.remarks = verdict.remarks
         _decide(verdict, choices, rules, ledger)
         yield from write_pictures(settings, verdict, choices, ledger, workers, made)
@@ -142,24 +142,6 @@ def _count(settings: PrepareSettings, choices: Mapping[str, Choice]) -> int:
     if missing:
         check_names(choices, missing, (source.name for source in find_sources(settings.images)), settings.out / NAME)
     return total
-
-
-def _look(settings: PrepareSettings, store: Store, workers: Workers, total: int) -> Generator[Event, None, Verdict]:
-    wanted = Wanted(settings.resolution, settings.subject)
-    looking = examine(find_sources(settings.images), wanted, workers, store)
-    done = 0
-    while True:
-        try:
-            event = next(looking)
-        except StopIteration as end:
-            return end.value
-        if isinstance(event, Warned):
-            yield event
-        elif isinstance(event, Comparing):
-            yield Prepared(event.done, event.total, "comparing pictures")
-        else:
-            done += 1
-            yield Prepared(done, max(done, total), "looking at pictures")
 
 
 def _decide(verdict: Verdict, choices: Mapping[str, Choice], rules: Rules, ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ from PIL import Image
 from limner.base.open import resolution_of
 from limner.captions.caption import Caption, Captions
 from limner.captions.own import OwnCaptions
-from limner.checking.compared import Comparing
-from limner.checking.examine import examine
+from limner.checking.examine import examining
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted
 from limner.checking.pool import cores
@@ -25,7 +25,7 @@ from limner.data.decode import Unusable
 from limner.data.source import Source, find_sources
 from limner.data.templates import kind_of
 from limner.errors import UserError
-from limner.events import Event, Prepared, Warned
+from limner.events import Event
 from limner.files import atomic_path
 from limner.preparation.choices import NOTHING
 from limner.preparation.decide import Decision, Rules, better_twins, decide
@@ -51,34 +51,21 @@ def perform(request: CheckRequest, task: Task) -> Generator[Event, None, dict[st
         resolution = request.resolution or resolution_of(task.base(request.base))
         wanted = Wanted(resolution, kind_of(request.class_word), request.method)
         with Store(pictures.facts) as store:
-            verdict = yield from _look(pictures, wanted, store, total)
+            workers = min(cores(), max(1, total // 4))
+            sources = find_sources(pictures.originals)
+            verdict = yield from examining(
+                sources, wanted, workers, store, total, partial(_keep_copies, pictures, total)
+            )
             found = _found(pictures, verdict, request, resolution)
         pictures.keep_checked(found | {"skipped": skipped})
     return {"pictures": total, "kept": sum(bool(each["kept"]) for each in found["pictures"])}
 
 
-def _look(pictures: PictureSet, wanted: Wanted, store: Store, total: int) -> Generator[Event, None, Verdict]:
-    looking = examine(find_sources(pictures.originals), wanted, min(cores(), max(1, total // 4)), store)
-    done = 0
-    while True:
-        try:
-            event = next(looking)
-        except StopIteration as end:
-            return end.value
-        if isinstance(event, Comparing):
-            yield Prepared(event.done, event.total, "comparing pictures")
-            continue
-        if isinstance(event, Warned):
-            yield event
-            continue
-        if not event.problem:
-            _keep_copies(pictures, Source(pictures.originals, event.name), event, total)
-        done += 1
-        yield Prepared(done, max(done, total), "looking at pictures")
-
-
-def _keep_copies(pictures: PictureSet, source: Source, facts: Facts, total: int) -> None:
-    """The thumbnail and the view, unless they are of this very picture already."""
+def _keep_copies(pictures: PictureSet, total: int, facts: Facts) -> None:
+    """The thumbnail and the view, unless it cannot be read or they are of this very picture already."""
+    if facts.problem:
+        return
+    source = Source(pictures.originals, facts.name)
     number = number_of(source.name)
     small, large = pictures.thumbnail(number), pictures.view(number)
     made_of = small.with_suffix(".sha256")

@@ -6,13 +6,13 @@ Each training is a process of its own below this one, so that its memory and its
 import json
 import shutil
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
 from typing import Any
 
-from limner.compare import Comparison, Happening, Judging, Learning, compare
+from limner.compare import Happening, Judging, Learning, compare
 from limner.compare.entry import Entry
 from limner.config import CompareSettings
 from limner.events import Event, Prepared
+from limner.generators import retold
 from limner.preparation.layouts import IMAGES
 from limner.studio.requests import CompareRequest
 from limner.studio.work.placing import linked
@@ -48,25 +48,17 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[
         | {name: each for name, each in request.more.items() if name in SHARED},
         ORIGIN,
     )
-    found = yield from _told(compare(settings, quiet=True))
+    found = yield from retold(compare(settings, quiet=True), _told)
     shutil.rmtree(task.folder / FOLDER / "pictures", ignore_errors=True)  # the report has those that count
     return {"advice": found.advice, "methods": [_brief(entry) for entry in found.entries]}
 
 
-def _told(happenings: Generator[Happening, None, Comparison]) -> Generator[Prepared, None, Comparison]:
-    with closing(happenings):
-        while True:
-            try:
-                happening = next(happenings)
-            except StopIteration as end:
-                return end.value
-            if isinstance(happening, Judging):
-                progress = happening.progress
-                yield Prepared(progress.done, progress.total, f"drawing with {happening.state}")
-            elif isinstance(happening, Learning):
-                yield Prepared(happening.done, happening.total, f"training {happening.method}")
-            else:
-                yield Prepared(0, 0, f"training {happening.method}")
+def _told(happening: Happening) -> Prepared:
+    if isinstance(happening, Judging):
+        progress = happening.progress
+        return Prepared(progress.done, progress.total, f"drawing with {happening.state}")
+    done, total = (happening.done, happening.total) if isinstance(happening, Learning) else (0, 0)
+    return Prepared(done, total, f"training {happening.method}")
 
 
 def _as_options(values: Mapping[str, Any], table: str = "") -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from limner.events import Event, Prepared
 from limner.generate import Request
+from limner.generators import retold
 from limner.keyword import HARDLY, Advice, advise, sheet
 from limner.studio.feed import Drawn
 from limner.studio.requests import KeywordRequest
@@ -24,13 +25,7 @@ def perform(request: KeywordRequest, task: Task) -> Generator[Event | Drawn, Non
         Request("", steps=request.drawing_steps, count=request.count),
         request.proposals,
     )
-    while True:
-        try:
-            progress = next(measuring)
-        except StopIteration as end:
-            advice: Advice = end.value
-            break
-        yield Prepared(progress.done, progress.total, "asking the base")
+    advice = yield from retold(measuring, lambda told: Prepared(told.done, told.total, "asking the base"))
     path = task.folder / "keyword.png"
     sheet(advice).save(path)
     yield Drawn(path, 0, "")
