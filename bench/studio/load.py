@@ -19,9 +19,8 @@ import httpx2
 import psutil
 
 import limner
-from limner.studio.kinds import LANES
 
-WORKERS = {LANES["train"].niceness: "training", LANES["draw"].niceness: "drawing"}
+WORKERS = {"train": "training", "draw": "drawing"}  # by the last word of their command, the lane
 POLLED = ("/sdapi/v1/progress", "/api/jobs", "/api/models", "/sdapi/v1/options", "/pages/app.js")
 PROMPTS = ("a fox in the snow", "a red house", "an umbrella on a beach", "the portrait of a cat")
 SECONDS_BETWEEN_POLLS = 1.0
@@ -195,7 +194,7 @@ def _of_each(studio: Any, measure: Callable[[psutil.Process], float]) -> dict[st
     found: dict[str, float] = {"server": measure(server)}
     for child in server.children(recursive=True):
         try:
-            name = WORKERS.get(child.nice(), "others") if "limner.studio.worker" in child.cmdline() else "others"
+            name = WORKERS.get(child.cmdline()[-1], "others")
             found[name] = found.get(name, 0) + measure(child)
         except psutil.Error:  # it has just ended
             continue

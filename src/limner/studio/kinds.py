@@ -30,14 +30,15 @@ Perform = Callable[..., Generator[Any, None, dict[str, Any] | None]]
 @dataclass(frozen=True)
 class Lane:
     """Jobs that wait for each other. slots: how many run at a time. keeps: whether a worker stays for the next job,
-    with the model that it has open. niceness: how far it lets others go first."""
+    with the model that it has open. gives_way: whether it rests while a training runs."""
 
     slots: int = 1
     keeps: bool = False
-    niceness: int = 0
+    gives_way: bool = False
 
 
-LANES = {"train": Lane(), "draw": Lane(keeps=True, niceness=10), "look": Lane(slots=2)}
+TRAIN = "train"
+LANES = {TRAIN: Lane(), "draw": Lane(keeps=True, gives_way=True), "look": Lane(slots=2)}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ class Places:
     def logs(self) -> Path:
         return self.root / "logs"
 
+    @property
+    def training(self) -> Path:
+        """A folder that a worker holds locked while it trains."""
+        return self.root / "training"
+
     def job(self, number: int) -> Path:
         """The folder of a job: its events, what is asked of it, what its worker printed, and what it makes."""
         return self.root / "jobs" / str(number)

@@ -205,7 +205,7 @@ class Supervisor:
             self.jobs.update(job.id, status="failed", error=problem, ended=now)
             self._changed()
             return
-        await worker.give(job, LANES[job.lane].keeps, job.lane != "train" and self._busy("train") > 0)
+        await worker.give(job, LANES[job.lane].keeps)
         self._follow(Following(job, worker, folder))
 
     def _follow(self, following: Following) -> None:

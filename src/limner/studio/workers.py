@@ -19,6 +19,9 @@ from limner.studio.places import Places
 SECONDS_IDLE = 300.0  # after which a waiting worker goes, and the model that it holds
 SECONDS_TO_END = 5.0  # of a waiting worker
 LOG_TAIL = 2000  # bytes of a dead worker's log that its last words are looked for in
+# How long threads of a worker turn round and round when they wait for each other, before they leave the core to others:
+# some microseconds instead of milliseconds, which costs a training alone 3% and saves it a fifth beside a drawing.
+SPIN = {"GOMP_SPINCOUNT": "2000"}
 MOST_LOG = 1 << 20  # bytes above which a log is begun anew
 
 
@@ -38,9 +41,9 @@ class Worker:
     def is_alive(self) -> bool:
         return self.process.returncode is None
 
-    async def give(self, job: Job, stays: bool, shares: bool) -> None:
-        """Let it do a job. stays: whether there can be another one after it. shares: whether a training runs beside."""
-        order = {"job": job.id, "kind": job.kind, "request": job.request, "attempt": job.attempts, "shares": shares}
+    async def give(self, job: Job, stays: bool) -> None:
+        """Let it do a job. stays: whether there can be another one after it."""
+        order = {"job": job.id, "kind": job.kind, "request": job.request, "attempt": job.attempts}
         self.said = _size(self.log)
         assert self.process.stdin is not None
         with contextlib.suppress(ConnectionError):  # it died: whoever follows it will see
@@ -122,10 +125,10 @@ class Workers:
         if os.name == "nt":
             apart = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         root, models = self.places.root.absolute(), self.places.models.absolute()
-        command = [sys.executable, "-P", "-m", "limner.studio.worker", str(root), str(models), str(lane.niceness)]
+        command = [sys.executable, "-P", "-m", "limner.studio.worker", str(root), str(models), job.lane]
         with log.open(mode) as stream:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, stdout=stream, stderr=stream, **apart
+                *command, stdin=asyncio.subprocess.PIPE, stdout=stream, stderr=stream, env=SPIN | os.environ, **apart
             )
         return Worker(process, log)
 

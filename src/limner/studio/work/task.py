@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from limner.base import pocket
 from limner.config import nearest
 from limner.errors import UserError
+from limner.files import is_locked
 from limner.library.reader import Reader
 from limner.library.scan import scan, shelf_root
 from limner.library.shelf import Stamp
@@ -23,14 +24,12 @@ MODEL = "model"  # what is kept under this name: ((source, its file's stamp), th
 
 @dataclass(frozen=True)
 class Task:
-    """number: the job's. attempt: counted from 1. kept: what this worker keeps open for its next job. shares: whether
-    a training runs beside it."""
+    """number: the job's. attempt: counted from 1. kept: what this worker keeps open for its next job."""
 
     number: int
     places: Places
     attempt: int
     kept: dict[str, Any]
-    shares: bool = False
 
     @property
     def folder(self) -> Path:
@@ -60,7 +59,7 @@ class Task:
         import torch
 
         most = self.kept.setdefault(THREADS, torch.get_num_threads())
-        torch.set_num_threads(1 if self.shares else most)
+        torch.set_num_threads(1 if is_locked(self.places.training) else most)
 
     def base(self, name: str) -> str:
         """What a base's name on the shelf means to the library; raises UserError if it is not there."""
