@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 # A check of a change must say the same of it each time; `--hypothesis-profile default` looks for new cases.
-settings.register_profile("same-cases", derandomize=True)
+settings.register_profile("same-cases", derandomize=True, deadline=None)
 settings.load_profile("same-cases")
 
 EVERYWHERE = ("lora", "full", "embedding")  # methods whose conformance is shown over families by default
@@ -37,6 +37,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     half = any(str(value) == "torch.bfloat16" for value in parameters.values())
     if "sd2" in families or (half and other_method) or (families and (other_method or "/edit/" in item.nodeid)):
         item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_processes() -> None:
+    """Processes that tests start have what a person has; this one needs what shows that our files are right."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent / "plain")
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,8 @@ def test_gradients_reach_the_vectors_and_nothing_else(tiny_base: BaseModel) -> N
     fixed = vectors(2, seed=1)
     tiny_base.words.add("zqvx", {"text_encoder": learned})
     tiny_base.words.add("wpfh", fixed)
-    tiny_base.encode_prompts(["a zqvx", "wpfh zqvx"]).hidden_states[:, -1].sum().backward()
+    last = tiny_base.encode_prompts(["a zqvx", "wpfh zqvx"]).hidden_states[:, -1]
+    last[:, ::2].sum().backward()  # the sum of all is the same whatever they are: the last layer is a norm
     assert learned.grad is not None
     assert (learned.grad.abs().sum(dim=1) > 0).all()
     assert all(p.grad is None for p in tiny_base.networks["text_encoder"].parameters())

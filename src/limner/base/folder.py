@@ -25,6 +25,7 @@ from limner.files import sha256_file
 
 INDEX = "model_index.json"
 CLASSES: dict[str, Any] = single.NETWORKS | {"transformer": SD3Transformer2DModel}
+ALIGNMENT = 64  # bytes, as the allocator has it
 MOST_TOKENIZERS = 8
 _tokenizers: dict[tuple[Any, ...], CLIPTokenizerFast] = {}  # by how they pad and what is in their files
 
@@ -81,11 +82,21 @@ def load_network(folder: Path, part: str, dtype: torch.dtype) -> nn.Module:
         network_class = CLIPTextModelWithProjection
     try:
         with quiet():
-            return network_class.from_pretrained(
+            network = network_class.from_pretrained(
                 folder / part, variant=variant, local_files_only=True, use_safetensors=True, **{key: dtype}
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot read the weights in {folder / part} ({error}); copy the folder again") from error
+    _align(network)
+    return network
+
+
+def _align(network: nn.Module) -> None:
+    """Move weights off the odd places at which a file has them: from those, some processors compute the last bit
+    otherwise than from a single file's, which are copied (single.py)."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.data_ptr() % ALIGNMENT:
+            tensor.data = tensor.data.clone()
 
 
 def load_tokenizer(folder: Path, name: str, pad: str | None = None) -> CLIPTokenizerFast:
