@@ -10,6 +10,7 @@ from limner.files import is_locked
 from limner.studio.control import asked
 from limner.studio.feed import EVENTS, FeedReader
 from limner.studio.jobs import Job, Status
+from limner.studio.places import LOG
 from limner.studio.progress import Progress
 from limner.studio.workers import Worker, last_words
 
@@ -78,6 +79,6 @@ class Following:
         job = self.job
         if not job.hidden and (self.saved or job.attempts < MOST_ATTEMPTS):
             return {"status": "queued", "attempts": 0 if self.saved else job.attempts}
-        said = self.worker.last_words() if self.worker is not None else last_words(self.folder / "log.txt")
+        said = self.worker.last_words() if self.worker is not None else last_words(self.folder / LOG)
         times = "once" if job.attempts == 1 else f"{job.attempts} times"
         return {"status": "failed", "error": f"its worker died {times}: {said}", "ended": time.time()}

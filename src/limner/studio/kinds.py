@@ -38,7 +38,7 @@ class Lane:
 
 
 TRAIN = "train"
-LANES = {TRAIN: Lane(), "draw": Lane(keeps=True, gives_way=True), "look": Lane(slots=2)}
+LANES = {TRAIN: Lane(), "draw": Lane(keeps=True, gives_way=True), "look": Lane(slots=2, keeps=True)}
 
 
 @dataclass(frozen=True)

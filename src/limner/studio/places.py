@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+LOG = "log.txt"  # in a job's folder: what its workers print
+
 
 @dataclass(frozen=True)
 class Places:
@@ -29,10 +31,6 @@ class Places:
     def inputs(self) -> Path:
         """Pictures that are drawn from, until they were."""
         return self.root / "inputs"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
 
     @property
     def training(self) -> Path:

@@ -15,7 +15,7 @@ from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, asked
 from limner.studio.following import Following
 from limner.studio.jobs import Busy, Job, Jobs
 from limner.studio.kinds import LANES, find_kind
-from limner.studio.places import Places
+from limner.studio.places import LOG, Places
 from limner.studio.workers import SECONDS_IDLE, Workers
 
 SECONDS_BETWEEN_LOOKS = 0.05
@@ -205,7 +205,7 @@ class Supervisor:
             self.jobs.update(job.id, status="failed", error=problem, ended=now)
             self._changed()
             return
-        await worker.give(job, LANES[job.lane].keeps)
+        await worker.give(job, folder / LOG, LANES[job.lane].keeps)
         self._follow(Following(job, worker, folder))
 
     def _follow(self, following: Following) -> None:

@@ -6,10 +6,12 @@ it holds a lock on the job's folder, by which a new server sees that it lives. A
 """
 
 import json
+import os
 import signal
 import sys
 import traceback
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from limner.studio.control import CANCEL, PAUSE, YIELD
 from limner.studio.feed import Began, Ended, FeedWriter
 from limner.studio.forms import in_words_of_forms
 from limner.studio.kinds import LANES, TRAIN, find_kind
-from limner.studio.places import Places
+from limner.studio.places import LOG, Places
 from limner.studio.rests import with_rests
 from limner.studio.work.task import Task
 
@@ -44,6 +46,7 @@ def work(order: dict[str, Any], places: Places, lane: str, kept: dict[str, Any])
     folder = places.job(order["job"])
     try:
         with ExitStack() as held:
+            held.enter_context(_printing(folder / LOG))
             held.enter_context(locked(folder, SECONDS_TO_LOCK))
             if lane == TRAIN:
                 held.enter_context(locked(places.training, SECONDS_TO_LOCK))
@@ -54,6 +57,24 @@ def work(order: dict[str, Any], places: Places, lane: str, kept: dict[str, Any])
         raise SystemExit(str(problem)) from problem
     except OSError as problem:
         raise SystemExit(f"nothing can be written any more ({problem.strerror}); make room on the disk") from problem
+
+
+@contextmanager
+def _printing(log: Path) -> Iterator[None]:
+    """What this process prints, also outside of Python, goes there, its last words too if it ends by what happens.
+    After that nowhere, so that the folder can go."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _print_into(log)
+    yield
+    _print_into(Path(os.devnull))
+
+
+def _print_into(path: Path) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with path.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
 
 
 def _perform(order: dict[str, Any], task: Task, lane: str, feed: FeedWriter) -> Ended:

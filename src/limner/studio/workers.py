@@ -14,7 +14,7 @@ from typing import Any
 
 from limner.studio.jobs import Job
 from limner.studio.kinds import LANES
-from limner.studio.places import Places
+from limner.studio.places import LOG, Places
 
 SECONDS_IDLE = 300.0  # after which a waiting worker goes, and the model that it holds
 SECONDS_TO_END = 5.0  # of a waiting worker
@@ -22,18 +22,15 @@ LOG_TAIL = 2000  # bytes of a dead worker's log that its last words are looked f
 # How long threads of a worker turn round and round when they wait for each other, before they leave the core to others:
 # some microseconds instead of milliseconds, which costs a training alone 3% and saves it a fifth beside a drawing.
 SPIN = {"GOMP_SPINCOUNT": "2000"}
-MOST_LOG = 1 << 20  # bytes above which a log is begun anew
 
 
 @dataclass
 class Worker:
-    """A process, and the log that it prints into. said: bytes that the log had when its job was given.
-
-    free_since: by time.monotonic, of one that waits.
-    """
+    """A process. log: of the job that it has. said: bytes that were in it when the job was given. free_since: by
+    time.monotonic, of one that waits."""
 
     process: asyncio.subprocess.Process
-    log: Path
+    log: Path = Path(os.devnull)
     said: int = 0
     free_since: float = 0.0
 
@@ -41,10 +38,10 @@ class Worker:
     def is_alive(self) -> bool:
         return self.process.returncode is None
 
-    async def give(self, job: Job, stays: bool) -> None:
-        """Let it do a job. stays: whether there can be another one after it."""
+    async def give(self, job: Job, log: Path, stays: bool) -> None:
+        """Let it do a job. log: what it prints into meanwhile. stays: whether there can be another job after it."""
         order = {"job": job.id, "kind": job.kind, "request": job.request, "attempt": job.attempts}
-        self.said = _size(self.log)
+        self.log, self.said = log, _size(log)
         assert self.process.stdin is not None
         with contextlib.suppress(ConnectionError):  # it died: whoever follows it will see
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -116,21 +113,18 @@ class Workers:
 
     async def _spawn(self, job: Job) -> Worker:
         """-P: nothing in the folder where a person happens to be is imported. Ctrl-C at the terminal is kept away."""
-        lane = LANES[job.lane]
-        folder = self.places.logs if lane.keeps else self.places.job(job.id)
-        folder.mkdir(parents=True, exist_ok=True)
-        log = folder / (f"{job.lane}.txt" if lane.keeps else "log.txt")
-        mode = "wb" if _size(log) > MOST_LOG else "ab"
+        log = self.places.job(job.id) / LOG
+        log.parent.mkdir(parents=True, exist_ok=True)
         apart: dict[str, Any] = {"start_new_session": True}
         if os.name == "nt":
             apart = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         root, models = self.places.root.absolute(), self.places.models.absolute()
         command = [sys.executable, "-P", "-m", "limner.studio.worker", str(root), str(models), job.lane]
-        with log.open(mode) as stream:
+        with log.open("ab") as stream:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=stream, stderr=stream, env=SPIN | os.environ, **apart
             )
-        return Worker(process, log)
+        return Worker(process)
 
 
 def last_words(log: Path, said: int = 0) -> str:

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from limner.studio.api.jobs import Found, public, shown
 from limner.studio.differences import differences
 from limner.studio.feed import EVENTS, read_feed
+from limner.studio.places import LOG
 from limner.studio.state import Studio
 
 router = APIRouter(tags=["runs"])
@@ -39,7 +40,7 @@ def history(job: Found, studio: Studio) -> dict[str, Any]:
 def log(job: Found, studio: Studio) -> str:
     """The end of what a job's worker printed, without places on this machine."""
     try:
-        with (studio.places.job(job.id) / "log.txt").open("rb") as stream:
+        with (studio.places.job(job.id) / LOG).open("rb") as stream:
             stream.seek(max(0, stream.seek(0, 2) - MOST_LOG))
             text = stream.read().decode(errors="replace")
     except OSError:
