@@ -30,8 +30,8 @@ from typing import Any
 from safetensors.torch import load_file
 
 from bench.methods import ROOT, SUBJECTS, Subject, open_judge, settings_of
+from limner.base.find import find_base
 from limner.base.model import BaseModel
-from limner.base.open import find_base
 from limner.compare.training import Failed, train_method, training_arguments
 from limner.evaluate.judge import Judge
 from limner.evaluate.pictures import Learned, State

@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from limner.base import pocket, single
+from limner.base.find import find_base, identify
 from limner.base.folder import load_tokenizer
 from limner.base.identify import identify_base
 from limner.base.model import BaseModel
-from limner.base.open import find_base, full_precision, identify, open_base
+from limner.base.open import full_precision, open_base
 from limner.base.probe import probe
 from limner.container.header import read_header
 from limner.errors import UserError

@@ -1,8 +1,6 @@
-"""A whole model as a folder in diffusers' layout."""
+"""The networks, tokenizers and schedule of a folder in diffusers' layout (layout.py)."""
 
 import contextlib
-import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,60 +14,16 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from transformers.utils import logging as transformers_logging
 
 from limner.base import single
-from limner.base.families import FAMILIES
 from limner.base.family import Family
-from limner.base.identify import Identity, identify_configs
+from limner.base.layout import read_config, read_scheduler
 from limner.base.original import Configs
 from limner.errors import UserError
 from limner.files import sha256_file
 
-INDEX = "model_index.json"
 CLASSES: dict[str, Any] = single.NETWORKS | {"transformer": SD3Transformer2DModel}
 ALIGNMENT = 64  # bytes, as the allocator has it
 MOST_TOKENIZERS = 8
 _tokenizers: dict[tuple[Any, ...], CLIPTokenizerFast] = {}  # by how they pad and what is in their files
-
-
-def identify_folder(folder: Path) -> Identity:
-    """What a folder is, by its configurations. Raises UserError if they cannot be read."""
-    index = _json(folder / INDEX)
-    unet = read_config(folder, "unet") if (folder / "unet").is_dir() else {}
-    scheduler = folder / "scheduler" / "scheduler_config.json"
-    return identify_configs(index, unet, _json(scheduler) if scheduler.is_file() else {})
-
-
-def check_family(folder: Path) -> Family:
-    """The family of a folder that holds a whole model. Raises UserError if it is of none that Limner knows."""
-    found = identify_folder(folder)
-    if found.refusal:
-        raise UserError(f"the base {folder} is {found.title}: {found.refusal}")
-    family = FAMILIES[found.family]
-    missing = [part for part in parts_of(family) if not (folder / part).is_dir()]
-    if missing:
-        raise UserError(f"the base {folder} lacks {', '.join(missing)}; copy the whole diffusers folder")
-    if family.denoiser != "unet":  # which fills up what texts are too narrow for it
-        return family
-    widths = [read_config(folder, encoder.name).get("hidden_size") for encoder in family.encoders]
-    width = read_config(folder, "unet").get("cross_attention_dim")
-    if width != sum(each or 0 for each in widths):
-        raise UserError(
-            f"the base {folder} is not {family.title}: its UNet reads texts {width} wide, and its text encoders' are "
-            f"{widths} wide; use a folder whose parts belong together"
-        )
-    return family
-
-
-def parts_of(family: Family) -> tuple[str, ...]:
-    """The folders of a model in diffusers' layout."""
-    return (*family.networks, *(encoder.tokenizer for encoder in family.encoders), "scheduler")
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over the names and contents of a model folder's weights, configurations and vocabulary."""
-    digest = hashlib.sha256()
-    for path in sorted(p for part in parts_of(check_family(folder)) for p in (folder / part).rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def load_network(folder: Path, part: str, dtype: torch.dtype) -> nn.Module:
@@ -114,11 +68,6 @@ def load_tokenizer(folder: Path, name: str, pad: str | None = None) -> CLIPToken
     return _tokenizers[contents]
 
 
-def read_config(folder: Path, part: str) -> dict[str, Any]:
-    """A network's configuration. Raises UserError."""
-    return _json(folder / part / "config.json")
-
-
 def read_configs(folder: Path, family: Family) -> Configs:
     """How a model's networks and its noise schedule are made. Raises UserError."""
     configs = {part: single.essential(part, read_config(folder, part)) for part in family.networks}
@@ -130,27 +79,12 @@ def load_scheduler(folder: Path) -> DDIMScheduler:
         return DDIMScheduler.from_config(read_scheduler(folder))
 
 
-def read_scheduler(folder: Path) -> dict[str, Any]:
-    """The scheduler's configuration. Raises UserError."""
-    return _json(folder / "scheduler" / "scheduler_config.json")
-
-
 def _architectures(folder: Path, part: str) -> list[str]:
     return read_config(folder, part).get("architectures") or []
 
 
 def _has_plain(names: set[str]) -> bool:
     return bool(names & {"model.safetensors", "diffusion_pytorch_model.safetensors"})
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"the base {path.parent} has no readable {path.name}; copy the whole folder again") from error
-    if not isinstance(told, dict):
-        raise UserError(f"the base {path.parent} has no readable {path.name}; copy the whole folder again")
-    return told
 
 
 @contextlib.contextmanager

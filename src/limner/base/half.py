@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from limner.base.flow import FlowModel
 from limner.base.model import BaseModel
-from limner.base.sd3 import FlowModel
 
 
 class Half(Protocol):

@@ -6,23 +6,26 @@ from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor, nn
 
-from limner.base import folder, pocket, sd3, single
+from limner.base import flow, folder, layout, pocket, single
 from limner.base.attention import AttentionByShape
-from limner.base.families import FAMILIES, MODELS
+from limner.base.families import FAMILIES
 from limner.base.family import Family
+from limner.base.find import find_base, find_vae, identify
 from limner.base.identify import Identity
 from limner.base.model import BaseModel, weights_of
 from limner.base.norm import use_by_shape
 from limner.base.original import Configs
 from limner.base.probe import NAMES, probe
 from limner.base.published import PADS, published
+from limner.base.sd3 import SD3
 from limner.config import Prediction
 from limner.errors import UserError
 from limner.files import sha256_file
+
+# Of families that are more than names.
+MODELS: dict[str, type[BaseModel]] = {SD3.name: flow.FlowModel}
 
 
 def open_base(
@@ -62,7 +65,7 @@ def open_base(
     model = MODELS.get(family.name, BaseModel)(
         family=family,
         name=str(name),
-        sha256=lambda: sha256_file(source) if source.is_file() else folder.fingerprint(source),
+        sha256=lambda: sha256_file(source) if source.is_file() else layout.fingerprint(source),
         networks={part: network.to(device) for part, network in networks.items()},
         tokenizers=tokenizers,
         scheduler_config=scheduler_config,
@@ -73,24 +76,6 @@ def open_base(
     )
     _settle(model, identity, prediction_type)
     return model
-
-
-def identify(source: Path) -> Identity:
-    """What a folder or a single file is. Raises UserError if it cannot be read."""
-    return single.identify_file(source) if source.is_file() else folder.identify_folder(source)
-
-
-def resolution_of(name: str | Path) -> int:
-    """The size in pixels that a base model was trained at, without loading it. Raises UserError."""
-    source = find_base(name)
-    identity = identify(source)
-    denoiser = FAMILIES[identity.family].denoiser
-    if source.is_file():
-        configs = single.read_configs(source, identity)
-    else:
-        configs = {part: folder.read_config(source, part) for part in (denoiser, "vae")}
-    levels = len(configs["vae"]["block_out_channels"])
-    return int(configs[denoiser]["sample_size"]) * 2 ** (levels - 1)
 
 
 def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
@@ -105,48 +90,6 @@ def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
     return {name: tensor.float().cpu() for name, tensor in weights_of(network).items()}
 
 
-def find_base(name: str | Path) -> Path:
-    """The folder or file that a name stands for, found to be of a known family. Raises UserError."""
-    path = Path(name).expanduser()
-    if str(name) != pocket.NAME and path.is_file():
-        single.read_configs(path)
-        return path
-    found = _find_folder(name)
-    folder.check_family(found)
-    return found
-
-
-def _find_folder(name: str | Path) -> Path:
-    """The diffusers folder that a name stands for."""
-    if str(name) == pocket.NAME:
-        return pocket.FOLDER
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / folder.INDEX).is_file():
-            raise UserError(f"the base {path} is not in diffusers' layout: it has no {folder.INDEX}")
-        return path
-    try:
-        return Path(snapshot_download(str(name), local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
-        raise UserError(
-            f"no base model {str(name)!r}: it is neither a file or folder nor in the hub's cache on this machine; "
-            "give a diffusers folder, or use --base pocket"
-        ) from error
-
-
-def find_vae(path: Path) -> Path:
-    """The file with a VAE's weights that a file or a diffusers folder stands for. Raises UserError."""
-    path = path.expanduser()
-    if path.is_file():
-        return path
-    for place in (path, path / "vae"):
-        for name in ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16"):
-            for suffix in (".safetensors", ".bin"):
-                if (found := place / f"{name}{suffix}").is_file():
-                    return found
-    raise UserError(f"there is no VAE at {path}; give a file, or a folder in diffusers' layout, with --vae")
-
-
 def _network(
     source: Path,
     part: str,
@@ -158,7 +101,7 @@ def _network(
     """A network on the CPU, of a folder or a single file; configs: of the latter, the only one whose weights are read
     in a memory format at once."""
     if part == "vae" and vae_source is not None:
-        base = configs or {"vae": folder.read_config(source, "vae")}
+        base = configs or {"vae": layout.read_config(source, "vae")}
         return single.load_vae(vae_source, base, dtype)
     if configs is None:
         return folder.load_network(source, part, dtype)
@@ -168,8 +111,8 @@ def _network(
 def _noise(source: Path, configs: Configs | None, family: Family) -> tuple[dict[str, Any], Tensor]:
     """The scheduler's configuration, and a of each timestep."""
     if family.denoiser == "transformer":
-        config = folder.read_scheduler(source)
-        return config, sd3.alphas_cumprod(int(config.get("num_train_timesteps", 1000)))
+        config = layout.read_scheduler(source)
+        return config, flow.alphas_cumprod(int(config.get("num_train_timesteps", 1000)))
     scheduler = folder.load_scheduler(source) if configs is None else single.scheduler(configs)
     return dict(scheduler.config), scheduler.alphas_cumprod.float()
 

@@ -1,20 +1,10 @@
-"""Stable Diffusion 3 and 3.5: a transformer that predicts the flow from picture to noise, told by CLIP-L and
+"""Stable Diffusion 3 and 3.5: a transformer that predicts the flow from picture to noise (flow.py), told by CLIP-L and
 OpenCLIP-bigG (Esser et al. 2024, arXiv 2403.03206).
 
-Its third text encoder, T5, may be left out of it, and is here: 9 GB that a subject does not need. Flow matching's noisy
-latents are x_s = (1 - s) x0 + s n, which are those of a = (1 - s)^2 / ((1 - s)^2 + s^2), up to a factor: the network's
-face to the outside is that of every other family, with timestep i standing for s = (i + 1) / 1000.
+Its third text encoder, T5, may be left out of it, and is here: 9 GB that a subject does not need.
 """
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from limner.base.conditioning import Conditioning
 from limner.base.family import Encoder, Family
-from limner.base.model import BaseModel
-
-T5_TOKENS = 256  # places of the encoder that is left out, all zeros, as diffusers fills them
 
 SD3 = Family(
     name="sd3",
@@ -32,50 +22,3 @@ SD3 = Family(
     denoiser="transformer",
     lora_format="diffusers",
 )
-
-
-def alphas_cumprod(steps: int) -> Tensor:
-    """a (steps,) float32 of the timesteps 0..steps-1, of s = 1 / steps to 1."""
-    s = torch.arange(1, steps + 1, dtype=torch.float64) / steps
-    return ((1 - s).square() / _length(s).square()).float()
-
-
-def _length(s: Tensor) -> Tensor:
-    """Of (1 - s, s): what x_s is to be divided by to have a variance of one."""
-    return ((1 - s).square() + s.square()).sqrt()
-
-
-class FlowModel(BaseModel):
-    """A base whose network is a transformer of pictures and text side by side."""
-
-    @property
-    def prediction_type(self) -> str:
-        return "flow"
-
-    @property
-    def timestep_shift(self) -> float:
-        return float(self.scheduler_config.get("shift", 1.0))
-
-    def as_trained(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
-        s = timestep / len(self.alphas_cumprod)
-        return latents / _length(s), timestep - 1
-
-    def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """The flow n - x0, shaped like `latents`."""
-        scaled, times, states = self.told(latents, timesteps, conditioning)
-        return self.denoiser(
-            hidden_states=scaled,
-            timestep=times,
-            encoder_hidden_states=states,
-            pooled_projections=conditioning.pooled,
-            return_dict=False,
-        )[0]
-
-    def told(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents, times and states as the transformer takes them."""
-        times = timesteps + 1
-        s = (times / len(self.alphas_cumprod)).to(torch.float32).view(-1, 1, 1, 1)
-        states = conditioning.hidden_states
-        width = self.denoiser.config.joint_attention_dim
-        states = functional.pad(states, (0, width - states.shape[-1], 0, T5_TOKENS))
-        return (latents * _length(s)).to(latents.dtype), times, states

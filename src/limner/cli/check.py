@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from limner.base.find import resolution_of
 from limner.captions.own import OwnCaptions
 from limner.checking.compared import Comparing
 from limner.checking.contact import draw_contact
@@ -94,8 +95,6 @@ def _wanted(settings: CheckSettings) -> Wanted:
     subject = kind_of(settings.class_word) if settings.subject == "auto" else settings.subject
     resolution = settings.resolution
     if resolution is None and settings.base is not None:
-        from limner.base.open import resolution_of
-
         resolution = resolution_of(settings.base)
     return Wanted(resolution or RESOLUTION, subject, settings.method)
 

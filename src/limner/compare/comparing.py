@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from limner.base.open import find_base, open_base
+from limner.base.find import find_base
+from limner.base.open import open_base
 from limner.compare.advice import advice
 from limner.compare.entry import Entry
 from limner.compare.page import SHOWN, Shown, page

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limner.base.open import find_base
+from limner.base.find import find_base
 from limner.container.header import read_header
 from limner.edit.progress import Edit, Progress
 from limner.edit.rewrite import rewrite

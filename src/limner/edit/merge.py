@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner.base.open import find_base
+from limner.base.find import find_base
 from limner.edit.ingredient import Ingredient
 from limner.edit.progress import Edit
 from limner.edit.rewrite import rewrite

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner.base import folder, single
+from limner.base import folder, layout, single
 from limner.base.families import UNETS
 from limner.base.family import Family
-from limner.base.open import find_base, identify
+from limner.base.find import find_base, identify
 from limner.base.original import Configs, Place, places, with_wrapper
 from limner.container import TensorFile, open_tensors
 from limner.container.header import SUFFIX
@@ -64,7 +64,7 @@ class Stored:
 
     def source(self) -> Source:
         """What it was, for the metadata of what is made of it."""
-        sha256 = sha256_file(self.path) if self.path.is_file() else folder.fingerprint(self.path)
+        sha256 = sha256_file(self.path) if self.path.is_file() else layout.fingerprint(self.path)
         return Source(self.path.name, sha256)
 
     def get(self, name: str, key: str | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner.base.folder import INDEX
+from limner.base.layout import INDEX
 from limner.container.header import SUFFIX
 from limner.edit.factored import factored
 from limner.edit.readers import faults_in

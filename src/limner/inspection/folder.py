@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.base.folder import fingerprint, identify_folder
+from limner.base.layout import fingerprint, identify_folder
 from limner.container.header import read_header
 from limner.container.places import DTYPE_NAMES
 from limner.errors import UserError

@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from limner.base.find import find_base
 from limner.checking.facts import Facts
 from limner.checking.findings import Wanted, findings
 from limner.checking.measure import Measure
@@ -80,8 +81,6 @@ def check_class(settings: PrepareSettings) -> None:
     elif not 1 <= settings.class_images <= MOST:
         raise UserError(f"class_images = {settings.class_images} will not do: give a number from 1 to {MOST:,}")
     else:
-        from limner.base.open import find_base  # here, for without drawing there is no need to load torch
-
         find_base(settings.base)
 
 

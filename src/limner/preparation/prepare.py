@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limner.base.find import resolution_of
 from limner.captions.caption import Captions
 from limner.checking.examine import examining
 from limner.checking.findings import Wanted
@@ -84,8 +85,6 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     """
     claim(settings.out, settings.images)
     if "base" in settings.model_fields_set and "resolution" not in settings.model_fields_set:
-        from limner.base.open import resolution_of  # here, for torch need not be waited for otherwise
-
         settings = settings.model_copy(update={"resolution": resolution_of(settings.base)})
     rules = _rules(settings)
     captions = Captions(settings)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.base.open import resolution_of
+from limner.base.find import resolution_of
 from limner.config import TrainSettings
 from limner.data.caption import Tags
 from limner.data.crop import enlarged

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from limner.base import pocket
+from limner.base.find import find_base
 from limner.base.model import BaseModel
-from limner.base.open import find_base, open_base
+from limner.base.open import open_base
 from limner.config import KIND_FOLDERS, Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.buckets import buckets

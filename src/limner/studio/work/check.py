@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from limner.base.open import resolution_of
+from limner.base.find import resolution_of
 from limner.captions.caption import Caption, Captions
 from limner.captions.own import OwnCaptions
 from limner.checking.examine import examining
