@@ -110,7 +110,7 @@ def test_the_energy_is_that_of_whole_matrices(
     assert told["left_out"] == pytest.approx({kind: size / total for kind, size in sizes.items()}, rel=1e-3)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.8])
+@pytest.mark.parametrize("share", [pytest.param(0.3, marks=pytest.mark.slow), 0.8])
 def test_an_energy_share_decides_each_layer_s_rank(
     tmp_path: Path, tiny_base: BaseModel, base_file: Path, tune: Tune, share: float
 ) -> None:

@@ -65,7 +65,9 @@ def test_in_half_precision_too(tmp_path: Path, tiny_folder: Path, base_file: Pat
     assert np.array_equal(pixels(out, "a cat", dtype=torch.bfloat16), tagged)
 
 
-@pytest.mark.parametrize("name", ["loha", "lokr", "dora", "oft", "ia3", "locon"])
+@pytest.mark.parametrize(
+    "name", ["lokr", "dora", *(pytest.param(each, marks=pytest.mark.slow) for each in ("loha", "oft", "ia3", "locon"))]
+)
 def test_all_kin_are_added_as_they_are_applied(tmp_path: Path, base_file: Path, name: str) -> None:
     """Bit for bit, two at once, each to the weight as the base has it."""
     model, files = open_base(base_file, CPU, torch.float32), []

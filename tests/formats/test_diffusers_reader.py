@@ -42,7 +42,7 @@ def checkpoint(tiny_base: BaseModel, tmp_path: Path) -> Path:
     return save_weights(weights, tmp_path / "Stable-diffusion" / "whole.safetensors", dtype=torch.float16).path
 
 
-@pytest.mark.parametrize("sampler", ["DPM++ 2M", "Euler"])
+@pytest.mark.parametrize("sampler", ["DPM++ 2M", pytest.param("Euler", marks=pytest.mark.slow)])
 def test_one_picture_of_checkpoint_lora_and_embedding(
     checkpoint: Path, random_lora: MakeLora, tmp_path: Path, sampler: str
 ) -> None:

@@ -188,7 +188,9 @@ PEFT: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("sort", PEFT)
-@pytest.mark.parametrize("beside", [False, True], ids=["metadata", "beside"])
+@pytest.mark.parametrize(
+    "beside", [pytest.param(False, id="metadata"), pytest.param(True, id="beside", marks=pytest.mark.slow)]
+)
 def test_what_peft_makes(tmp_path: Path, open_tiny: OpenTiny, sort: str, beside: bool) -> None:
     """Its file, with its configuration in the metadata or in a file beside it, changes a UNet as PEFT itself does."""
     import peft
