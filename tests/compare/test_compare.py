@@ -14,6 +14,7 @@ from PIL import Image
 
 from limner.cli import main
 from limner.compare.advice import advice
+from limner.files import is_locked
 
 
 @pytest.fixture(autouse=True)
@@ -108,17 +109,24 @@ def test_another_keyword_in_the_same_folder_is_refused(tiny_folder: Path, capsys
 
 
 @pytest.mark.slow
-def test_an_interrupt_saves_and_the_same_command_goes_on(tmp_path: Path, tiny_folder: Path) -> None:
+@pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_or_death_saves_and_the_same_command_goes_on(
+    tmp_path: Path, tiny_folder: Path, number_of_signal: int
+) -> None:
     some = [each if each != "steps=2" else "steps=100" for each in command(tiny_folder, "--methods", "lora,embedding")]
     process = subprocess.Popen([sys.executable, "-m", "limner", *some, "--json"], stdout=subprocess.PIPE, text=True)
     log = tmp_path / "compare-zqvx" / "embedding" / "run" / "log.jsonl"
     deadline = time.monotonic() + 400
     while not log.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number_of_signal)
     printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "interrupted" in json.loads(printed.splitlines()[-1])
+    if number_of_signal == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted" in json.loads(printed.splitlines()[-1])
+    while is_locked(log.parent) and time.monotonic() < deadline:  # its training ends by itself
+        time.sleep(0.05)
+    assert (log.parent / "state" / "state.pt").exists()
     steps = len(log.read_text().splitlines())
     assert 0 < steps < 100
     first = (tmp_path / "compare-zqvx" / "lora" / "zqvx.safetensors").stat().st_mtime_ns

@@ -10,6 +10,8 @@ import pytest
 from studio.served import Served, wait
 from studio.training import add_set, file_of, tensors, train
 
+from limner.studio.control import YIELD, asked
+
 STEPS = 12
 
 
@@ -164,6 +166,29 @@ def test_a_training_that_is_told_to_finish_keeps_its_best_state(studio: Served) 
     job = studio.until(number, "done", "failed")
     assert job["status"] == "done", job["error"]
     assert 0 < job["progress"]["kept_step"] <= len(steps_of(studio, number)) < 500
+    assert file_of(studio, job).is_file()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_told_to_finish_as_the_server_closes_does_so_with_the_next(studio: Served) -> None:
+    number = train(studio, add_set(studio, 7), 500, "finished-later", measure_every=2, keep="best", milestones=0)
+    until_step(studio, number, 3)
+    workers = workers_of(studio)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # so that it sees the word only when the server's own is there too
+    studio.post(f"/api/jobs/{number}", {"ask": "finish"})
+    assert studio.process is not None
+    studio.process.send_signal(signal.SIGINT)
+    wait(lambda: asked(studio.folder / "jobs" / str(number)) == YIELD)
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    studio.process.wait(timeout=60)
+    assert events_of(studio, number)[-1]["status"] == "yielded"
+    steps = len(steps_of(studio, number))
+    studio.start()
+    job = studio.until(number, "done", "failed")
+    assert job["status"] == "done", job["error"]
+    assert 0 < job["progress"]["kept_step"] <= len(steps_of(studio, number)) <= steps + 2
     assert file_of(studio, job).is_file()
 
 

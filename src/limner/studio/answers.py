@@ -17,6 +17,7 @@ from starlette.types import Scope, Send
 
 from limner.errors import UserError
 from limner.studio.jobs import Busy
+from limner.studio.names import without_places
 
 OURS = "this is a fault of Limner's; what its server has printed tells more"
 LIBRARYS = "Content Too Large"  # what starlette says of a body beyond its route's bound
@@ -92,7 +93,7 @@ async def answer(refusal: Refusal, scope: Scope, send: Send) -> None:
 
 def _answer(request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     # Names of files may be no text at all: half of a pair of surrogates is no UTF-8.
-    plain = sentence.encode("utf-8", "replace").decode()
+    plain = without_places(sentence.encode("utf-8", "replace").decode(), request.app.state.studio.places)
     return JSONResponse(body(status, plain, request.url.path), status, headers)
 
 

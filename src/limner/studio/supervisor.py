@@ -11,10 +11,11 @@ from typing import Any
 
 from limner.errors import UserError
 from limner.studio.changes import Changes
-from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, asked, unask
+from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, unask
 from limner.studio.following import Following
 from limner.studio.jobs import Busy, Job, Jobs
 from limner.studio.kinds import LANES, find_kind
+from limner.studio.names import without_places
 from limner.studio.places import Places
 from limner.studio.workers import SECONDS_IDLE, Workers
 
@@ -192,8 +193,7 @@ class Supervisor:
     async def _start(self, job: Job) -> None:
         """Give a job to a worker of its lane."""
         folder = self.places.job(job.id)
-        if asked(folder) == YIELD:  # of a server that did not see it followed
-            unask(folder)
+        unask(folder, YIELD)  # of a server that did not see it followed
         now = time.time()
         job = self.jobs.update(
             job.id, status="running", attempts=job.attempts + 1, started=job.started or now, ended=None
@@ -247,8 +247,11 @@ class Supervisor:
         if end is None:
             values |= following.after_death()
         else:
-            unask(self.places.job(job.id))
+            # to finish holds for the next attempt too; to skip was said of a picture that is begun anew
+            unask(self.places.job(job.id), *((YIELD, SKIP) if end["status"] == "yielded" else ()))
             values |= following.at_end(end)
+        if "error" in values:  # a dead worker's last words may name any place
+            values["error"] = without_places(values["error"], self.places)
         while True:
             try:
                 self.jobs.update(job.id, **values)
