@@ -15,6 +15,7 @@ from PIL import Image
 from limner.cli import main
 from limner.compare.advice import advice
 from limner.files import is_locked
+from limner.run.folder import RunFolder
 
 
 @pytest.fixture(autouse=True)
@@ -109,24 +110,17 @@ def test_another_keyword_in_the_same_folder_is_refused(tiny_folder: Path, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupt_or_death_saves_and_the_same_command_goes_on(
-    tmp_path: Path, tiny_folder: Path, number_of_signal: int
-) -> None:
+def test_an_interrupt_saves_and_the_same_command_goes_on(tmp_path: Path, tiny_folder: Path) -> None:
     some = [each if each != "steps=2" else "steps=100" for each in command(tiny_folder, "--methods", "lora,embedding")]
     process = subprocess.Popen([sys.executable, "-m", "limner", *some, "--json"], stdout=subprocess.PIPE, text=True)
     log = tmp_path / "compare-zqvx" / "embedding" / "run" / "log.jsonl"
     deadline = time.monotonic() + 400
     while not log.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(number_of_signal)
+    process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=120)
-    if number_of_signal == signal.SIGINT:
-        assert process.returncode == 130
-        assert "interrupted" in json.loads(printed.splitlines()[-1])
-    while is_locked(log.parent) and time.monotonic() < deadline:  # its training ends by itself
-        time.sleep(0.05)
-    assert (log.parent / "state" / "state.pt").exists()
+    assert process.returncode == 130
+    assert "interrupted" in json.loads(printed.splitlines()[-1])
     steps = len(log.read_text().splitlines())
     assert 0 < steps < 100
     first = (tmp_path / "compare-zqvx" / "lora" / "zqvx.safetensors").stat().st_mtime_ns
@@ -135,3 +129,23 @@ def test_an_interrupt_or_death_saves_and_the_same_command_goes_on(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 101))
     assert report()["methods"][1]["trained"]["steps"] == 100
+
+
+@pytest.mark.slow
+def test_a_training_whose_comparison_is_killed_saves_and_ends(tmp_path: Path, tiny_folder: Path) -> None:
+    some = [each if each != "steps=2" else "steps=400" for each in command(tiny_folder, "--methods", "lora")]
+    process = subprocess.Popen([sys.executable, "-m", "limner", *some, "--json"], stdout=subprocess.PIPE, text=True)
+    run = tmp_path / "compare-zqvx" / "lora" / "run"
+    deadline = time.monotonic() + 400
+    while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert is_locked(run)
+    process.kill()
+    process.communicate()
+    while is_locked(run) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    steps = len((run / "log.jsonl").read_text().splitlines())
+    assert 0 < steps < 400
+    RunFolder(run).ask_to_finish()
+    assert main(["resume", str(run)]) == 0
+    assert len((run / "log.jsonl").read_text().splitlines()) == steps + 1  # from the state that it saved

@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-from pathlib import Path
-from typing import Any
 
 import pytest
-from studio.served import Served, wait
+from studio.served import Served, events_of, kill_workers, names_of, wait, workers_of
 from studio.training import add_set, file_of, tensors, train
 
 from limner.studio.control import YIELD, asked
@@ -36,35 +34,7 @@ def steps_of(studio: Served, number: int) -> list[int]:
 
 
 def until_step(studio: Served, number: int, step: int) -> None:
-    wait(lambda: max(steps_of(studio, number), default=0) >= step, 60, lambda: studio.job(number))
-
-
-def workers_of(studio: Served) -> list[int]:
-    """Process numbers of the workers of a studio, the server's own included or left behind."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"limner.studio.worker" in words and str(studio.folder).encode() in words:
-            found.append(int(path.parent.name))
-    return found
-
-
-def kill_workers(studio: Served) -> None:
-    for pid in workers_of(studio):
-        os.kill(pid, signal.SIGKILL)
-    wait(lambda: not workers_of(studio))
-
-
-def events_of(studio: Served, number: int) -> list[dict[str, Any]]:
-    path = studio.folder / "jobs" / str(number) / "events.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
-
-
-def names_of(studio: Served, number: int) -> list[str]:
-    return [line["event"] for line in events_of(studio, number)]
+    wait(lambda: max(steps_of(studio, number), default=0) >= step, 240, lambda: studio.job(number))
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(
