@@ -14,6 +14,7 @@ from PIL import Image
 
 from limner.cli import main
 from limner.compare.advice import advice
+from limner.compare.training import steps_of
 from limner.files import is_locked
 from limner.run.folder import RunFolder
 
@@ -137,7 +138,7 @@ def test_a_training_whose_comparison_is_killed_saves_and_ends(tmp_path: Path, ti
     process = subprocess.Popen([sys.executable, "-m", "limner", *some, "--json"], stdout=subprocess.PIPE, text=True)
     run = tmp_path / "compare-zqvx" / "lora" / "run"
     deadline = time.monotonic() + 400
-    while not (run / "log.jsonl").exists() and time.monotonic() < deadline:
+    while steps_of(run)[0] < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert is_locked(run)
     process.kill()

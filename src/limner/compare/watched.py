@@ -18,7 +18,10 @@ def main() -> int:
     threading.Thread(target=_wait_for_the_end, daemon=True).start()
     from limner.cli import INTERRUPTED, main  # here, for it takes a while, in which the starter may go
 
-    return INTERRUPTED if _is_interrupted.is_set() else main()
+    try:
+        return INTERRUPTED if _is_interrupted.is_set() else main()
+    except BrokenPipeError:  # there is nobody left to be told
+        return INTERRUPTED
 
 
 def _wait_for_the_end() -> None:
