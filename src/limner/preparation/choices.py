@@ -127,11 +127,12 @@ def _divided(path: Path) -> tuple[list[str], dict[str, Choice]] | None:
 @lru_cache(maxsize=MOST_KEPT)
 def _read(table: str) -> tuple[str, Choice]:
     """The picture that a table is about, and what it says. Raises ValueError and UserError if it is none, or wrong."""
-    match tomllib.loads(table):
-        case {"pictures": {**pictures}, **others} if len(pictures) == 1 and not others:
-            name, said = next(iter(pictures.items()))
-            return name, _choice(Path(NAME), name, said)
-    raise ValueError("this is no table of a picture")
+    values = tomllib.loads(table)
+    pictures = values.get("pictures")
+    if len(values) != 1 or not isinstance(pictures, dict) or len(pictures) != 1:
+        raise ValueError("this is no table of a picture")
+    name, said = next(iter(pictures.items()))
+    return name, _choice(Path(NAME), name, said)
 
 
 def _choice(path: Path, picture: str, said: Any) -> Choice:

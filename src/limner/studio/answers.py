@@ -19,6 +19,7 @@ from starlette.types import Scope, Send
 from limner.errors import FULL, UserError
 from limner.studio.jobs import Busy
 from limner.studio.names import without_places
+from limner.studio.places import Places
 from limner.studio.room import is_full
 
 OURS = "this is a fault of Limner's; what its server has printed tells more"
@@ -45,8 +46,9 @@ class Refusal:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def add_answers(app: FastAPI) -> None:
-    """Let an application answer by sentences, whatever happens."""
+def add_answers(app: FastAPI, places: Places) -> None:
+    """Let an application answer by sentences that name no place, whatever happens."""
+    app.state.places = places
     app.add_exception_handler(UserError, _told)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -98,7 +100,7 @@ async def answer(refusal: Refusal, scope: Scope, send: Send) -> None:
 
 def _answer(request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     # Names of files may be no text at all: half of a pair of surrogates is no UTF-8.
-    plain = without_places(sentence.encode("utf-8", "replace").decode(), request.app.state.studio.places)
+    plain = without_places(sentence.encode("utf-8", "replace").decode(), request.app.state.places)
     return JSONResponse(body(status, plain, request.url.path), status, headers)
 
 
@@ -139,7 +141,7 @@ def _field(location: tuple[Any, ...]) -> str:
 
 async def _no_room(request: Request, error: Exception) -> JSONResponse:
     """What could not be written on a full disk; any other such error is a fault."""
-    if getattr(error, "errno", None) in FULL or is_full(request.app.state.studio.places.root):
+    if getattr(error, "errno", None) in FULL or is_full(request.app.state.places.root):
         return _answer(request, 507, NO_ROOM)
     raise error
 
