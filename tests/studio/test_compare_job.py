@@ -45,7 +45,7 @@ def test_a_comparison_whose_worker_is_killed_goes_on_in_another(studio: Served) 
         prompts=["a zqvx"], more=SMALL | {"lora": {"rank": 2}} | {"steps": 400},
     )  # fmt: skip
     run = studio.folder / "jobs" / str(number) / "comparison" / "lora" / "run"
-    wait(lambda: studio.job(number)["progress"]["done"] > 0, 300, lambda: studio.job(number))
+    wait(lambda: steps_of(run)[0] > 1, 300, lambda: studio.job(number))
     kill_workers(studio)
     wait(lambda: not is_locked(run), 60)  # its training has saved its state and ended, or the next one has not begun
     wait(lambda: names_of(studio, number).count("Began") == 2, 120, lambda: studio.job(number))

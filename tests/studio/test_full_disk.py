@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from studio.served import BASE, Served, names_of, wait
+from studio.served import BASE, Served, names_of, wait, workers_of
 from studio.training import add_set, file_of, train
 
-STEPS = 60
+STEPS = 40
 DISK = "size=80m"
 
 
@@ -72,9 +72,9 @@ def test_a_training_waits_for_room_and_goes_on_by_itself(studio: Served) -> None
     dataset = add_set(studio)
     number = train(studio, dataset, STEPS, "patient")
     later = train(studio, dataset, 1, "later")
-    wait(lambda: studio.job(number)["progress"]["done"] >= 4, 240, lambda: studio.job(number))
+    wait(lambda: studio.job(number)["progress"]["what"] == "step", 240, lambda: studio.job(number))
     with full(studio):
-        wait(lambda: studio.job(number)["status"] == "queued", 240, lambda: studio.job(number))
+        wait(lambda: not workers_of(studio), 240, lambda: studio.job(number))
         assert studio.job(number)["error"] == studio.job(later)["error"] != ""
         assert "the disk is full" in studio.job(number)["error"]
     for each in (number, later):
