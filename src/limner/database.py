@@ -10,6 +10,7 @@ from limner.errors import UserError
 
 SECONDS_TO_WAIT = 60.0  # for another process's writing
 DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # the lowest byte of a code says of what kind it is
 
 
 def open_database(
@@ -39,8 +40,10 @@ def open_database(
     except OSError as error:
         raise UserError(f"cannot keep {what} {path}: {error.strerror}; {instead}") from error
     except sqlite3.Error as error:
-        damaged = getattr(error, "sqlite_errorcode", None) in DAMAGED
-        hint = "move it away, and it is made anew" if damaged else instead
+        code = getattr(error, "sqlite_errorcode", 0)
+        hint = "move it away, and it is made anew" if code in DAMAGED else instead
+        if code & 0xFF in NO_ROOM:
+            hint = "see whether the disk is full, and make room on it"
         raise UserError(f"cannot use {what} {path} ({error}); {hint}") from error
     return database
 

@@ -14,6 +14,9 @@ from PIL import Image
 
 from limner.cli import main
 from limner.compare.advice import advice
+from limner.compare.training import steps_of
+from limner.files import is_locked
+from limner.run.folder import RunFolder
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +130,23 @@ def test_an_interrupt_saves_and_the_same_command_goes_on(tmp_path: Path, tiny_fo
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 101))
     assert report()["methods"][1]["trained"]["steps"] == 100
+
+
+@pytest.mark.slow
+def test_a_training_whose_comparison_is_killed_saves_and_ends(tmp_path: Path, tiny_folder: Path) -> None:
+    some = [each if each != "steps=2" else "steps=400" for each in command(tiny_folder, "--methods", "lora")]
+    process = subprocess.Popen([sys.executable, "-m", "limner", *some, "--json"], stdout=subprocess.PIPE, text=True)
+    run = tmp_path / "compare-zqvx" / "lora" / "run"
+    deadline = time.monotonic() + 400
+    while steps_of(run)[0] < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert is_locked(run)
+    process.kill()
+    process.communicate()
+    while is_locked(run) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    steps = len((run / "log.jsonl").read_text().splitlines())
+    assert 0 < steps < 400
+    RunFolder(run).ask_to_finish()
+    assert main(["resume", str(run)]) == 0
+    assert len((run / "log.jsonl").read_text().splitlines()) == steps + 1  # from the state that it saved

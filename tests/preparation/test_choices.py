@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from preparation.pictures import contents, photo, photos
 import limner
 from limner.cli import main
 from limner.errors import UserError
+from limner.preparation.choices import Choice, change_choices, read_choices
 from limner.preparation.prepare import Made
 
 
@@ -197,3 +199,28 @@ def test_the_originals_are_never_changed(place: tuple[Path, Path]) -> None:
     shutil.rmtree(out)
     prepare(images, out)
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in images.rglob("*")} == before
+
+
+UNUSUAL = (
+    '[pictures."a.png"]\ncaption = """of\n[pictures."b.png"]\ntwo lines"""\n',
+    '[pictures]\n"a.png" = {keep = true}  # mine\n"b.png" = {crop = [0, 0, 1, 1]}\n',
+    '# a\n[pictures."a.png"]\nkeep = true # mine\n# of the next\n[pictures."b.png"]\ncrop = [\n0, 0,\n1, 1]',
+    '[ pictures."a.png" ]\nkeep = true\n[pictures."b.png"]\nmask = "none"\n',
+)
+
+
+@pytest.mark.parametrize("text", UNUSUAL)
+def test_a_change_leaves_all_else_however_it_is_written(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "choices.toml"
+    path.write_text(text, encoding="utf-8")
+    before = read_choices(path)
+    change_choices(path, {"a.png": {"keep": False}, "new.png": {"caption": 'a "new" one'}, "open.png": {"keep": None}})
+    after = read_choices(path)
+    assert after["a.png"] == replace(before["a.png"], keep=False)
+    assert after["new.png"] == Choice(caption='a "new" one')
+    assert {name: after.get(name) for name in before if name != "a.png"} == {
+        name: choice for name, choice in before.items() if name != "a.png"
+    }
+    assert after.keys() == before.keys() | {"new.png"}
+    comments = [part.strip() for part in text.split("\n") if part.startswith("#")]
+    assert all(comment in path.read_text(encoding="utf-8") for comment in [*comments, "# mine"[: 6 * ("mine" in text)]])

@@ -1,5 +1,6 @@
 """A real studio in a process of its own, on a free port, with a tiny random base on its shelf."""
 
+import json
 import os
 import re
 import signal
@@ -90,3 +91,31 @@ def wait(is_so: Callable[[], bool], seconds: float = 60, about: Callable[[], Any
     while not is_so():
         assert time.monotonic() < deadline, about()
         time.sleep(0.05)
+
+
+def workers_of(studio: Served) -> list[int]:
+    """Process numbers of the workers of a studio, the server's own included or left behind."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"limner.studio.worker" in words and str(studio.folder).encode() in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def kill_workers(studio: Served) -> None:
+    for pid in workers_of(studio):
+        os.kill(pid, signal.SIGKILL)
+    wait(lambda: not workers_of(studio))
+
+
+def events_of(studio: Served, number: int) -> list[dict[str, Any]]:
+    path = studio.folder / "jobs" / str(number) / "events.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def names_of(studio: Served, number: int) -> list[str]:
+    return [line["event"] for line in events_of(studio, number)]

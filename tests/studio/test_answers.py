@@ -17,6 +17,7 @@ from limner.studio import bounds
 from limner.studio.app import MOST_BODY_BYTES
 from limner.studio.bounds import Bounds
 from limner.studio.guard import HEADERS, Guard
+from limner.studio.places import Places
 
 PASSWORD = "correct horse battery"
 KEY = "a-key-that-no-log-may-hold"
@@ -170,7 +171,7 @@ def around(**routes: Callable[..., Any]) -> TestClient:
     from limner.studio.answers import add_answers
 
     app = FastAPI()
-    add_answers(app)
+    add_answers(app, Places(Path("/nowhere"), Path("/nowhere/models")))
     for name, route in routes.items():
         app.add_api_route(f"/{name}", route, methods=["GET", "POST"])
     return TestClient(Guard(("testserver",)).middleware(Bounds(app)), raise_server_exceptions=False)

@@ -1,8 +1,13 @@
 """A comparison of methods as a job: paused in the midst of a training, gone on with, and its report shown safely."""
 
+import json
+
 import pytest
-from studio.served import BASE, Served, wait
+from studio.served import BASE, Served, kill_workers, names_of, wait
 from studio.training import add_set
+
+from limner.compare.training import steps_of
+from limner.files import is_locked
 
 SMALL = {
     "steps": 4, "batch_size": 1, "resolution": 64, "crops": 0, "precision": "fp32", "previews": 0, "milestones": 0,
@@ -31,3 +36,22 @@ def test_a_comparison_pauses_goes_on_and_reports(studio: Served) -> None:
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "zqvx" in page.text
     assert studio.get(f"/api/jobs/{number}/report.json")["keyword"] == "--zqvx"
+
+
+@pytest.mark.slow
+def test_a_comparison_whose_worker_is_killed_goes_on_in_another(studio: Served) -> None:
+    number = studio.give(
+        "compare", dataset=add_set(studio, 6), keyword="zqvx", base=BASE, methods="lora", count=1, drawing_steps=1,
+        prompts=["a zqvx"], more=SMALL | {"lora": {"rank": 2}} | {"steps": 400},
+    )  # fmt: skip
+    run = studio.folder / "jobs" / str(number) / "comparison" / "lora" / "run"
+    wait(lambda: steps_of(run)[0] > 1, 300, lambda: studio.job(number))
+    kill_workers(studio)
+    wait(lambda: not is_locked(run), 60)  # its training has saved its state and ended, or the next one has not begun
+    wait(lambda: names_of(studio, number).count("Began") == 2, 120, lambda: studio.job(number))
+    before = max(steps_of(run)[0], 1)
+    wait(lambda: steps_of(run)[0] > before, 300, lambda: studio.job(number))
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    studio.post(f"/api/jobs/{number}", {"ask": "cancel"})
+    assert studio.until(number, "cancelled", "done")["status"] == "cancelled"

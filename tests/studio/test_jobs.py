@@ -1,6 +1,10 @@
 """Jobs: given, followed, stopped, and gone on with after whatever happens."""
 
+from pathlib import Path
+
 from studio.served import BASE, Served
+
+from limner.studio.control import FINISH, SKIP, YIELD, ask, asked, unask
 
 
 def test_an_unknown_kind_or_setting_is_told_in_a_sentence(studio: Served) -> None:
@@ -25,3 +29,14 @@ def test_text_that_no_answer_could_hold_is_refused(studio: Served) -> None:
     answer = studio.client.post("/api/jobs", content=half, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 422)
     assert studio.client.get("/api/jobs").status_code == 200
+
+
+def test_the_servers_word_goes_before_a_persons_and_leaves_it(tmp_path: Path) -> None:
+    ask(tmp_path, FINISH)
+    ask(tmp_path, YIELD)
+    assert asked(tmp_path) == YIELD
+    unask(tmp_path, YIELD, SKIP)
+    assert asked(tmp_path) == FINISH
+    ask(tmp_path, YIELD)
+    unask(tmp_path)
+    assert asked(tmp_path) == ""

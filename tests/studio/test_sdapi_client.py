@@ -229,7 +229,7 @@ def test_answers_of_other_programs_shapes(studio: Served) -> None:
     assert post("img2img", init_images=[base64.b64encode(b"no picture at all").decode()])[0] == 422
     assert not list((studio.folder / "inputs").glob("*"))
     answer = studio.client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "nobody"})
-    assert answer.status_code == 500
+    assert answer.status_code == 422
     assert "nobody" in answer.json()["detail"]
     assert studio.client.post("/sdapi/v1/options", json={"sd_vae": "x.pt"}).status_code == 400
     for path in ("refresh-loras", "refresh-embeddings", "refresh-vae", "unload-checkpoint", "reload-checkpoint"):

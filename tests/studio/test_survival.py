@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-from pathlib import Path
-from typing import Any
 
 import pytest
-from studio.served import Served, wait
+from studio.served import Served, events_of, kill_workers, names_of, wait, workers_of
 from studio.training import add_set, file_of, tensors, train
+
+from limner.studio.control import YIELD, asked
 
 STEPS = 12
 
@@ -34,35 +34,7 @@ def steps_of(studio: Served, number: int) -> list[int]:
 
 
 def until_step(studio: Served, number: int, step: int) -> None:
-    wait(lambda: max(steps_of(studio, number), default=0) >= step, 60, lambda: studio.job(number))
-
-
-def workers_of(studio: Served) -> list[int]:
-    """Process numbers of the workers of a studio, the server's own included or left behind."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"limner.studio.worker" in words and str(studio.folder).encode() in words:
-            found.append(int(path.parent.name))
-    return found
-
-
-def kill_workers(studio: Served) -> None:
-    for pid in workers_of(studio):
-        os.kill(pid, signal.SIGKILL)
-    wait(lambda: not workers_of(studio))
-
-
-def events_of(studio: Served, number: int) -> list[dict[str, Any]]:
-    path = studio.folder / "jobs" / str(number) / "events.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
-
-
-def names_of(studio: Served, number: int) -> list[str]:
-    return [line["event"] for line in events_of(studio, number)]
+    wait(lambda: max(steps_of(studio, number), default=0) >= step, 240, lambda: studio.job(number))
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(
@@ -164,6 +136,29 @@ def test_a_training_that_is_told_to_finish_keeps_its_best_state(studio: Served) 
     job = studio.until(number, "done", "failed")
     assert job["status"] == "done", job["error"]
     assert 0 < job["progress"]["kept_step"] <= len(steps_of(studio, number)) < 500
+    assert file_of(studio, job).is_file()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_told_to_finish_as_the_server_closes_does_so_with_the_next(studio: Served) -> None:
+    number = train(studio, add_set(studio, 7), 500, "finished-later", measure_every=2, keep="best", milestones=0)
+    until_step(studio, number, 3)
+    workers = workers_of(studio)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # so that it sees the word only when the server's own is there too
+    studio.post(f"/api/jobs/{number}", {"ask": "finish"})
+    assert studio.process is not None
+    studio.process.send_signal(signal.SIGINT)
+    wait(lambda: asked(studio.folder / "jobs" / str(number)) == YIELD)
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    studio.process.wait(timeout=60)
+    assert events_of(studio, number)[-1]["status"] == "yielded"
+    steps = len(steps_of(studio, number))
+    studio.start()
+    job = studio.until(number, "done", "failed")
+    assert job["status"] == "done", job["error"]
+    assert 0 < job["progress"]["kept_step"] <= len(steps_of(studio, number)) <= steps + 2
     assert file_of(studio, job).is_file()
 
 

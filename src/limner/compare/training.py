@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -142,25 +141,29 @@ def run_limner(arguments: Sequence[str], quiet: bool) -> tuple[int, Mapping[str,
 def running(arguments: Sequence[str], quiet: bool) -> Generator[None, None, tuple[int, Mapping[str, Any]]]:
     """The command line in a process of its own: its exit status, and the object that --json prints.
 
-    Yields every second. Its messages go to our stderr. An interrupt of ours is passed on to it, once, and waited for,
-    as it is when the generator is closed.
+    Yields every second. Its messages go to our stderr. If we are interrupted, the generator is closed, or we die, it is
+    interrupted too, once; unless we died it is waited for.
     """
-    command = [sys.executable, "-m", "limner", *arguments, "--json", *(["--quiet"] if quiet else [])]
-    # a group of its own: a Ctrl-C at the terminal would else reach it twice, and cut off the saving of its state
+    command = [sys.executable, "-m", "limner.compare.watched", *arguments, "--json", *(["--quiet"] if quiet else [])]
+    # a group of its own: a Ctrl-C at the terminal would else reach it before it can save
     group = {"process_group": 0} if os.name == "posix" else {}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", **group)  # type: ignore[call-overload]
-    printed = None
-    try:
-        while printed is None:
-            try:
-                printed, _ = process.communicate(timeout=SECONDS_BETWEEN_LOOKS)
-            except subprocess.TimeoutExpired:
-                yield
-    except BaseException:  # closing among them
-        if process.poll() is None and os.name == "posix":
-            process.send_signal(signal.SIGINT)
-        process.communicate()
-        raise
+    its_end, our_end = os.pipe()
+    with os.fdopen(our_end, "wb") as held:  # what closes it interrupts, and our death does too
+        with os.fdopen(its_end, "rb") as given:
+            process = subprocess.Popen(  # type: ignore[call-overload]
+                command, stdin=given, stdout=subprocess.PIPE, text=True, encoding="utf-8", **group
+            )
+        printed = None
+        try:
+            while printed is None:
+                try:
+                    printed, _ = process.communicate(timeout=SECONDS_BETWEEN_LOOKS)
+                except subprocess.TimeoutExpired:
+                    yield
+        except BaseException:  # closing among them
+            held.close()
+            process.communicate()
+            raise
     lines = printed.strip().splitlines()
     try:
         answer = json.loads(lines[-1]) if lines else {}

@@ -74,8 +74,8 @@ def load_folder(
     skipped: list[Skipped] = []
     listed = _list(folder, "pictures")
     named = mask.by_stem(listed, False)
-    stems = {path.stem for path in listed if mask.picture_of(path) is None}
-    candidates = [path for path in listed if mask.picture_of(path) not in stems]
+    stems = {path.stem for path in listed if mask.picture_of(path.stem) is None}
+    candidates = [path for path in listed if mask.picture_of(path.stem) not in stems]
     masks = masks or (folder / mask.FOLDER if (folder / mask.FOLDER).is_dir() else None)
     found = named | (mask.by_stem(_list(masks, "masks"), True) if masks else {})
     told = metadata.beside(folder)
@@ -116,7 +116,7 @@ def _examine(
 ) -> Picture:
     if path.suffix.lower() in FOREIGN:
         raise Unusable(f"is of a kind that Limner does not read ({path.suffix}); export it as JPEG or PNG")
-    stem = mask.picture_of(path)
+    stem = mask.picture_of(path.stem)
     if stem is not None:
         raise Unusable(f"is named as the mask of a picture {stem!r} that is not there; rename it if it is a picture")
     data = read(path)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -30,15 +30,14 @@ class Mask:
         return _grey(decode(read_again(self.path, self.sha256)), self.is_alpha)
 
 
-def picture_of(path: PurePath) -> str | None:
-    """The stem of the picture whose mask a file is by its name; None for any other file."""
-    endings = [ending for ending in ENDINGS if path.stem.endswith(ending) and path.stem != ending]
-    return path.stem.removesuffix(endings[0]) if endings else None
+def picture_of(stem: str) -> str | None:
+    """The stem of the picture whose mask a file of this stem is; None for any other file."""
+    return next((stem.removesuffix(each) for each in ENDINGS if stem.endswith(each) and stem != each), None)
 
 
 def by_stem(paths: Iterable[Path], in_folder_of_masks: bool) -> dict[str, Path]:
     """Masks by the stems of their pictures; in a folder of masks they may have the pictures' own names."""
-    named = {path: picture_of(path) or (path.stem if in_folder_of_masks else None) for path in paths}
+    named = {path: picture_of(path.stem) or (path.stem if in_folder_of_masks else None) for path in paths}
     return {stem: path for path, stem in named.items() if stem is not None}
 
 

@@ -1,7 +1,10 @@
 """What a person decides: choices.toml in the prepared folder, written once with comments, then only read."""
 
+import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from limner.vision.region import Region
 NAME = "choices.toml"
 MOST_LISTED = 1000  # pictures that get a place of their own in the file; others are added by hand
 NO_MASK = "none"
+MOST_KEPT = 1 << 15  # tables of pictures that stay read: those of some large files
 
 HEAD = """\
 # What you decide yourself. Change this file, give the same command again, and it is done as you say; what you leave out
@@ -67,6 +71,8 @@ class Choice:
 
 
 NOTHING = Choice()
+TABLE = re.compile(r"^(?=\[pictures\.)", re.MULTILINE)
+OF_MANY_LINES = ('"""', "'''")  # strings in which a line may look like the beginning of a table
 
 
 def _is_crop(value: Any) -> bool:
@@ -89,6 +95,8 @@ def read_choices(path: Path) -> dict[str, Choice]:
     """What a file says, by the names of pictures; empty if there is none. Raises UserError for what it cannot mean."""
     if not path.exists():
         return {}
+    if (divided := _divided(path)) is not None:
+        return {name: choice for name, choice in divided[1].items() if choice != NOTHING}
     values = read_toml(path)
     for name in values:
         if name != "pictures":
@@ -97,6 +105,34 @@ def read_choices(path: Path) -> dict[str, Choice]:
     if not isinstance(pictures, dict):
         raise UserError(f'{path}: pictures is no table; what you decide stands in [pictures."NAME"]')
     return {name: _choice(path, name, said) for name, said in pictures.items() if said != {}}
+
+
+def _divided(path: Path) -> tuple[list[str], dict[str, Choice]] | None:
+    """A file's text in parts, what stands before the first picture's table and then each picture's, and what those say.
+
+    None if it is not made of such tables alone, or something is wrong in it. Of ten thousand tables only those are
+    parsed that were not seen before.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        head, *tables = TABLE.split(text)
+        if any(marks in text for marks in OF_MANY_LINES) or tomllib.loads(head):
+            return None
+        choices = dict(map(_read, tables))
+    except (OSError, ValueError, UserError):
+        return None
+    return ([head, *tables], choices) if len(choices) == len(tables) else None
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _read(table: str) -> tuple[str, Choice]:
+    """The picture that a table is about, and what it says. Raises ValueError and UserError if it is none, or wrong."""
+    values = tomllib.loads(table)
+    pictures = values.get("pictures")
+    if len(values) != 1 or not isinstance(pictures, dict) or len(pictures) != 1:
+        raise ValueError("this is no table of a picture")
+    name, said = next(iter(pictures.items()))
+    return name, _choice(Path(NAME), name, said)
 
 
 def _choice(path: Path, picture: str, said: Any) -> Choice:
@@ -147,7 +183,19 @@ def change_choices(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None
     read_choices(path)
     for name, said in changes.items():
         _choice(path, name, {key: value for key, value in said.items() if value is not None})
-    document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else HEAD)
+    parts, known = _divided(path) or ([path.read_text(encoding="utf-8") if path.exists() else HEAD], {})
+    at = {name: number for number, name in enumerate(known, start=1)}
+    together: dict[int, dict[str, Mapping[str, Any]]] = {}
+    for name, said in changes.items():
+        together.setdefault(at.get(name, len(parts) - 1), {})[name] = said
+    for number, some in together.items():
+        parts[number] = _edited(parts[number], some)
+    write_text(path, "".join(parts))
+
+
+def _edited(text: str, changes: Mapping[str, Mapping[str, Any]]) -> str:
+    """A part of the file, with other settings of its pictures, and with new pictures at its end."""
+    document = tomlkit.parse(text)
     if "pictures" not in document:
         document["pictures"] = tomlkit.table(is_super_table=True)
     pictures: Any = document["pictures"]
@@ -159,7 +207,7 @@ def change_choices(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None
             table.update({key: value for key, value in said.items() if value is not None})
             table.add(tomlkit.nl())
             pictures[name] = table
-    write_text(path, tomlkit.dumps(document))
+    return tomlkit.dumps(document)
 
 
 def _changed(table: Any, said: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,10 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import Scope, Send
 
-from limner.errors import UserError
+from limner.errors import FULL, UserError
 from limner.studio.jobs import Busy
+from limner.studio.names import without_places
+from limner.studio.places import Places
+from limner.studio.room import is_full
 
 OURS = "this is a fault of Limner's; what its server has printed tells more"
+NO_ROOM = "this cannot be kept, as the disk is full; make room on it, and try again"
 LIBRARYS = "Content Too Large"  # what starlette says of a body beyond its route's bound
 SENTENCES = {
     404: "there is nothing at this address",
@@ -41,11 +46,14 @@ class Refusal:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def add_answers(app: FastAPI) -> None:
-    """Let an application answer by sentences, whatever happens."""
+def add_answers(app: FastAPI, places: Places) -> None:
+    """Let an application answer by sentences that name no place, whatever happens."""
+    app.state.places = places
     app.add_exception_handler(UserError, _told)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(OSError, _no_room)
+    app.add_exception_handler(sqlite3.Error, _no_room)
     app.add_exception_handler(Exception, _fault)  # who logs it too: the server prints the traceback
 
 
@@ -92,7 +100,7 @@ async def answer(refusal: Refusal, scope: Scope, send: Send) -> None:
 
 def _answer(request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     # Names of files may be no text at all: half of a pair of surrogates is no UTF-8.
-    plain = sentence.encode("utf-8", "replace").decode()
+    plain = without_places(sentence.encode("utf-8", "replace").decode(), request.app.state.places)
     return JSONResponse(body(status, plain, request.url.path), status, headers)
 
 
@@ -129,6 +137,13 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 def _field(location: tuple[Any, ...]) -> str:
     names = [str(part) for part in location if part not in ("body", "query", "path")]
     return ".".join(names) or str(location[0])
+
+
+async def _no_room(request: Request, error: Exception) -> JSONResponse:
+    """What could not be written on a full disk; any other such error is a fault."""
+    if getattr(error, "errno", None) in FULL or is_full(request.app.state.places.root):
+        return _answer(request, 507, NO_ROOM)
+    raise error
 
 
 async def _fault(request: Request, error: Exception) -> JSONResponse:

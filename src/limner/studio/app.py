@@ -73,7 +73,7 @@ def make_api(places: Places) -> FastAPI:
         max_body_size=MOST_BODY_BYTES,
         responses={"4XX": {"model": Problem, "description": "What is wrong with the request, in a sentence."}},
     )
-    add_answers(app)
+    add_answers(app, places)
     app.include_router(settings_api.router, prefix="/api")
     app.include_router(jobs_api.router, prefix="/api")
     app.include_router(runs_api.router, prefix="/api")

@@ -12,6 +12,7 @@ from limner.studio.feed import EVENTS, FeedReader
 from limner.studio.jobs import Job, Status
 from limner.studio.places import LOG
 from limner.studio.progress import Progress
+from limner.studio.room import NO_ROOM, is_full
 from limner.studio.workers import Worker, last_words
 
 MOST_ATTEMPTS = 5  # that a job's workers die, none of them coming further, before it is given up
@@ -66,6 +67,8 @@ class Following:
 
     def at_end(self, end: dict[str, Any]) -> dict[str, Any]:
         """What becomes of the job's row as its worker has ended it."""
+        if end["status"] == "failed" and is_full(self.folder):
+            return self._waits_for_room()
         return {
             "status": ENDS[end["status"]],
             "error": end["error"],
@@ -77,8 +80,16 @@ class Following:
     def after_death(self) -> dict[str, Any]:
         """A worker is gone without a word: its job goes on in another, unless that happens again and again."""
         job = self.job
+        if is_full(self.folder):
+            return self._waits_for_room()
         if not job.hidden and (self.saved or job.attempts < MOST_ATTEMPTS):
             return {"status": "queued", "attempts": 0 if self.saved else job.attempts}
         said = self.worker.last_words() if self.worker is not None else last_words(self.folder / LOG)
         times = "once" if job.attempts == 1 else f"{job.attempts} times"
         return {"status": "failed", "error": f"its worker died {times}: {said}", "ended": time.time()}
+
+    def _waits_for_room(self) -> dict[str, Any]:
+        """On a full disk everything fails, whatever it says; that attempt does not count."""
+        if self.job.hidden:  # who asked is told, and asks again
+            return {"status": "failed", "error": NO_ROOM, "ended": time.time()}
+        return {"status": "queued", "attempts": self.job.attempts - 1}

@@ -7,6 +7,7 @@ A set's folder holds `originals` (the files as they came, under clean names), `z
 
 import filecmp
 import hashlib
+import itertools
 import json
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +26,7 @@ from limner.data.source import HIDDEN, Source, find_sources
 from limner.errors import UserError
 from limner.files import atomic_path, write_text
 from limner.library.filenames import clean_stem
+from limner.library.shelf import Stamp
 from limner.preparation.choices import NAME, NO_MASK, NOTHING, Choice, change_choices, read_choices
 from limner.preparation.layouts import STATE
 
@@ -91,9 +94,10 @@ class PictureSet:
 
     def name(self, number: int) -> str:
         """The picture of that number. Raises UserError if there is none."""
-        for source in self.sources():
-            if number_of(source.name) == number:
-                return source.name
+        seen = (each["name"] for each in self.checked().get("pictures", []))
+        for name in itertools.chain(seen, (source.name for source in self.sources())):  # the folder is slower to list
+            if number_of(name) == number and (self.originals / name).is_file():
+                return name
         raise UserError(f"there is no picture {number} in this set any more; load the page again")
 
     def files(self) -> Iterator[Path]:
@@ -103,9 +107,10 @@ class PictureSet:
 
     def checked(self) -> dict[str, Any]:
         """What the last check found; empty if there was none."""
+        path = self.folder / "check.json"
         try:
-            return json.loads((self.folder / "check.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return _read_checked(path, Stamp.of(path))
+        except (UserError, OSError, ValueError):
             return {}
 
     def keep_checked(self, found: dict[str, Any]) -> None:
@@ -228,6 +233,11 @@ class PictureSet:
 
     def destroy(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@lru_cache(maxsize=2)  # of ten thousand pictures it is some megabytes, which take a third of a second
+def _read_checked(path: Path, stamp: Stamp) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def number_of(name: str) -> int:

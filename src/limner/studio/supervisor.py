@@ -9,13 +9,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from limner.errors import UserError
+from limner.errors import FULL, UserError
 from limner.studio.changes import Changes
-from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, asked, unask
+from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP, YIELD, ask, unask
 from limner.studio.following import Following
 from limner.studio.jobs import Busy, Job, Jobs
 from limner.studio.kinds import LANES, find_kind
+from limner.studio.names import without_places
 from limner.studio.places import LOG, Places
+from limner.studio.room import NO_ROOM, is_full
 from limner.studio.workers import SECONDS_IDLE, Workers
 
 SECONDS_BETWEEN_LOOKS = 0.05
@@ -24,6 +26,7 @@ SECONDS_BETWEEN_ROWS = 2.0  # in which a job's progress is written to the databa
 SECONDS_TO_YIELD = 10.0  # until a worker's next event when the server closes; then it is interrupted
 SECONDS_TO_SAVE = 20.0  # that it has after that
 SECONDS_AFTER_FAULT = 1.0
+SECONDS_BETWEEN_ROOMS = 2.0  # looks whether there is room on the disk again
 MOST_WAITING = 500  # jobs of a lane
 
 logger = logging.getLogger(__name__)
@@ -91,7 +94,7 @@ class Supervisor:
         return job
 
     def job(self, number: int) -> Job:
-        """A job with its latest progress. Raises UserError."""
+        """A job with its latest progress, and why it does not come further. Raises UserError."""
         return self._latest(self.jobs.get(number))
 
     def all(self, limit: int = 1000) -> list[Job]:
@@ -107,6 +110,8 @@ class Supervisor:
         return [self._latest(each.job) for each in list(self._followed.values()) if each.job.lane == lane]
 
     def _latest(self, job: Job) -> Job:
+        if job.status in ("queued", "running") and is_full(self.places.root):
+            job = replace(job, error=NO_ROOM)
         following = self._followed.get(job.id)
         if following is None or job.status != "running":
             return job
@@ -176,10 +181,13 @@ class Supervisor:
         while not self._is_closing:
             self._wake.clear()
             try:
-                for name, lane in LANES.items():
+                for name, lane in LANES.items() if not is_full(self.places.root) else ():
                     while self._busy(name) < lane.slots and not self._is_closing and (job := self.jobs.next(name)):
                         await self._start(job)
                 seconds = await self.workers.end_idle()
+                if is_full(self.places.root):
+                    seconds = SECONDS_BETWEEN_ROOMS
+                    self.changes.tell()
             except Exception:  # a full disk, as far as it can be foreseen: jobs wait, but not for ever
                 logger.exception("the queue stopped, and goes on in a moment")
                 seconds = SECONDS_AFTER_FAULT
@@ -192,8 +200,7 @@ class Supervisor:
     async def _start(self, job: Job) -> None:
         """Give a job to a worker of its lane."""
         folder = self.places.job(job.id)
-        if asked(folder) == YIELD:  # of a server that did not see it followed
-            unask(folder)
+        unask(folder, YIELD)  # of a server that did not see it followed
         now = time.time()
         job = self.jobs.update(
             job.id, status="running", attempts=job.attempts + 1, started=job.started or now, ended=None
@@ -202,7 +209,8 @@ class Supervisor:
             worker = await self.workers.take(job)
         except OSError as error:
             problem = f"no process can be started ({error.strerror}); close other programs, and let it go on"
-            self.jobs.update(job.id, status="failed", error=problem, ended=now)
+            ended = {"status": "failed", "error": problem, "ended": now}
+            await self._write(job, {"status": "queued"} if error.errno in FULL else ended)
             self._changed()
             return
         await worker.give(job, folder / LOG, LANES[job.lane].keeps)
@@ -247,23 +255,30 @@ class Supervisor:
         if end is None:
             values |= following.after_death()
         else:
-            unask(self.places.job(job.id))
+            # to finish holds for the next attempt too; to skip was said of a picture that is begun anew
+            unask(self.places.job(job.id), *((YIELD, SKIP) if end["status"] == "yielded" else ()))
             values |= following.at_end(end)
-        while True:
-            try:
-                self.jobs.update(job.id, **values)
-                break
-            except UserError:  # it is no more
-                break
-            except sqlite3.Error:
-                logger.exception("the queue cannot be written; once more in a moment")
-                await asyncio.sleep(SECONDS_AFTER_FAULT)
+        if "error" in values:  # a dead worker's last words may name any place
+            values["error"] = without_places(values["error"], self.places)
+        await self._write(job, values)
         del self._followed[job.id]
         if worker is not None:
             self.workers.leave(worker, job.lane)
         elif job.hidden:
             self._forget(job)
         self._changed()
+
+    async def _write(self, job: Job, values: dict[str, Any]) -> None:
+        """Change a job's row as soon as it can be."""
+        while True:
+            try:
+                self.jobs.update(job.id, **values)
+                return
+            except UserError:  # it is no more
+                return
+            except sqlite3.Error:
+                logger.exception("the queue cannot be written; once more in a moment")
+                await asyncio.sleep(SECONDS_AFTER_FAULT)
 
     def _forget(self, job: Job) -> None:
         self.jobs.remove(job.id)

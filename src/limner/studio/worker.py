@@ -19,8 +19,8 @@ from limner.errors import UserError, advice
 from limner.files import locked
 from limner.studio.control import CANCEL, PAUSE, YIELD
 from limner.studio.feed import Began, Ended, FeedWriter
-from limner.studio.forms import in_words_of_forms
 from limner.studio.kinds import LANES, TRAIN, find_kind
+from limner.studio.names import for_the_page
 from limner.studio.places import LOG, Places
 from limner.studio.rests import with_rests
 from limner.studio.work.task import Task
@@ -97,11 +97,11 @@ def _perform(order: dict[str, Any], task: Task, lane: str, feed: FeedWriter) -> 
     except KeyboardInterrupt:
         return Ended("yielded")
     except UserError as problem:
-        return Ended("failed", in_words_of_forms(str(problem)))
+        return Ended("failed", for_the_page(str(problem), task.places))
     except Exception as problem:
         traceback.print_exc()
         fault = f"a fault of Limner's ({type(problem).__name__}: {problem}); the job's log tells more"
-        return Ended("failed", in_words_of_forms(advice(problem) or fault))
+        return Ended("failed", for_the_page(advice(problem) or fault, task.places))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 
 from limner.studio.api.jobs import Found, public, shown
 from limner.studio.differences import differences
 from limner.studio.feed import EVENTS, read_feed
+from limner.studio.names import of_the_studio
 from limner.studio.places import LOG
 from limner.studio.state import Studio
 
@@ -60,9 +61,10 @@ def against(job: Found, other: int, studio: Studio) -> dict[str, Any]:
 
 
 @router.get("/jobs/{number}/report.{ending}")
-def report(job: Found, ending: Literal["html", "json"], studio: Studio) -> FileResponse:
+def report(job: Found, ending: Literal["html", "json"], studio: Studio) -> Response:
     """What a comparison of methods found."""
     path = studio.places.job(job.id) / "comparison" / f"report.{ending}"
     if not path.is_file():
         raise HTTPException(404, "there is no report yet")
-    return FileResponse(path, headers={"content-security-policy": SANDBOX, "content-type": REPORTS[ending]})
+    text = of_the_studio(path.read_text(encoding="utf-8"), studio.places)  # it says why a training failed
+    return Response(text, headers={"content-security-policy": SANDBOX, "content-type": REPORTS[ending]})

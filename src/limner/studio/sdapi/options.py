@@ -32,14 +32,14 @@ def get_options(studio: Studio) -> Options:
     return options(studio)
 
 
-@router.post("/options", responses={500: {"description": "There is no such checkpoint, as the webui has it."}})
+@router.post("/options")
 def set_options(changes: Options, studio: Studio) -> None:
     """Change some for all requests to come, until they are changed again."""
     try:
         for name, value in read_options(studio, changes).items():
             studio.jobs.set_option(name, value)
     except UnknownCheckpoint as error:
-        raise HTTPException(500, str(error)) from error
+        raise HTTPException(422, str(error)) from error
 
 
 class UnknownCheckpoint(UserError):

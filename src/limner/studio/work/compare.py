@@ -14,6 +14,8 @@ from limner.config import CompareSettings
 from limner.events import Event, Prepared
 from limner.generators import retold
 from limner.preparation.layouts import IMAGES
+from limner.studio.names import for_the_page
+from limner.studio.places import Places
 from limner.studio.requests import CompareRequest
 from limner.studio.work.placing import linked
 from limner.studio.work.prepare import prepared
@@ -50,7 +52,7 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[
     )
     found = yield from retold(compare(settings, quiet=True), _told)
     shutil.rmtree(task.folder / FOLDER / "pictures", ignore_errors=True)  # the report has those that count
-    return {"advice": found.advice, "methods": [_brief(entry) for entry in found.entries]}
+    return {"advice": found.advice, "methods": [_brief(entry, task.places) for entry in found.entries]}
 
 
 def _told(happening: Happening) -> Prepared:
@@ -70,13 +72,13 @@ def _as_options(values: Mapping[str, Any], table: str = "") -> Iterator[str]:
             yield f"{table}{name}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def _brief(entry: Entry) -> dict[str, Any]:
+def _brief(entry: Entry, places: Places) -> dict[str, Any]:
     """What the page's table shows."""
     trained = entry.trained
     fidelity = entry.report.fidelity if entry.report else None
     return {
         "method": entry.label,
-        "failure": entry.failure,
+        "failure": entry.failure and for_the_page(entry.failure, places),
         "likeness": entry.score,
         "fidelity_kept": fidelity.kept if fidelity else None,
         "steps": trained.steps if trained else None,

@@ -8,6 +8,7 @@ from limner.events import Warned
 from limner.formats import save_weights
 from limner.library.filenames import clean_stem
 from limner.methods.embedding import Embedding, EmbeddingConfig
+from limner.studio.names import for_the_page
 from limner.studio.requests import EmbeddingRequest
 from limner.studio.work.placing import place
 from limner.studio.work.task import Task
@@ -19,7 +20,7 @@ def perform(request: EmbeddingRequest, task: Task) -> Generator[Warned, None, di
     if stem != request.name:
         raise UserError(f"{request.name!r} will not do as the name of a file and of a word; try {stem or 'zqvx'!r}")
     model = task.model(request.base)
-    yield from (Warned(message) for message in model.warnings)
+    yield from (Warned(for_the_page(message, task.places)) for message in model.warnings)
     method = Embedding(EmbeddingConfig(keyword=stem, vectors=request.vectors, initial=request.initial))
     method.attach(model)
     try:

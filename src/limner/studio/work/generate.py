@@ -88,8 +88,7 @@ def _draw(model: BaseModel, plan: Plan, numbers: range, task: Task) -> Generator
             step = next(steps)
             if step.step < step.steps and task.asked in (SKIP, FINISH):
                 steps.close()
-                if task.asked == SKIP:
-                    unask(task.folder)
+                unask(task.folder, SKIP)
                 return unfinished(model, plan, numbers, step)
             now = time.monotonic()
             if now - shown > SECONDS_BETWEEN_PREVIEWS:

@@ -14,6 +14,7 @@ from limner.grid import WORDS, check_cells, common_infotext, compose, draw_cells
 from limner.prompt import parse_prompt
 from limner.run.outputs import prompt_files
 from limner.studio.feed import Sampled
+from limner.studio.names import for_the_page
 from limner.studio.requests import GridAxis, GridRequest
 from limner.studio.work.save import save
 from limner.studio.work.task import Task
@@ -34,7 +35,7 @@ def perform(request: GridRequest, task: Task) -> Generator[Any, None, dict[str, 
     yield Sampled(0, 1, 0, len(cells))
     for each in draw_cells(cells, files, task.model):
         drawn.append(each)
-        yield from (Warned(message) for message in each.warnings)
+        yield from (Warned(for_the_page(message, task.places)) for message in each.warnings)
         yield Sampled(0, 1, len(drawn), len(cells))
     seed = min(each.cell.request.seed for each in drawn)
     again = request.model_dump(mode="json", by_alias=True)

@@ -15,7 +15,7 @@ from limner.library.filenames import clean_stem
 from limner.run.folder import RunFolder
 from limner.studio.control import FINISH
 from limner.studio.feed import Milestone
-from limner.studio.forms import in_words_of_forms
+from limner.studio.names import for_the_page
 from limner.studio.requests import TrainRequest
 from limner.studio.work.placing import Placed, linked, place
 from limner.studio.work.prepare import prepared
@@ -52,7 +52,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
                     placed.append(place(event.path, event.kind, task, picture, request.replace))
                     yield from _told(event, placed[-1])
                 case Warned():
-                    yield Warned(in_words_of_forms(event.message))
+                    yield Warned(for_the_page(event.message, task.places))
                 case Measured():
                     yield event
                     if event.step != measured:  # its first figure

@@ -61,7 +61,7 @@ function card(first) {
     if (job.status === "running" && total) bar.value = done / total;
     else if (job.status === "running") bar.removeAttribute("value");
     else bar.value = 0;
-    words.textContent = isOver ? job.error : job.status === "queued" ? "waits for its turn" : far(job, left);
+    words.textContent = isOver || job.error ? job.error : job.status === "queued" ? "waits for its turn" : far(job, left);
     words.className = isOver ? "small problem" : "small soft";
     skip.hidden = job.kind === "grid" || job.status !== "running" || job.request.count <= job.request.batch_size;
     stop.textContent = isOver ? "Dismiss" : "Stop";

@@ -46,6 +46,7 @@ export function aboutOf(job) {
 /** How far it is, in a sentence without its full stop. */
 export function stateOf(job) {
   const { progress } = job;
+  if (job.error && ["queued", "running"].includes(job.status)) return `Stopped: ${job.error}`;
   if (job.status === "queued") return progress.seconds ? "Waits, and goes on from where it was" : "Waits for its turn";
   if (job.status === "paused") return progress.what === "step" ? `Paused at step ${progress.done} of ${progress.total}` : "Paused";
   if (job.status === "failed") return `Failed: ${job.error}`;
