@@ -1,4 +1,4 @@
-"""`python -m bench.studio fuzz --cases 10000` and `python -m bench.studio load`: see odd.py and load.py.
+"""`python -m bench.studio fuzz --cases 10000`, `... load` and `... paint`: see odd.py, load.py and paint.py.
 
 One line of JSON at the end; what happens meanwhile goes to standard error. Exit status 1 if anything was wrong.
 """
@@ -21,10 +21,14 @@ def main() -> int:
     load.add_argument("--clients", type=int, default=50)
     load.add_argument("--seconds", type=float, default=120, help="that they do so")
     load.add_argument("--lone-seconds", type=float, default=30, help="of the training before they begin")
+    paint = commands.add_parser("paint", help="how soon a browser shows each view, and what it fetches")
+    paint.add_argument("--visits", type=int, default=7, help="to each view at each width, with either cache")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.command == "fuzz":
             return _fuzz(Path(folder), options.cases, options.seed)
+        if options.command == "paint":
+            return _paint(Path(folder), options.visits)
         return _load(Path(folder), options.clients, options.seconds, options.lone_seconds)
 
 
@@ -66,6 +70,20 @@ def _load(folder: Path, clients: int, seconds: float, lone_seconds: float) -> in
         studio.stop()
     print(json.dumps(found))
     return 1 if found["wrong"] or found["training"] != "running" else 0
+
+
+def _paint(folder: Path, visits: int) -> int:
+    from studio.served import Served
+
+    from bench.studio import paint
+
+    studio = Served(folder / "kept", folder / "models")
+    try:
+        found = paint.run(studio.address, visits, _say)
+    finally:
+        studio.stop()
+    print(json.dumps(found))
+    return 0
 
 
 def _say(line: str) -> None:

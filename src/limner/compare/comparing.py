@@ -59,12 +59,14 @@ Happening = Training | Learning | Judging
 
 @dataclass(frozen=True)
 class Comparison:
-    """The end: what was found, and where it is written."""
+    """The end: what was found, and where it is written. drawn: {method: its pictures, a list a prompt}, the base's
+    first, those of failed methods left out."""
 
     page: Path
     entries: list[Entry]
     advice: list[str]
     values: dict[str, Any]
+    drawn: dict[str, Pictures]
 
 
 def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happening, None, Comparison]:
@@ -189,7 +191,7 @@ def _write(
     write_text(out / "report.html", page(shown, entries, sentences))
     if not any(entry.report for entry in entries):
         raise UserError(f"no method came to an end; {entries[0].label}: {entries[0].failure}")
-    return Comparison(out / "report.html", entries, sentences, values)
+    return Comparison(out / "report.html", entries, sentences, values, shown.columns)
 
 
 def _about(settings: CompareSettings, training: ImageFolder, judging: ImageFolder) -> list[str]:

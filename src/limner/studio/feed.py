@@ -60,6 +60,16 @@ class Milestone:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What one state drew of a prompt when methods were compared. state: a method's label, "base" before all of them.
+    All states drew it from the same noise."""
+
+    state: str
+    prompt: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class Ended:
     """The last line of an attempt. error: a sentence if it failed. result: plain values of what came of it.
 

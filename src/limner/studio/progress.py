@@ -62,7 +62,7 @@ class Progress:
                 self._at(line["event"].lower(), line["done"], line["total"], line["time"])
             case "Measured" if line["name"] == "likeness":
                 self.likeness = line["value"]
-            case "Preview" | "Drawn":
+            case "Preview" | "Drawn" | "Compared":
                 self.preview = line["seq"]
             case "Milestone" if line["number"] == 1:
                 self.preview = line["seq"]

@@ -4,16 +4,20 @@ Each training is a process of its own below this one, so that its memory and its
 """
 
 import json
+import math
 import shutil
 from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from limner.compare import Happening, Judging, Learning, compare
+from limner.compare import Comparison, Happening, Judging, Learning, compare
 from limner.compare.entry import Entry
 from limner.config import CompareSettings
 from limner.events import Event, Prepared
+from limner.files import atomic_path
 from limner.generators import retold
 from limner.preparation.layouts import IMAGES
+from limner.studio.feed import Compared
 from limner.studio.names import for_the_page
 from limner.studio.places import Places
 from limner.studio.requests import CompareRequest
@@ -24,10 +28,12 @@ from limner.studio.work.task import Task
 ORIGIN = "the form"
 FOLDER = "comparison"  # in the job's; its report is given out by the routes of runs
 BEGUN = "pictures"
+DRAWN = "drawn"  # the pictures that the page shows beside the figures
+MOST_PROMPTS = 4  # that it shows; the report has all
 SHARED = ("seed", "device", "precision", "prediction_type")  # settings of the comparison that its trainings get
 
 
-def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[str, Any]]:
+def perform(request: CompareRequest, task: Task) -> Generator[Event | Compared, None, dict[str, Any]]:
     """What was begun goes on where it was stopped. Raises UserError."""
     pictures = task.folder / BEGUN
     if not (task.folder / FOLDER).exists():
@@ -51,6 +57,7 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event, None, dict[
         ORIGIN,
     )
     found = yield from retold(compare(settings, quiet=True), _told)
+    yield from _shown(found, task.folder / DRAWN)
     shutil.rmtree(task.folder / FOLDER / "pictures", ignore_errors=True)  # the report has those that count
     return {"advice": found.advice, "methods": [_brief(entry, task.places) for entry in found.entries]}
 
@@ -61,6 +68,20 @@ def _told(happening: Happening) -> Prepared:
         return Prepared(progress.done, progress.total, f"drawing with {happening.state}")
     done, total = (happening.done, happening.total) if isinstance(happening, Learning) else (0, 0)
     return Prepared(done, total, f"training {happening.method}")
+
+
+def _shown(found: Comparison, folder: Path) -> Iterator[Compared]:
+    """The first picture of each of the first prompts, written for the page. The best method's come last, for the latest
+    picture stands for the job in lists."""
+    entries = {entry.method: entry for entry in found.entries}
+    states = sorted(found.drawn, key=lambda state: (entries[state].score or 0.0) if state in entries else -math.inf)
+    for column, state in enumerate(states):
+        label = entries[state].label if state in entries else state
+        for row, prompt in enumerate(found.values["prompts"][:MOST_PROMPTS]):
+            path = folder / f"{column}-{row}.png"
+            with atomic_path(path) as temporary:
+                found.drawn[state][row][0].save(temporary)
+            yield Compared(label, prompt, path)
 
 
 def _as_options(values: Mapping[str, Any], table: str = "") -> Iterator[str]:
@@ -79,7 +100,9 @@ def _brief(entry: Entry, places: Places) -> dict[str, Any]:
     return {
         "method": entry.label,
         "failure": entry.failure and for_the_page(entry.failure, places),
-        "likeness": entry.score,
+        "measure": entry.report.main[0] if entry.report else None,
+        "score": entry.score,
+        "deviation": entry.deviation,
         "fidelity_kept": fidelity.kept if fidelity else None,
         "steps": trained.steps if trained else None,
         "seconds": trained.seconds if trained else None,

@@ -11,8 +11,8 @@ const MOST_DOTS = 12; // of a line whose single points are marked
 /** chart("Loss"): update([{ name, points: [[x, y], ...], class }]) draws. The figures are in its table too, for readers. */
 export function chart(title, unit = "step") {
   const picture = drawing("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title, class: "chart" });
-  const legend = element("figcaption", {}, title);
-  const place = element("figure", { class: "chart-place" }, picture, legend);
+  const legend = element("p", { class: "keys" });
+  const place = element("figure", { class: "chart-place" }, element("figcaption", {}, title), picture, legend);
 
   let known = [];
   let width = WIDTH;
@@ -28,8 +28,8 @@ export function chart(title, unit = "step") {
     const drawn = lines.filter((line) => line.points.length);
     const all = drawn.flatMap((line) => line.points);
     if (!all.length) return;
-    const [x0, x1] = span(all.map(([x]) => x));
-    const [y0, y1] = span(all.map(([, y]) => y));
+    const [x0, x1] = span(all.map(([x]) => x), 0, 1);
+    const [y0, y1] = span(all.map(([, y]) => y), -0.5, 0.5);
     const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (width - EDGE.left - EDGE.right);
     const y = (value) => HEIGHT - EDGE.bottom - ((value - y0) / (y1 - y0)) * (HEIGHT - EDGE.top - EDGE.bottom);
     replace(
@@ -38,17 +38,13 @@ export function chart(title, unit = "step") {
         drawing("line", { x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value), class: "grid" }),
         drawing("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value)),
       ]),
-      ticks(x0, x1, Math.max(2, Math.round(width / 100))).map((value) => drawing("text", { x: x(value), y: HEIGHT - 8, "text-anchor": "middle" }, short(value))),
+      ticks(x0, x1, Math.max(2, Math.round(width / 100))).filter(Number.isInteger).map((value) => drawing("text", { x: x(value), y: HEIGHT - 8, "text-anchor": "middle" }, short(value))),
       drawn.map((line) => drawing("path", { class: `line ${line.class ?? ""}`, d: path(thin(line.points), x, y) })),
       drawn.map((line) => dots(line, x, y)),
     );
     const last = drawn.map((line) => `${line.name} ${short(line.points.at(-1)[1])}`).join(", ");
     picture.setAttribute("aria-label", `${title} up to ${unit} ${short(all.at(-1)[0])}: ${last}`);
-    replace(
-      legend,
-      title,
-      drawn.map((line) => element("span", { class: `key ${line.class ?? ""}` }, line.name)),
-    );
+    replace(legend, drawn.map((line) => element("span", { class: `key ${line.class ?? ""}` }, line.name)));
   }
   return { place, update };
 }
@@ -68,14 +64,15 @@ function thin(points) {
   return every === 1 ? points : points.filter((_, at) => at % every === 0 || at === points.length - 1);
 }
 
-function span(values) {
+/** From the lowest to the highest; around a single value so far as is said. */
+function span(values, below, above) {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+  return low === high ? [low + below, high + above] : [low, high];
 }
 
 function ticks(low, high, about) {

@@ -22,7 +22,7 @@ export async function jobView(page, id) {
   const bar = element("progress", { max: 1, "aria-label": "How far it is" });
   const control = actions(id, () => go("/runs"));
   const warned = element("ul", { class: "warnings", "aria-label": "Warnings" });
-  const shots = pictures(titleOf(job));
+  const shots = pictures(titleOf(job), "card");
   const charts = curves();
   const made = result(job);
   const facts = details(job);

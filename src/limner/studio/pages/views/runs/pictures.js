@@ -3,14 +3,14 @@
 import { element, replace } from "../../lib/dom.js";
 import { frames } from "./run.js";
 
-/** update(run) takes in new pictures; who has not moved the slider stays with the latest. */
-export function pictures(name) {
+/** update(run) takes in new pictures; who has not moved the slider stays with the latest. look: a class of its own. */
+export function pictures(name, look = "") {
   let all = [];
   let follows = true;
   const slider = element("input", { type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": `Step of the pictures of ${name}`, oninput: moved });
   const said = element("p", { class: "small soft" });
   const strip = element("div", { class: "strip" });
-  const place = element("section", { class: "pictures", hidden: true, "aria-label": `Pictures of ${name}` }, strip, slider, said);
+  const place = element("section", { class: `pictures ${look}`, hidden: true, "aria-label": `Pictures of ${name}` }, strip, slider, said);
 
   function moved() {
     follows = Number(slider.value) === all.length - 1;

@@ -3,6 +3,7 @@
 import { copyButton } from "../../lib/copy.js";
 import { element, replace } from "../../lib/dom.js";
 import { megabytes } from "../../lib/words.js";
+import { comparison } from "./comparison.js";
 import { happened } from "./run.js";
 
 /** update(job, run): job with its result, as GET /api/jobs/N has it. */
@@ -11,10 +12,10 @@ export function result() {
   let shown = "";
 
   function update(job, run) {
-    const key = JSON.stringify([job.status, job.result, job.progress.kept_step, happened(run, "Exported").length]);
+    const key = JSON.stringify([job.status, job.result, job.progress.kept_step, happened(run, "Exported", "Compared").length]);
     if (key === shown) return;
     shown = key;
-    const parts = [kept(job, run), files(job, run), report(job)].filter(Boolean);
+    const parts = [kept(job, run), files(job, run), comparison(job, run)].filter(Boolean);
     place.hidden = !parts.length;
     replace(place, parts);
   }
@@ -68,22 +69,6 @@ function promptOf(job, kind, stem) {
   const said = [keyword, subject].filter(Boolean).join(" ");
   if (kind === "lora") return `<lora:${stem}:1> ${said}`.trim();
   return kind === "embedding" ? [stem, subject].filter(Boolean).join(" ") : said;
-}
-
-/** The report of a comparison: its advice here, and all of it on a page of its own. */
-function report(job) {
-  if (job.kind !== "compare" || job.status !== "done") return null;
-  return element(
-    "div",
-    { class: "card" },
-    (job.result?.advice ?? []).map((text) => element("p", {}, text)),
-    element(
-      "div",
-      { class: "bar" },
-      element("a", { class: "button main", href: `/api/jobs/${job.id}/report.html`, target: "_blank", rel: "noopener" }, "Open the report"),
-      element("a", { class: "button", href: `/api/jobs/${job.id}/report.json`, download: "report.json" }, "Its figures (JSON)"),
-    ),
-  );
 }
 
 function sentence(text) {

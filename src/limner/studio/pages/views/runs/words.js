@@ -40,7 +40,7 @@ export function titleOf(job) {
 export function aboutOf(job) {
   const { method, methods, base } = job.request;
   const model = base?.split("/").at(-1)?.replace(/\.safetensors$/, "");
-  return [method ?? methods, model && `on ${model}`].filter(Boolean).join(" ");
+  return [method ?? methods?.replaceAll(",", ", "), model && `on ${model}`].filter(Boolean).join(" ");
 }
 
 /** How far it is, in a sentence without its full stop. */

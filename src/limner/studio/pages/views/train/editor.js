@@ -69,7 +69,7 @@ export function editor(set) {
         element("div", { class: "bar", role: "radiogroup", "aria-label": "What is edited on the picture" }, ways),
         cropTools,
         maskTools,
-        element("p", { class: "bar editor-steps" }, previous, discard, next),
+        element("p", { class: "bar editor-steps" }, previous, next, discard),
       ),
     ),
   );
