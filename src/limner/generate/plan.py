@@ -66,8 +66,9 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
     request = replace(request, seed=_definite(request.seed), subseed=_definite(request.subseed))
     again = None
     if request.hires is not None:
-        request = replace(request, hires=replace(request.hires, upscaler=find_upscaler(request.hires.upscaler)))
-        again = _again(model, request, request.hires, sampler, (width, height))
+        hires = replace(request.hires, upscaler=find_upscaler(request.hires.upscaler))
+        request = replace(request, hires=hires)
+        again = _again(model, request, hires, sampler, (width, height))
     prompt = parse_prompt(request.prompt)
     said = [*(part.text for part in prompt.parts), request.negative_prompt]
     texts = fragments(said, calls(request, sampler))

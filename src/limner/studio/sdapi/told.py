@@ -18,8 +18,19 @@ IN_THE_TEXT = {
     "sd_vae_name": "VAE",
     "sd_vae_hash": "VAE hash",
 }
-OWN = ("Stopped at step", "Lora hashes", "TI hashes", "Schedule type", "Masked content", "Mask blur", "Inpaint area")
-OWN += ("Denoising strength", "Hires upscale", "Hires resize", "Hires steps", "Hires upscaler")
+OWN = (
+    "Stopped at step",
+    "Lora hashes",
+    "TI hashes",
+    "Schedule type",
+    "Masked content",
+    "Mask blur",
+    "Inpaint area",
+    "Hires upscale",
+    "Hires resize",
+    "Hires steps",
+    "Hires upscaler",
+)
 
 
 def answer(asked: Drawing, job: Job, studio: State) -> dict[str, Any]:
