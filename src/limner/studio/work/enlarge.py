@@ -57,10 +57,11 @@ def sizes(request: EnlargeRequest, size: tuple[int, int]) -> tuple[tuple[int, in
     ratio = request.scale
     if request.width and request.height:
         ratio = max(request.width / size[0], request.height / size[1])
-    width, height = (max(int(side * ratio) // MULTIPLE, 1) * MULTIPLE for side in size)
-    if not (request.width and request.height and request.crop):
-        return (width, height), (width, height)
-    return (max(width, request.width), max(height, request.height)), (request.width, request.height)
+    width, height = (int(side * ratio) for side in size)
+    if request.width and request.height and request.crop:
+        return (max(width, request.width), max(height, request.height)), (request.width, request.height)
+    whole = max(width // MULTIPLE, 1) * MULTIPLE, max(height // MULTIPLE, 1) * MULTIPLE
+    return whole, whole
 
 
 def _said(request: EnlargeRequest) -> str:
