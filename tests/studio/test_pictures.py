@@ -217,6 +217,7 @@ def test_a_grid_is_one_picture_of_the_gallery(studio: Served) -> None:
         steps=2,
         width=64,
         height=64,
+        hires={"scale": 1.5, "steps": 1},
         x={"name": "words", "values": ["fox", 'cat, "wet"', "<b>owl</b>"]},
         y={"name": "seed", "values": ["1", "2"]},
     )
@@ -225,12 +226,13 @@ def test_a_grid_is_one_picture_of_the_gallery(studio: Served) -> None:
     assert (job["progress"]["done"], job["progress"]["total"]) == (6, 6)
     page = studio.get("/api/pictures?limit=1")["pictures"][0]
     assert (page["kind"], page["job"]) == ("grid", number)
-    assert page["width"] > 3 * 64
-    assert page["height"] > 2 * 64
+    assert page["width"] > 3 * 96
+    assert page["height"] > 2 * 96
     assert page["request"]["x"]["values"][2] == "<b>owl</b>"
     assert page["infotext"].startswith("a {words} in snow\nNegative prompt: a {words}, blurry\n")
     assert 'X Type: words, X Values: "fox, cat' in page["infotext"]
     assert "Y Type: seed" in page["infotext"]
+    assert "Hires upscale: 1.5, Hires steps: 1" in page["infotext"]
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,9 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
         height=height,
         canvas=None if request.init is None else make_canvas(request.init, (width, height)),
     )
-    if again is None or again.width is None or again.height is None:
+    if again is None:
         return plan
-    return replace(plan, second=replace(plan, request=again, width=again.width, height=again.height))
+    return replace(plan, second=replace(plan, request=again, width=again.width or width, height=again.height or height))
 
 
 def _again(model: BaseModel, request: Request, hires: Hires, sampler: str, first: tuple[int, int]) -> Request:
