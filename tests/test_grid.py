@@ -99,6 +99,11 @@ def test_values_and_placeholders() -> None:
     cells = plan_cells(some, axes)
     assert {cell.request.prompt for cell in cells} == {"a cat, asleep on a rug", "a dog on a rug"}
     assert {cell.request.cfg_scale for cell in cells} == {1.0, 2.0}
+    larger = settings("a cat", x="hires-scale=1.5,2", y="hires_upscaler=Latent,Lanczos")
+    passes = [cell.request.hires for cell in plan_cells(larger, read_axes(larger))]
+    assert [(each.scale, each.upscaler) for each in passes if each] == [
+        (scale, upscaler) for scale in (1.5, 2.0) for upscaler in ("Latent", "Lanczos")
+    ]
     whole = settings("a cat", x="prompt=a dog,a fox", y="base=b,a")
     cells = plan_cells(whole, read_axes(whole))
     assert [cell.base for cell in cells] == ["b", "b", "a", "a"]

@@ -21,6 +21,7 @@ from limner.named import PromptFiles
 from limner.prompt import parse_prompt
 from limner.samplers import find_sampler
 from limner.sheet import Block, draw_grid, grid_size
+from limner.upscalers import find_upscaler
 
 OF_A_PICTURE = [name for name in Drawing.model_fields if name not in ("count", "batch_size")]
 SHORT = {"cfg": "cfg_scale", "negative": "negative_prompt"}
@@ -119,6 +120,8 @@ def check_cells(cells: Sequence[Cell], files: PromptFiles) -> None:
     """Find what is wrong without a base. Raises UserError."""
     for cell in cells:
         find_sampler(cell.request.sampler, cell.request.schedule)
+        if cell.request.hires is not None:
+            find_upscaler(cell.request.hires.upscaler)
         for tag in parse_prompt(cell.request.prompt).loras:
             files.find_lora(tag.name)
 
@@ -150,8 +153,8 @@ def _check_possible(cells: Sequence[Cell], base: str, model: BaseModel, files: P
     """Raise UserError unless the base can draw all of its cells, and the page can hold all cells of that size."""
     plans = [make_plan(model, cell.request, files) for cell in cells if cell.base == base]
     columns, rows, blocks = (1 + max(cell.place[way] for cell in cells) for way in range(3))
-    largest = max(plan.width for plan in plans), max(plan.height for plan in plans)
-    width, height = grid_size(columns, rows, blocks, *largest)
+    widths, heights = zip(*(plan.size for plan in plans), strict=True)
+    width, height = grid_size(columns, rows, blocks, max(widths), max(heights))
     if width * height > MOST_PIXELS:
         raise UserError(
             f"the grid would be a picture of {width:,} x {height:,} pixels, too large to look at; leave out some "

@@ -90,32 +90,40 @@ def _equal_length(told: list[Conditioning]) -> list[Conditioning]:
 
 
 def encode(
-    model: BaseModel, parts: list[Part], negative: str, cfg_scale: float, steps: int, clip_skip: int = 1
+    model: BaseModel,
+    parts: list[Part],
+    negative: str,
+    cfg_scale: float,
+    steps: int,
+    clip_skip: int = 1,
+    before: int = 0,
 ) -> Guidance:
     """Encode a prompt's parts and the negative prompt for `steps` steps; AND has no meaning in a negative prompt.
 
+    before: the steps of an earlier pass, on which timed edits count.
+
     An empty negative prompt is no text at all, but an empty prompt is a text of no words, as in the webui.
     """
-    unwanted = encode_timeline(model, negative, steps, clip_skip)
+    unwanted = encode_timeline(model, negative, steps, clip_skip, before)
     if not negative:
         unwanted = replace(unwanted, told=[model.silence(each, [True]) for each in unwanted.told])
     return Guidance(
-        parts=[(encode_timeline(model, part.text, steps, clip_skip), part.weight) for part in parts],
+        parts=[(encode_timeline(model, part.text, steps, clip_skip, before), part.weight) for part in parts],
         negative=unwanted,
         cfg_scale=cfg_scale,
     )
 
 
-def fragments(texts: Iterable[str], steps: int) -> set[str]:
-    """Every run of text that will be turned into tokens, of prompts drawn in that many steps."""
-    said = (said for text in texts for _, said in timeline(text, steps))
+def fragments(texts: Iterable[str], steps: int, before: int = 0) -> set[str]:
+    """Every run of text that will be turned into tokens, of prompts drawn in that many steps, as `encode` has them."""
+    said = (said for text in texts for _, said in timeline(text, steps, before))
     return {fragment.text for text in said for fragment in emphasis(text) if not fragment.is_break}
 
 
-def encode_timeline(model: BaseModel, text: str, steps: int, clip_skip: int = 1) -> Timeline:
+def encode_timeline(model: BaseModel, text: str, steps: int, clip_skip: int = 1, before: int = 0) -> Timeline:
     """Each text that the timed edits yield, all of one length in chunks of 77 states, the shorter ones padded; pooled
     is the first chunk's."""
-    entries = timeline(text, steps)
+    entries = timeline(text, steps, before)
     texts = list(dict.fromkeys(said for _, said in entries))
     comma = model.tokenizer.convert_tokens_to_ids(",</w>")  # get_vocab() would copy all 49,408
     rows = [chunks(said, model.pieces, comma) for said in texts]

@@ -71,10 +71,12 @@ def parse_infotext(text: str) -> Infotext:
     return Infotext("\n".join(prompt), "\n".join(negative or []), {name: _unquoted(value) for name, value in settings})
 
 
-def save_png(image: Image.Image, infotext: str, path: Path) -> None:
-    """Write a PNG with its `parameters`, whole or not at all."""
+def save_png(image: Image.Image, infotext: str, path: Path, postprocessing: str = "") -> None:
+    """Write a PNG with its `parameters`, whole or not at all. postprocessing: what was done to it after it was made."""
     chunks = PngInfo()
-    chunks.add_text(KEY, infotext)  # becomes an iTXt chunk by itself where Latin-1 does not do
+    for key, text in {KEY: infotext, "postprocessing": postprocessing}.items():
+        if text:
+            chunks.add_text(key, text)  # becomes an iTXt chunk by itself where Latin-1 does not do
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG", pnginfo=chunks)
 

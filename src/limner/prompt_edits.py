@@ -16,6 +16,14 @@ WHEN = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s
 
 
 @dataclass(frozen=True)
+class Span:
+    """The steps 1..steps for which a prompt is read. before: those of an earlier pass, which whole numbers count on."""
+
+    steps: int
+    before: int = 0
+
+
+@dataclass(frozen=True)
 class Edit:
     """`[before:after:when]`."""
 
@@ -24,13 +32,16 @@ class Edit:
     when: str
     depth: int
 
-    def choose(self, step: int, steps: int) -> "list[Item]":
-        return self.before if step <= self.last_step(steps) else self.after
+    def choose(self, step: int, span: "Span") -> "list[Item]":
+        return self.before if step <= self.last_step(span) else self.after
 
-    def last_step(self, steps: int) -> int:
-        """The last step of `before`: a number with a point is a share of all steps."""
-        last = float(self.when) * (steps if "." in self.when else 1)
-        return int(min(steps, last))
+    def last_step(self, span: "Span") -> int:
+        """The last step of `before`: a number with a point is a share of all steps, of a second pass from 1 to 2."""
+        if "." in self.when:
+            last = (float(self.when) - bool(span.before)) * span.steps
+        else:
+            last = float(self.when) - span.before
+        return int(min(span.steps, last))
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Alternation:
     options: "list[list[Item]]"
     depth: int
 
-    def choose(self, step: int, steps: int) -> "list[Item]":
+    def choose(self, step: int, span: "Span") -> "list[Item]":
         return self.options[(step - 1) % len(self.options)]
 
 
@@ -125,13 +136,14 @@ def _dissolve(frames: list[Frame]) -> None:
     del frames[1:]
 
 
-def timeline(text: str, steps: int) -> list[tuple[int, str]]:
-    """[(last step, text)], ascending: what the prompt says up to which step, of 1..steps."""
+def timeline(text: str, steps: int, before: int = 0) -> list[tuple[int, str]]:
+    """[(last step, text)], ascending: what the prompt says up to which step, of 1..steps. before: of a pass before."""
     items = parse_edits(text)
     if items is None:
         return [(steps, text)]
-    ends = {steps, *_ends(items, steps)}
-    return [(end, _text_at(items, end, steps)) for end in sorted(ends)]
+    span = Span(steps, before)
+    ends = {steps, *_ends(items, span)}
+    return [(end, _text_at(items, end, span)) for end in sorted(ends)]
 
 
 def entry_at(ends: list[int], call: int) -> int:
@@ -142,17 +154,17 @@ def entry_at(ends: list[int], call: int) -> int:
     return next((index for index, end in enumerate(ends) if call <= end), 0)
 
 
-def _ends(items: list[Item], steps: int) -> set[int]:
+def _ends(items: list[Item], span: Span) -> set[int]:
     ends: set[int] = set()
     for item in items:
         if isinstance(item, Edit):
-            ends |= _ends(item.before, steps) | _ends(item.after, steps)
-            ends |= {item.last_step(steps)} if item.last_step(steps) >= 1 else set()
+            ends |= _ends(item.before, span) | _ends(item.after, span)
+            ends |= {item.last_step(span)} if item.last_step(span) >= 1 else set()
         elif isinstance(item, Alternation):
-            ends |= set(range(1, steps + 1))
+            ends |= set(range(1, span.steps + 1))
     return ends
 
 
-def _text_at(items: list[Item], step: int, steps: int) -> str:
-    texts = (item if isinstance(item, str) else _text_at(item.choose(step, steps), step, steps) for item in items)
+def _text_at(items: list[Item], step: int, span: Span) -> str:
+    texts = (item if isinstance(item, str) else _text_at(item.choose(step, span), step, span) for item in items)
     return "".join(texts)

@@ -125,6 +125,12 @@ def sampling(
     return latents if start is None or start.mask is None else _only_where(start.mask, latents, start.latents)
 
 
+def count_steps(scheduler: Scheduler, steps: int, first: int = 0) -> int:
+    """How many steps `sampling` tells of a schedule of so many that is begun at the step `first`."""
+    scheduler.set_timesteps(steps)
+    return _step(len(scheduler.timesteps) - first * scheduler.order - 1, scheduler)
+
+
 def _step(call: int, scheduler: Scheduler) -> int:
     """The number, from 1, of the step that the network's call belongs to."""
     return (call + scheduler.order) // scheduler.order

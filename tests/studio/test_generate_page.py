@@ -166,3 +166,23 @@ def test_a_grid_with_axes(seen: Visit) -> None:
     assert request["y"]["values"] == ["1", "2"]
     assert request["z"]["values"] == ["Euler a", "DDIM"]
     seen.shoot("generate-grid")
+
+
+@pytest.mark.slow
+def test_a_second_pass_is_asked_for_and_comes_back_from_a_picture(seen: Visit) -> None:
+    page, prompt = opened(seen, "&prompt=a large fox&seed=5")
+    page.get_by_text("Enlarge", exact=True).click()
+    assert not page.get_by_label("Times larger").is_visible()
+    page.get_by_label("Upscaler").select_option("Latent (nearest)")
+    page.get_by_label("Times larger").fill("1.5")
+    seen.check("generate-enlarge")
+    prompt.press("Control+Enter")
+    fox = page.get_by_alt_text("a large fox, seed 5")
+    fox.wait_for()
+    made = seen.studio.get("/api/pictures?limit=1")["pictures"][0]
+    assert (made["width"], made["height"], made["request"]["hires"]["upscaler"]) == (96, 96, "Latent (nearest)")
+    page.get_by_label("Upscaler").select_option("")
+    fox.click()
+    page.get_by_role("button", name="Use these settings").click()
+    assert page.get_by_label("Upscaler").input_value() == "Latent (nearest)"
+    assert page.get_by_label("Times larger").input_value() == "1.5"

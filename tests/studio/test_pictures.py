@@ -85,7 +85,8 @@ def unset(drawn: dict[str, Any]) -> set[str]:
 def test_a_picture_of_the_webui_reads_back_with_what_is_missing(studio: Served) -> None:
     text = (
         "masterpiece, <lora:art:0.8>\nNegative prompt: lowres\nSteps: 30, Sampler: DPM++ 2M Karras, CFG scale: 6.5, "
-        "Seed: 1, Size: 512x768, Model hash: 6ce0161689, Model: v1-5, Hires upscale: 2, "
+        "Seed: 1, Size: 512x768, Model hash: 6ce0161689, Model: v1-5, Denoising strength: 0.4, "
+        "Hires upscale: 2, Hires steps: 8, Hires upscaler: R-ESRGAN 4x+, "
         'Lora hashes: "art: 0123456789ab", Version: v1.6.0'
     )
     jpeg = io.BytesIO()
@@ -105,10 +106,12 @@ def test_a_picture_of_the_webui_reads_back_with_what_is_missing(studio: Served) 
             "seed": 1,
             "width": 512,
             "height": 768,
+            "hires": {"scale": 2, "width": None, "height": None, "upscaler": "Lanczos", "steps": 8, "strength": 0.4},
         }
         said = "\n".join(found["notes"])
-        for part in ("LoRA art (0123456789ab)", "base v1-5 (6ce0161689)", "second pass", "drawn on a GPU"):
+        for part in ("LoRA art (0123456789ab)", "base v1-5 (6ce0161689)", "R-ESRGAN 4x+", "drawn on a GPU"):
             assert part in said
+        assert "from another one" not in said
 
 
 def test_numbers_that_no_request_can_have_are_left_out(studio: Served) -> None:
@@ -214,6 +217,7 @@ def test_a_grid_is_one_picture_of_the_gallery(studio: Served) -> None:
         steps=2,
         width=64,
         height=64,
+        hires={"scale": 1.5, "steps": 1},
         x={"name": "words", "values": ["fox", 'cat, "wet"', "<b>owl</b>"]},
         y={"name": "seed", "values": ["1", "2"]},
     )
@@ -222,12 +226,13 @@ def test_a_grid_is_one_picture_of_the_gallery(studio: Served) -> None:
     assert (job["progress"]["done"], job["progress"]["total"]) == (6, 6)
     page = studio.get("/api/pictures?limit=1")["pictures"][0]
     assert (page["kind"], page["job"]) == ("grid", number)
-    assert page["width"] > 3 * 64
-    assert page["height"] > 2 * 64
+    assert page["width"] > 3 * 96
+    assert page["height"] > 2 * 96
     assert page["request"]["x"]["values"][2] == "<b>owl</b>"
     assert page["infotext"].startswith("a {words} in snow\nNegative prompt: a {words}, blurry\n")
     assert 'X Type: words, X Values: "fox, cat' in page["infotext"]
     assert "Y Type: seed" in page["infotext"]
+    assert "Hires upscale: 1.5, Hires steps: 1" in page["infotext"]
 
 
 @pytest.mark.parametrize(

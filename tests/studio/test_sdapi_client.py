@@ -91,6 +91,91 @@ def test_img2img_inpainting(api: webuiapi.WebUIApi, squirrel: webuiapi.WebUIApiR
     assert made.image.crop(drawn).tobytes() != squirrel.image.crop(drawn).tobytes()
 
 
+def test_hires_fix(api: webuiapi.WebUIApi, studio: Served) -> None:
+    hires = {"enable_hr": True, "hr_scale": 1.5, "hr_second_pass_steps": 1, "denoising_strength": 0.6}
+    same = {"hr_sampler_name": "Euler a", "hr_checkpoint_name": TITLE, "hr_prompt": "cute cat"}
+    upscaler = webuiapi.HiResUpscaler.LatentNearest
+    made = api.txt2img(prompt="cute cat", seed=8, hr_upscaler=upscaler, save_images=True, **hires, **same, **SMALL)
+    assert made.image.size == (96, 96)
+    assert (made.info["width"], made.info["denoising_strength"]) == (64, 0.6)
+    assert made.info["extra_generation_params"]["Hires upscaler"] == upscaler
+    text = "Denoising strength: 0.6, RNG: CPU, Hires upscale: 1.5, Hires steps: 1, Hires upscaler: Latent (nearest)"
+    assert text in made.info["infotexts"][0]
+    (kept,) = studio.get("/api/pictures")["pictures"]
+    assert kept["request"]["hires"]["scale"] == 1.5
+    read = studio.client.post(
+        "/api/png-info?name=x", content=studio.client.get(f"/api/pictures/{kept['id']}/file").content
+    )
+    assert read.json()["settings"]["hires"] == kept["request"]["hires"]
+    assert read.json()["notes"] == []
+    studio.client.delete(f"/api/pictures/{kept['id']}")
+    sized = api.txt2img(prompt="a", enable_hr=True, hr_resize_x=128, hr_resize_y=64, hr_upscaler="Lanczos", **SMALL)
+    assert sized.image.size == (128, 64)
+    assert parse_infotext(sized.image.info["parameters"]).settings["Hires resize"] == "128x64"
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"hr_prompt": "a dog"}, "hr_prompt"),
+        ({"hr_sampler_name": "DDIM"}, "hr_sampler_name"),
+        ({"hr_checkpoint_name": "pocket"}, "hr_checkpoint_name"),
+        ({"hr_upscaler": "R-ESRGAN 4x+"}, "no upscaler 'R-ESRGAN 4x+'"),
+        ({"hr_scale": 100}, "scale"),
+        ({"denoising_strength": 0}, "strength"),
+    ],
+)
+def test_what_the_second_pass_cannot_do_is_said(api: webuiapi.WebUIApi, extra: dict, said: str) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        api.txt2img(**{"prompt": "a", "enable_hr": True} | SMALL | extra)
+    assert caught.value.args[0] == 422
+    assert said in caught.value.args[1]
+
+
+def test_extra_single_image(api: webuiapi.WebUIApi, squirrel: webuiapi.WebUIApiResult, studio: Served) -> None:
+    made = api.extra_single_image(image=squirrel.image, upscaler_1=webuiapi.Upscaler.Nearest, upscaling_resize=1.5)
+    assert made.image.tobytes() == squirrel.image.resize((96, 96), Image.Resampling.NEAREST).tobytes()
+    assert made.image.info["parameters"] == squirrel.image.info["parameters"]
+    assert made.image.info["postprocessing"] == "Postprocess upscale by: 1.5, Postprocess upscaler: Nearest"
+    assert made.info == f"<p>{made.image.info['postprocessing']}</p>"
+    fitted = api.extra_single_image(
+        image=squirrel.image, resize_mode=1, upscaling_resize_w=100, upscaling_resize_h=50, upscaler_1="Lanczos"
+    )
+    large = squirrel.image.resize((100, 100), Image.Resampling.LANCZOS)
+    assert fitted.image.tobytes() == large.crop((0, 25, 100, 75)).tobytes()
+    covered = api.extra_single_image(
+        image=squirrel.image,
+        resize_mode=1,
+        upscaling_resize_w=128,
+        upscaling_resize_h=64,
+        upscaling_crop=False,
+        upscaler_1="Lanczos",
+    )
+    assert covered.image.size == (128, 128)
+    assert api.extra_single_image(image=squirrel.image).image.tobytes() == squirrel.image.tobytes()
+    assert not list((studio.folder / "inputs").glob("*"))
+    assert not list((studio.folder / "jobs").glob("*"))
+    for wrong in ({"gfpgan_visibility": 0.5}, {"codeformer_visibility": 1}, {"upscaler_1": "LDSR"}):
+        with pytest.raises(RuntimeError) as caught:
+            api.extra_single_image(image=squirrel.image, **wrong)
+        assert caught.value.args[0] == 422
+
+
+def test_extra_batch_images(api: webuiapi.WebUIApi, squirrel: webuiapi.WebUIApiResult) -> None:
+    red = Image.new("RGB", (40, 24), "red")
+    made = api.extra_batch_images(
+        images=[squirrel.image, red],
+        name_list=["squirrel", "red"],
+        upscaler_1="Lanczos",
+        upscaler_2="Nearest",
+        extras_upscaler_2_visibility=0.25,
+    )
+    assert [each.size for each in made.images] == [(128, 128), (80, 48)]
+    ways = [squirrel.image.resize((128, 128), way) for way in (Image.Resampling.LANCZOS, Image.Resampling.NEAREST)]
+    assert made.images[0].tobytes() == Image.blend(*ways, 0.25).tobytes()
+    assert made.images[1].getcolors() == [(80 * 48, (255, 0, 0))]
+
+
 def test_asynchronous_calls(api: webuiapi.WebUIApi) -> None:
     async def draw() -> webuiapi.WebUIApiResult:
         return await api.txt2img(prompt="cute kitten", seed=1001, use_async=True, **SMALL)
@@ -126,8 +211,10 @@ def test_lists(api: webuiapi.WebUIApi) -> None:
     for empty in (api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models, api.get_prompt_styles):
         assert empty() == []
     assert api.get_loras() == api.get_sd_vae() == []
-    assert next(row["name"] for row in api.get_upscalers()) == "None"
-    assert isinstance(api.get_latent_upscale_modes(), list)
+    plain = [webuiapi.Upscaler.none, webuiapi.Upscaler.Lanczos, webuiapi.Upscaler.Nearest]
+    assert [row["name"] for row in api.get_upscalers()] == plain
+    latent = [row["name"] for row in api.get_latent_upscale_modes()]
+    assert latent == [each for each in webuiapi.HiResUpscaler if each.startswith("Latent")]
 
 
 def test_png_info(api: webuiapi.WebUIApi, squirrel: webuiapi.WebUIApiResult) -> None:
@@ -227,6 +314,10 @@ def test_answers_of_other_programs_shapes(studio: Served) -> None:
     assert body.keys() == {"error", "detail", "body", "errors"}
     assert post("img2img", init_images=["%%%"])[0] == 422
     assert post("img2img", init_images=[base64.b64encode(b"no picture at all").decode()])[0] == 422
+    wrong = base64.b64encode(b"no picture at all").decode()
+    status, body = post("extra-single-image", image=wrong, upscaler_1="Lanczos")
+    assert (status, body["detail"]) == (422, "picture 1 is not an image that can be read")
+    assert post("extra-batch-images", imageList=[])[0] == 422
     assert not list((studio.folder / "inputs").glob("*"))
     answer = studio.client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "nobody"})
     assert answer.status_code == 422

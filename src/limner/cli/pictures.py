@@ -22,12 +22,14 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     from limner.prompt import parse_prompt
     from limner.run.outputs import prompt_files
     from limner.samplers import find_sampler
+    from limner.upscalers import find_upscaler
 
     first = _first_number(settings.out)
     require_writable(_path(settings, first, 0))
     files = prompt_files(settings.models, settings.lora, settings.embedding)
     request = read_request(settings)
     find_sampler(settings.sampler, settings.schedule)
+    find_upscaler(settings.hires_upscaler)
     for tag in parse_prompt(settings.prompt).loras:  # what can be wrong is found before the base is loaded
         files.find_lora(tag.name)
     device = choose_device(settings.device)

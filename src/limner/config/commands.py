@@ -29,7 +29,22 @@ class Init(Settings):
     mask_padding: int = Field(32, ge=0, le=16384, description="Pixels around the mask that only_masked sees as well.")
 
 
-class Drawing(Init):
+class Hires(Settings):
+    """A second pass at a larger size, in the words of limner.generate.Hires."""
+
+    title: ClassVar[str] = "Made larger"
+
+    hires_scale: float | None = Field(None, description="Draw again, this many times larger, from what was drawn.")
+    hires_width: int | None = Field(None, description="Pixels after that, instead of the scale; what stands over goes.")
+    hires_height: int | None = Field(None, description="Pixels after that, instead of the scale.")
+    hires_upscaler: str = Field(
+        "Latent", description="What makes it larger, by the webui's name: Latent and its kinds, None, Lanczos, Nearest."
+    )
+    hires_steps: int = Field(0, ge=0, description="Steps of that second pass; 0 takes as many as the first has.")
+    hires_strength: float = Field(0.7, ge=0, le=1, description="How far to leave what was drawn first.")
+
+
+class Drawing(Hires, Init):
     """What to draw. Picture i of `count` has seed + i."""
 
     title: ClassVar[str] = "What to draw"

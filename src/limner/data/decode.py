@@ -89,6 +89,15 @@ def problems() -> Iterator[None]:
         raise Unusable("is truncated; copy it again" if broken else f"is damaged ({_brief(error)})") from error
 
 
+def picture_at(path: Path, name: str = "") -> Image.Image:
+    """A picture's pixels, upright. name: what to call it instead of by its path. Raises UserError."""
+    try:
+        with problems():
+            return decode(read(path))
+    except Unusable as problem:
+        raise UserError(f"{name or path} {problem}") from problem
+
+
 def decode(data: bytes, at_least: int | None = None) -> Image.Image:
     """The first frame of an encoded image, upright, in the file's own mode; its size is checked before any pixel.
 

@@ -5,20 +5,20 @@ from dataclasses import replace
 from typing import TypeAlias
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from limner.base.model import BaseModel
-from limner.errors import UserError
+from limner.generate.enlarge import enlarge, schedule_length
+from limner.generate.pixels import decoded
 from limner.generate.plan import Plan, calls, make_plan
 from limner.generate.request import Generated, Request
 from limner.generate.start import start, turned
 from limner.generate.told import infotext
 from limner.generate.used import applied
-from limner.generators import finish
+from limner.generators import finish, retold
 from limner.guidance import Guidance, encode, side_by_side
 from limner.named import PromptFiles
-from limner.sample import Denoised, draw_noise, make_scheduler, sampling
+from limner.sample import Denoised, Start, count_steps, draw_noise, make_scheduler, sampling
 
 Drawing: TypeAlias = Generator[Denoised, None, list[Generated]]
 
@@ -44,8 +44,7 @@ def batches(plan: Plan) -> Iterator[range]:
 def drawing(model: BaseModel, plan: Plan, numbers: range) -> Drawing:
     """Draw one batch, step by step. Closing the generator leaves it, and the model as it was. Raises UserError."""
     with applied(model, plan.loras, plan.embeddings):
-        noise, generators = _noise(model, plan, numbers)
-        latents = yield from _sample(model, plan, _guidance(model, plan), noise, generators)
+        latents = yield from _passes(model, plan, numbers)
     return _finished(model, plan, numbers, latents)
 
 
@@ -74,7 +73,7 @@ def generate_each(model: BaseModel, requests: Sequence[Request], files: PromptFi
     """
     plans = [make_plan(model, replace(request, count=1), files or PromptFiles()) for request in requests]
     likes = [replace(plan, request=replace(plan.request, prompt="", seed=0, subseed=0), parts=[]) for plan in plans]
-    if any(like != likes[0] or like.loras or like.embeddings or like.canvas for like in likes):
+    if any(like != likes[0] or like.loras or like.embeddings or like.canvas or like.second for like in likes):
         return [_alone(model, plan) for plan in plans]
     with torch.no_grad():
         guidance = side_by_side([_guidance(model, plan) for plan in plans])
@@ -82,7 +81,8 @@ def generate_each(model: BaseModel, requests: Sequence[Request], files: PromptFi
         return [_alone(model, plan) for plan in plans]
     noise, generators = zip(*(_noise(model, plan, range(1)) for plan in plans), strict=True)
     with torch.no_grad():
-        latents = finish(_sample(model, plans[0], guidance, torch.cat(noise), [one for (one,) in generators]))
+        steps = plans[0].request.steps
+        latents = finish(_sample(model, plans[0], guidance, torch.cat(noise), [one for (one,) in generators], steps))
         return [
             picture
             for one, plan in zip(latents.split(1), plans, strict=True)
@@ -94,7 +94,31 @@ def _alone(model: BaseModel, plan: Plan) -> Generated:
     return finish(drawing(model, plan, range(1)))[0]
 
 
-def _guidance(model: BaseModel, plan: Plan) -> Guidance:
+def _passes(model: BaseModel, plan: Plan, numbers: range) -> Generator[Denoised, None, Tensor]:
+    """Latents of a batch: drawn once, or made larger then and drawn again, the steps of both counted as one work."""
+    request, second = plan.request, plan.second
+    noise, generators = _noise(model, plan, numbers)
+    begin = None
+    if request.init is not None and plan.canvas is not None:
+        begin = start(model, request.init, plan.canvas, noise, request.steps)
+    first = _sample(model, plan, _guidance(model, plan), noise, generators, request.steps, begin)
+    if second is None or request.hires is None:
+        return (yield from first)
+    more = second.request.steps
+    length = schedule_length(more, request.hires.strength)
+    scheduler = make_scheduler(model, plan.sampler, plan.schedule)
+    done = count_steps(scheduler, request.steps)
+    steps = done + count_steps(scheduler, length, length - more)
+    latents = yield from retold(first, lambda step: replace(step, steps=steps))
+    noise, generators = _noise(model, second, numbers)
+    begin = Start(enlarge(model, request.hires, latents, (plan.width, plan.height)), length - more)
+    guidance = _guidance(model, second, calls(request, plan.sampler))
+    again = _sample(model, second, guidance, noise, generators, length, begin)
+    return (yield from retold(again, lambda step: replace(step, step=done + step.step, steps=steps)))
+
+
+def _guidance(model: BaseModel, plan: Plan, calls_before: int = 0) -> Guidance:
+    """calls_before: of an earlier pass."""
     request = plan.request
     return encode(
         model,
@@ -103,6 +127,7 @@ def _guidance(model: BaseModel, plan: Plan) -> Guidance:
         request.cfg_scale,
         calls(request, plan.sampler),
         clip_skip=request.clip_skip,
+        before=calls_before,
     )
 
 
@@ -118,28 +143,14 @@ def _noise(model: BaseModel, plan: Plan, numbers: range) -> tuple[Tensor, list[t
 
 @torch.no_grad()
 def _sample(
-    model: BaseModel, plan: Plan, guidance: Guidance, noise: Tensor, generators: list[torch.Generator]
+    model: BaseModel,
+    plan: Plan,
+    guidance: Guidance,
+    noise: Tensor,
+    generators: list[torch.Generator],
+    steps: int,
+    begin: Start | None = None,
 ) -> Generator[Denoised, None, Tensor]:
-    """Latents from noise, with the model as it is."""
+    """Latents from noise, with the model as it is. steps: of the whole schedule."""
     scheduler = make_scheduler(model, plan.sampler, plan.schedule)
-    request = plan.request
-    begin = None
-    if request.init is not None and plan.canvas is not None:
-        begin = start(model, request.init, plan.canvas, noise, request.steps)
-    return (yield from sampling(model, guidance, scheduler, request.steps, noise, generators, begin))
-
-
-def decoded(model: BaseModel, latents: Tensor) -> list[Image.Image]:
-    """Pictures of latents (batch, c, h, w). Raises UserError if they are none."""
-    pixels = model.decode(latents).float()
-    if not bool(torch.isfinite(pixels).all()):
-        raise UserError(
-            "the picture holds values that are no numbers; use --precision fp32 or weaker LoRAs and emphasis"
-        )
-    return [to_image(one) for one in pixels]
-
-
-def to_image(pixels: Tensor) -> Image.Image:
-    """An RGB picture of pixels (3, h, w) in -1..1; values beyond are clipped."""
-    levels = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
+    return (yield from sampling(model, guidance, scheduler, steps, noise, generators, begin))

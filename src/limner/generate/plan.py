@@ -7,21 +7,28 @@ from dataclasses import dataclass, replace
 from limner.base.model import BaseModel
 from limner.errors import UserError
 from limner.generate.canvas import Canvas, make_canvas
-from limner.generate.request import MAX_SIDE, MAX_STEPS, MIN_SIDE, RANDOM_SEED, Init, Request
+from limner.generate.enlarge import schedule_length, sizes
+from limner.generate.request import MAX_SIDE, MAX_STEPS, MIN_SIDE, RANDOM_SEED, Hires, Init, Request
 from limner.generate.used import UsedEmbedding, UsedLora, said_embeddings, use_lora
 from limner.guidance import fragments
 from limner.named import PromptFiles
 from limner.prompt import Part, parse_prompt
 from limner.sample import make_scheduler
 from limner.samplers import SAMPLERS, find_sampler
+from limner.upscalers import find_upscaler
 
 MIN_INIT_SIDE, MAX_INIT_SIDE = 16, 16384  # pixels, of pictures to start from
 MAX_BLUR = 256
+MAX_SCALE = 8  # of a second pass
+LEAST_STRENGTH = 0.01  # of a second pass; at none there would be nothing for it to do
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A request that was found to be possible, with everything in it made definite."""
+    """A request that was found to be possible, with everything in it made definite.
+
+    second: the pass that begins with what this one draws, made larger; its request's steps are those that it does.
+    """
 
     request: Request
     parts: list[Part]
@@ -32,6 +39,13 @@ class Plan:
     width: int
     height: int
     canvas: Canvas | None = None
+    second: "Plan | None" = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures in pixels, after the second pass if there is one."""
+        last = self.second or self
+        return last.width, last.height
 
     def seed_of(self, number: int) -> int:
         """The seed of one of the pictures, counted from 0."""
@@ -49,10 +63,19 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
     width = model.resolution if request.width is None else request.width
     height = model.resolution if request.height is None else request.height
     _check_numbers(model, request, sampler, width, height)
+    request = replace(request, seed=_definite(request.seed), subseed=_definite(request.subseed))
+    again = None
+    if request.hires is not None:
+        hires = replace(request.hires, upscaler=find_upscaler(request.hires.upscaler))
+        request = replace(request, hires=hires)
+        again = _again(model, request, hires, sampler, (width, height))
     prompt = parse_prompt(request.prompt)
-    texts = fragments([*(part.text for part in prompt.parts), request.negative_prompt], calls(request, sampler))
-    return Plan(
-        request=replace(request, seed=_definite(request.seed), subseed=_definite(request.subseed)),
+    said = [*(part.text for part in prompt.parts), request.negative_prompt]
+    texts = fragments(said, calls(request, sampler))
+    if again is not None:
+        texts |= fragments(said, calls(again, sampler), calls(request, sampler))
+    plan = Plan(
+        request=request,
         parts=prompt.parts,
         loras=[use_lora(model, tag, files.find_lora(tag.name)) for tag in prompt.loras],
         embeddings=said_embeddings(model, files, texts),
@@ -62,6 +85,37 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
         height=height,
         canvas=None if request.init is None else make_canvas(request.init, (width, height)),
     )
+    if again is None:
+        return plan
+    return replace(plan, second=replace(plan, request=again, width=again.width or width, height=again.height or height))
+
+
+def _again(model: BaseModel, request: Request, hires: Hires, sampler: str, first: tuple[int, int]) -> Request:
+    """What the second pass does, its size and steps made definite. Raises UserError."""
+    if request.init is not None:
+        raise UserError(
+            "a second pass makes larger what was drawn from noise; of a picture that starts from another, set width "
+            "and height instead"
+        )
+    steps, most = hires.steps or request.steps, SAMPLERS[sampler].max_steps or MAX_STEPS
+    _check_bounds(
+        {
+            "hires scale": (hires.scale, 1, MAX_SCALE),
+            "hires steps": (steps, 1, most),
+            "hires strength": (hires.strength, LEAST_STRENGTH, 1),
+        }
+    )
+    sides = [("hires width", hires.width), ("hires height", hires.height)]
+    _check_sides(model, [(name, pixels) for name, pixels in sides if pixels])
+    width, height = sizes(hires, first, model.factor)[1]
+    _check_sides(model, [("the enlarged width", width), ("the enlarged height", height)])
+    length = schedule_length(steps, hires.strength)
+    if length > most:
+        raise UserError(
+            f"hires strength {hires.strength:g} will not do: {steps} steps at it are the last of {length}, and with "
+            f"this sampler there are at most {most}; give more strength or fewer steps"
+        )
+    return replace(request, steps=steps, width=width, height=height, hires=None)
 
 
 def _definite(seed: int) -> int:
@@ -69,11 +123,7 @@ def _definite(seed: int) -> int:
 
 
 def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int, height: int) -> None:
-    for name, pixels in (("width", width), ("height", height)):
-        if not MIN_SIDE <= pixels <= MAX_SIDE or pixels % model.factor:
-            raise UserError(
-                f"{name} {pixels} will not do: it must be a multiple of {model.factor} from {MIN_SIDE} to {MAX_SIDE}"
-            )
+    _check_sides(model, [("width", width), ("height", height)])
     bounds: dict[str, tuple[float, float, float]] = {
         "steps": (request.steps, 1, SAMPLERS[sampler].max_steps or MAX_STEPS),
         "seed": (request.seed, RANDOM_SEED, 2**63 - request.count),
@@ -86,11 +136,23 @@ def _check_numbers(model: BaseModel, request: Request, sampler: str, width: int,
     if request.init is not None:
         _check_init(request.init)
         bounds["strength"] = (request.init.strength, 0, 1)
+    _check_bounds(bounds)
+    if not math.isfinite(request.cfg_scale):
+        raise UserError(f"cfg_scale {request.cfg_scale} will not do: it must be a number, as in 7")
+
+
+def _check_sides(model: BaseModel, sides: list[tuple[str, int]]) -> None:
+    for name, pixels in sides:
+        if not MIN_SIDE <= pixels <= MAX_SIDE or pixels % model.factor:
+            raise UserError(
+                f"{name} {pixels} will not do: it must be a multiple of {model.factor} from {MIN_SIDE} to {MAX_SIDE}"
+            )
+
+
+def _check_bounds(bounds: dict[str, tuple[float, float, float]]) -> None:
     for name, (value, low, high) in bounds.items():
         if not low <= value <= high:
             raise UserError(f"{name} {value} will not do: with this base and sampler it must be from {low} to {high}")
-    if not math.isfinite(request.cfg_scale):
-        raise UserError(f"cfg_scale {request.cfg_scale} will not do: it must be a number, as in 7")
 
 
 def _check_init(init: Init) -> None:

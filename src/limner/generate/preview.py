@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from limner.base.model import BaseModel
-from limner.generate.draw import to_image
+from limner.generate.pixels import to_image
 
 CARD = 16  # latents a side, of the colours by which it is found what latents mean
 SEED = 0

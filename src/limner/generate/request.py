@@ -39,6 +39,23 @@ class Init:
 
 
 @dataclass(frozen=True)
+class Hires:
+    """A second pass that starts from what the first drew, made larger: the webui's "hires fix".
+
+    scale: of both sides. width, height: pixels, instead of the scale; with one of them the shape stays, with both what
+    stands over is cut off. upscaler: by the webui's name; of latents or of pixels. steps: that it does, 0 for as many
+    as the first. strength: 0..1, from how much noise it draws anew.
+    """
+
+    scale: float = 2.0
+    width: int | None = None
+    height: int | None = None
+    upscaler: str = "Latent"
+    steps: int = 0
+    strength: float = 0.7
+
+
+@dataclass(frozen=True)
 class Request:
     """What to draw. Image i of `count` has seed + i, and -1 is any seed. Sizes in pixels, None for the base's own.
 
@@ -61,6 +78,7 @@ class Request:
     subseed: int = RANDOM_SEED
     subseed_strength: float = 0.0
     init: Init | None = None
+    hires: Hires | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from limner.base.model import BaseModel
 from limner.generate.canvas import Canvas
+from limner.generate.pixels import encoded
 from limner.generate.request import Init
 from limner.sample import Start
 
@@ -23,23 +24,16 @@ def first_step(strength: float, steps: int) -> int:
 def start(model: BaseModel, init: Init, canvas: Canvas, noise: Tensor, steps: int) -> Start:
     """Where a batch with this noise (batch, c, h, w) starts."""
     height, width = noise.shape[2:]
-    encoded = [_encode(model, each) for each in canvas.pictures]
+    given = [encoded(model, each) for each in canvas.pictures]
     if init.resize == "latent" and canvas.mask is None:
-        encoded = [functional.interpolate(each, (height, width), mode="bilinear") for each in encoded]
-    latents = torch.cat([encoded[number % len(encoded)] for number in range(len(noise))])
+        given = [functional.interpolate(each, (height, width), mode="bilinear") for each in given]
+    latents = torch.cat([given[number % len(given)] for number in range(len(noise))])
     mask = None if canvas.mask is None else _latent_mask(canvas.mask, (width, height)).to(latents)
     if mask is not None and init.fill in ("noise", "nothing"):
         latents = latents * (1 - mask)
         if init.fill == "noise":
             latents = latents + noise.to(latents) * mask
     return Start(latents, first_step(init.strength, steps), mask)
-
-
-def _encode(model: BaseModel, image: Image.Image) -> Tensor:
-    """Latents (1, c, h, w), float32, of an RGB picture, whose sides are cut to whole latents."""
-    width, height = (side // model.factor * model.factor for side in image.size)
-    pixels = torch.from_numpy(np.array(image.crop((0, 0, width, height)))).permute(2, 0, 1)[None].float() / 127.5 - 1
-    return model.encode_images(pixels).float()
 
 
 def _latent_mask(mask: Image.Image, size: tuple[int, int]) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from limner.base.model import BaseModel
 from limner.generate.plan import Plan
-from limner.generate.request import Fill, Init
+from limner.generate.request import Fill, Hires, Init, Request
 from limner.infotext import format_infotext
 
 MASKED: dict[Fill, str] = {
@@ -33,10 +33,11 @@ def infotext(model: BaseModel, plan: Plan, number: int, stopped_at: int | None =
         "VAE": None if model.vae_source is None else model.vae_source.name,
         "Variation seed": plan.subseed_of(number) if request.subseed_strength else None,
         "Variation seed strength": f"{request.subseed_strength:g}" if request.subseed_strength else None,
-        "Denoising strength": None if request.init is None else f"{request.init.strength:g}",
+        "Denoising strength": _strength(request),
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
         "Stopped at step": stopped_at,
         "RNG": "CPU",
+        **({} if request.hires is None else _of_hires(request.hires)),
         "Lora hashes": _hashes({used.tag.name: used.hash for used in plan.loras}),
         "TI hashes": _hashes({used.weights.name: used.hash for used in plan.embeddings}),
         "Version": f"limner {importlib.metadata.version('limner')}",
@@ -44,6 +45,21 @@ def infotext(model: BaseModel, plan: Plan, number: int, stopped_at: int | None =
     if request.init is not None and request.init.mask is not None:
         settings |= _of_mask(request.init)
     return format_infotext(request.prompt, request.negative_prompt, settings)
+
+
+def _strength(request: Request) -> str | None:
+    from_what = request.init or request.hires
+    return None if from_what is None else f"{from_what.strength:g}"
+
+
+def _of_hires(hires: Hires) -> dict[str, object]:
+    is_sized = bool(hires.width or hires.height)
+    return {
+        "Hires upscale": None if is_sized else f"{hires.scale:g}",
+        "Hires resize": f"{hires.width or 0}x{hires.height or 0}" if is_sized else None,
+        "Hires steps": hires.steps or None,
+        "Hires upscaler": hires.upscaler,
+    }
 
 
 def _of_mask(init: Init) -> dict[str, object]:

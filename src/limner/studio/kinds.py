@@ -16,6 +16,7 @@ from limner.studio.requests import (
     CompareRequest,
     DownloadRequest,
     EmbeddingRequest,
+    EnlargeRequest,
     GenerateRequest,
     GridRequest,
     HashRequest,
@@ -62,6 +63,7 @@ KINDS = {
     "generate": Kind(GenerateRequest, "draw", "limner.studio.work.generate"),
     "grid": Kind(GridRequest, "draw", "limner.studio.work.grid"),
     "embedding": Kind(EmbeddingRequest, "draw", "limner.studio.work.embedding"),
+    "enlarge": Kind(EnlargeRequest, "draw", "limner.studio.work.enlarge"),
     "download": Kind(DownloadRequest, "look", "limner.studio.work.download"),
     "hash": Kind(HashRequest, "look", "limner.studio.work.hash"),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.base import pocket
+from limner.config import Settings
 from limner.errors import UserError
 from limner.infotext import Infotext, parse_infotext
 from limner.library.scan import shelf_root
@@ -14,6 +15,7 @@ from limner.library.shelf import ShelfFile
 from limner.library.store import Store
 from limner.samplers import AUTOMATIC, find_sampler
 from limner.studio.requests import GenerateRequest
+from limner.upscalers import find_upscaler
 from limner.used import Used, used_embeddings, used_loras, used_model
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
@@ -26,9 +28,19 @@ NUMBERS = {
     "subseed": "Variation seed",
     "subseed_strength": "Variation seed strength",
 }
+HIRES = {
+    "scale": "Hires upscale",
+    "upscaler": "Hires upscaler",
+    "steps": "Hires steps",
+    "strength": "Denoising strength",
+}
 # What the webui can do to a picture and Limner does not, by the name in the text.
 ELSEWHERE = {
-    "Hires upscale": "a second pass at a higher resolution",
+    "Hires checkpoint": "another checkpoint for its second pass",
+    "Hires sampler": "another sampler for its second pass",
+    "Hires schedule type": "another schedule for its second pass",
+    "Hires prompt": "another prompt for its second pass",
+    "Hires negative prompt": "another negative prompt for its second pass",
     "Face restoration": "face restoration",
     "Refiner": "a refiner",
     "ENSD": "an offset of the sampler's seed",
@@ -46,7 +58,8 @@ class ReadBack:
     def take(self, name: str, value: Any) -> None:
         """Keep a value, unless no request can have it."""
         try:
-            self.settings[name] = getattr(GenerateRequest.read({name: value}, "the picture"), name)
+            read = getattr(GenerateRequest.read({name: value}, "the picture"), name)
+            self.settings[name] = read.model_dump() if isinstance(read, Settings) else read
         except UserError as problem:
             self.notes.append(str(problem))
 
@@ -67,6 +80,7 @@ def read_back(text: str, models: Path) -> ReadBack:
             shelf.embedding(embedding)
     _numbers(told, found)
     _sampler(told, found)
+    _hires(told, found)
     _elsewhere(told, found)
     return found
 
@@ -92,11 +106,29 @@ def _sampler(told: Infotext, found: ReadBack) -> None:
         found.settings |= {"sampler": sampler, "schedule": schedule or AUTOMATIC}
 
 
+def _hires(told: Infotext, found: ReadBack) -> None:
+    """The second pass, if there was one."""
+    size = SIZE.fullmatch(told.settings.get("Hires resize", ""))
+    values: dict[str, Any] = {title: told.settings[name] for title, name in HIRES.items() if name in told.settings}
+    if size is not None:
+        values |= {"width": int(size[1]) or None, "height": int(size[2]) or None}
+    if size is None and "scale" not in values:
+        return
+    try:
+        find_upscaler(values.setdefault("upscaler", "Latent"))
+    except UserError:
+        found.notes.append(
+            f"the upscaler {values['upscaler']} of its second pass is none of Limner's; Lanczos takes its place"
+        )
+        values["upscaler"] = "Lanczos"
+    found.take("hires", values)
+
+
 def _elsewhere(told: Infotext, found: ReadBack) -> None:
     others = [what for title, what in ELSEWHERE.items() if told.settings.get(title, "0") not in ("0", "False")]
     if others:
         found.notes.append(f"the picture was also made with {' and '.join(others)}, which Limner leaves out")
-    elif "Denoising strength" in told.settings:
+    elif "Denoising strength" in told.settings and not {"Hires upscale", "Hires resize"} & told.settings.keys():
         found.notes.append("the picture was made from another one, which its text does not hold; choose a start image")
     if told.settings and told.settings.get("RNG", "GPU") != "CPU":
         found.notes.append("its noise was drawn on a GPU: the same seed gives another picture here")

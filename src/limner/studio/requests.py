@@ -3,6 +3,7 @@
 No request holds a path: what it names is looked up among what the studio knows.
 """
 
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -11,11 +12,23 @@ from limner.config import PrepareSettings, Settings, TrainSettings, Words
 from limner.errors import UserError
 from limner.studio.forms import no_places
 from limner.studio.inputs import InputName
+from limner.upscalers import NONE, find_upscaler
 
 MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
 
 OfTraining = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(TrainSettings, values))]
 OfPreparing = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(PrepareSettings, values))]
+
+
+def _named(name: str, of_pixels: bool = False) -> str:
+    try:
+        return find_upscaler(name, of_pixels)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+Upscaler = Annotated[str, StringConstraints(max_length=100), AfterValidator(_named)]
+PixelUpscaler = Annotated[str, StringConstraints(max_length=100), AfterValidator(partial(_named, of_pixels=True))]
 
 
 class TrainRequest(Settings):
@@ -106,6 +119,30 @@ class InitRequest(Settings):
     padding: int = Field(32, ge=0, le=2048, description="Pixels around the mask that only_masked sees as well.")
 
 
+class HiresRequest(Settings):
+    """A second pass at a larger size, as in `limner generate`."""
+
+    scale: float = Field(2.0, ge=1, le=8, description="How many times larger.")
+    width: int | None = Field(None, ge=64, le=4096, description="Pixels, instead of the scale; what stands over goes.")
+    height: int | None = Field(None, ge=64, le=4096, description="Pixels, instead of the scale.")
+    upscaler: Upscaler = Field("Latent", description="What makes it larger, as the webui calls it.")
+    steps: int = Field(0, ge=0, le=150, description="Of the second pass; 0 takes as many as the first has.")
+    strength: float = Field(0.7, ge=0.01, le=1, description="How far to leave what was drawn first.")
+
+
+class EnlargeRequest(Settings):
+    """Make finished pictures larger, without drawing them anew."""
+
+    images: tuple[InputName, ...] = Field(min_length=1, max_length=100, description="As they were kept (inputs.py).")
+    scale: float = Field(2.0, gt=0, le=8, allow_inf_nan=False, description="How many times larger.")
+    width: int | None = Field(None, ge=1, le=8192, description="Pixels; with the height instead of the scale.")
+    height: int | None = Field(None, ge=1, le=8192, description="Pixels; with the width instead of the scale.")
+    crop: bool = Field(True, description="Cut to that width and height; else they are covered.")
+    upscaler: PixelUpscaler = Field(NONE, description="As the webui calls it; None leaves them as they are.")
+    second_upscaler: PixelUpscaler = Field(NONE, description="Of a second picture, laid over the first.")
+    share: float = Field(0.0, ge=0, le=1, description="How much of the second is seen.")
+
+
 class GenerateRequest(Settings):
     """Draw pictures. keep: in the gallery, not only in the job's folder, which goes when it is forgotten."""
 
@@ -125,7 +162,16 @@ class GenerateRequest(Settings):
     subseed: int = Field(-1, ge=-1, lt=2**62, description="Of other noise, to vary a picture with; -1 for any.")
     subseed_strength: float = Field(0.0, ge=0, le=1, description="How far to go from the seed's noise to the other.")
     init: InitRequest | None = Field(None, description="What to start from; by default noise alone.")
+    hires: HiresRequest | None = Field(None, description="A second pass at a larger size; by default none.")
     keep: bool = Field(True, description="Whether the pictures go into the gallery.")
+
+    @model_validator(mode="after")
+    def _larger_from_noise(self) -> Self:
+        if self.init is not None and self.hires is not None:
+            raise ValueError(
+                "a second pass makes larger what was drawn from noise; leave out hires, or the picture to start from"
+            )
+        return self
 
 
 class GridAxis(Settings):

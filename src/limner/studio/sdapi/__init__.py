@@ -6,10 +6,10 @@ request is half fulfilled without a word.
 
 from fastapi import APIRouter
 
-from limner.studio.sdapi import drawing, learning, listing, options, pictures, progress
+from limner.studio.sdapi import drawing, extras, learning, listing, options, pictures, progress
 
 PREFIX = "/sdapi/v1"
 
 router = APIRouter(prefix=PREFIX, tags=["the webui's API"])
-for part in (drawing, pictures, progress, options, listing, learning):
+for part in (drawing, extras, pictures, progress, options, listing, learning):
     router.include_router(part.router)

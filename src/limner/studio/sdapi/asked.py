@@ -60,6 +60,18 @@ class Drawing(BaseModel):
 
 class Txt2Img(Drawing):
     enable_hr: bool | None = False
+    hr_scale: float | None = 2.0
+    hr_upscaler: str | None = Field("Latent", max_length=100)
+    hr_second_pass_steps: int | None = 0
+    hr_resize_x: int | None = 0
+    hr_resize_y: int | None = 0
+    hr_checkpoint_name: str | None = Field(None, max_length=500)
+    hr_sampler_name: str | None = Field(None, max_length=100)
+    hr_scheduler: str | None = Field(None, max_length=100)
+    hr_prompt: str | None = Field("", max_length=MOST_TEXT)
+    hr_negative_prompt: str | None = Field("", max_length=MOST_TEXT)
+    firstphase_width: int | None = 0
+    firstphase_height: int | None = 0
 
 
 class Img2Img(Drawing):
@@ -87,20 +99,20 @@ def request_values(asked: Drawing, studio: State) -> dict[str, Any]:
         sampler, schedule = find_sampler(asked.sampler, asked.scheduler or AUTOMATIC)
     except UserError as error:
         raise HTTPException(400, str(error)) from error
-    batch = _given(asked, "batch_size")
+    batch = given(asked, "batch_size")
     return {
         "prompt": asked.prompt or "",
         "negative_prompt": asked.negative_prompt or "",
         "base": find_checkpoint(studio, settings[MODEL]).name,
         "sampler": sampler,
         "schedule": schedule or AUTOMATIC,
-        "count": _given(asked, "n_iter") * batch,
+        "count": given(asked, "n_iter") * batch,
         "batch_size": batch,
         "width": asked.width,
         "height": asked.height,
         "clip_skip": settings[CLIP_SKIP],
         "keep": bool(asked.save_images),
-    } | {name: _given(asked, name) for name in ("steps", "cfg_scale", "seed", "subseed", "subseed_strength")}
+    } | {name: given(asked, name) for name in ("steps", "cfg_scale", "seed", "subseed", "subseed_strength")}
 
 
 def init_values(asked: Img2Img) -> dict[str, Any]:
@@ -108,15 +120,15 @@ def init_values(asked: Img2Img) -> dict[str, Any]:
     across, down = asked.mask_blur_x, asked.mask_blur_y
     if across is not None and down is not None and across != down:
         raise HTTPException(422, "mask_blur_x and mask_blur_y: Limner softens a mask in all directions alike")
-    blur = across if across is not None else down if down is not None else _given(asked, "mask_blur")
+    blur = across if across is not None else down if down is not None else given(asked, "mask_blur")
     return {
-        "strength": _given(asked, "denoising_strength"),
-        "resize": RESIZES[_given(asked, "resize_mode")],
-        "fill": FILLS[_given(asked, "inpainting_fill")],
-        "mask_invert": bool(_given(asked, "inpainting_mask_invert")),
+        "strength": given(asked, "denoising_strength"),
+        "resize": RESIZES[given(asked, "resize_mode")],
+        "fill": FILLS[given(asked, "inpainting_fill")],
+        "mask_invert": bool(given(asked, "inpainting_mask_invert")),
         "mask_blur": blur,
-        "only_masked": bool(_given(asked, "inpaint_full_res")) and bool(asked.mask),
-        "padding": _given(asked, "inpaint_full_res_padding"),
+        "only_masked": bool(given(asked, "inpaint_full_res")) and bool(asked.mask),
+        "padding": given(asked, "inpaint_full_res_padding"),
     }
 
 
@@ -148,7 +160,6 @@ def refuse_what_is_missing(asked: Drawing) -> None:
         "seed_resize_from_h": (asked.seed_resize_from_h or 0) > 0,
         "s_churn": bool(asked.s_churn),
         "s_noise": asked.s_noise not in (None, 1.0),
-        "enable_hr": isinstance(asked, Txt2Img) and bool(asked.enable_hr),
         "latent_mask": isinstance(asked, Img2Img) and bool(asked.latent_mask),
         "initial_noise_multiplier": isinstance(asked, Img2Img) and asked.initial_noise_multiplier not in (None, 1.0),
     }
@@ -157,7 +168,7 @@ def refuse_what_is_missing(asked: Drawing) -> None:
         raise HTTPException(422, f"{asked_for[0]}: Limner cannot do this; leave it out")
 
 
-def _given(asked: BaseModel, name: str) -> Any:
+def given(asked: BaseModel, name: str) -> Any:
     """A field's value, or its default where null was sent."""
     value = getattr(asked, name)
     return type(asked).model_fields[name].default if value is None else value

@@ -12,6 +12,7 @@ from limner.studio.control import CANCEL
 from limner.studio.inputs import keep_input, remove_inputs
 from limner.studio.jobs import Busy, Job
 from limner.studio.sdapi.asked import Drawing, Img2Img, Txt2Img, init_values, request_values
+from limner.studio.sdapi.hires import hires_values
 from limner.studio.sdapi.pictures import MOST_BYTES, decoded
 from limner.studio.sdapi.told import answer
 from limner.studio.state import State, Studio
@@ -26,6 +27,7 @@ OURS = ("a fault of Limner's", "its worker died")  # how errors begin that are n
 async def txt2img(asked: Txt2Img, studio: Studio, request: Request) -> dict[str, Any]:
     """Draw pictures of a prompt."""
     values = await run_in_threadpool(request_values, asked, studio)
+    values["hires"] = await run_in_threadpool(hires_values, asked, values, studio)
     return await _drawn(asked, values, studio, request)
 
 
@@ -36,7 +38,7 @@ async def img2img(asked: Img2Img, studio: Studio, request: Request) -> dict[str,
         raise HTTPException(404, "init_images: there is no picture to start from")
     values = await run_in_threadpool(request_values, asked, studio)
     init = init_values(asked)
-    names = await run_in_threadpool(_kept, studio, [*asked.init_images, *([asked.mask] if asked.mask else [])])
+    names = await run_in_threadpool(kept, studio, [*asked.init_images, *([asked.mask] if asked.mask else [])])
     try:
         init |= {"images": names[: len(asked.init_images)], "mask": names[-1] if asked.mask else None}
         values["batch_size"] = max(values["batch_size"], len(asked.init_images))
@@ -46,7 +48,7 @@ async def img2img(asked: Img2Img, studio: Studio, request: Request) -> dict[str,
         await run_in_threadpool(remove_inputs, studio.places, names)
 
 
-def _kept(studio: State, pictures: list[str]) -> list[str]:
+def kept(studio: State, pictures: list[str]) -> list[str]:
     """Their names among the inputs. Raises HTTPException, and keeps none, if one is no picture at all."""
     try:
         data = [decoded(picture) for picture in pictures]

@@ -9,11 +9,10 @@ from limner.library.shelf import ShelfFile
 from limner.samplers import ALIASES, AUTOMATIC, SAMPLERS, SCHEDULES
 from limner.studio.sdapi.checkpoints import checkpoints, files
 from limner.studio.state import Studio
+from limner.upscalers import LATENT, PIXELS
 
 router = APIRouter()
 Row = dict[str, Any]
-
-UPSCALERS = ("None",)
 
 
 @router.get("/sd-models")
@@ -101,7 +100,12 @@ def schedulers() -> list[Row]:
 @router.get("/upscalers")
 def upscalers() -> list[Row]:
     plain = {"model_name": None, "model_path": None, "model_url": None, "scale": 4.0}
-    return [{"name": name} | plain for name in UPSCALERS]
+    return [{"name": name} | plain for name in PIXELS]
+
+
+@router.get("/latent-upscale-modes")
+def latent_upscale_modes() -> list[Row]:
+    return [{"name": name} for name in LATENT]
 
 
 @router.get("/scripts")
@@ -110,7 +114,6 @@ def scripts() -> dict[str, list[str]]:
     return {"txt2img": [], "img2img": []}
 
 
-@router.get("/latent-upscale-modes")
 @router.get("/sd-vae")
 @router.get("/hypernetworks")
 @router.get("/face-restorers")

@@ -18,7 +18,19 @@ IN_THE_TEXT = {
     "sd_vae_name": "VAE",
     "sd_vae_hash": "VAE hash",
 }
-OWN = ("Stopped at step", "Lora hashes", "TI hashes", "Schedule type", "Masked content", "Mask blur", "Inpaint area")
+OWN = (
+    "Stopped at step",
+    "Lora hashes",
+    "TI hashes",
+    "Schedule type",
+    "Masked content",
+    "Mask blur",
+    "Inpaint area",
+    "Hires upscale",
+    "Hires resize",
+    "Hires steps",
+    "Hires upscaler",
+)
 
 
 def answer(asked: Drawing, job: Job, studio: State) -> dict[str, Any]:
@@ -38,7 +50,7 @@ def _info(asked: Drawing, job: Job, drawn: list[dict[str, Any]]) -> dict[str, An
     seeds = [line["seed"] for line in drawn]
     first = result.get("subseed", request["subseed"])
     subseeds = [first + number for number in range(len(drawn))]
-    init = request["init"]
+    again = request["init"] or request["hires"]
     return {
         "prompt": request["prompt"],
         "all_prompts": [request["prompt"]] * len(drawn),
@@ -60,7 +72,7 @@ def _info(asked: Drawing, job: Job, drawn: list[dict[str, Any]]) -> dict[str, An
         **{name: said.get(told) for name, told in IN_THE_TEXT.items()},
         "seed_resize_from_w": -1,
         "seed_resize_from_h": -1,
-        "denoising_strength": init["strength"] if init else asked.denoising_strength,
+        "denoising_strength": again["strength"] if again else asked.denoising_strength,
         "extra_generation_params": {name: said[name] for name in OWN if name in said},
         "index_of_first_image": 0,
         "infotexts": texts,

@@ -8,10 +8,11 @@ from typing import Any
 from PIL import Image
 
 from limner.base.model import BaseModel
+from limner.data.decode import picture_at
 from limner.files import atomic_path
-from limner.generate import Denoised, Generated, Init, Plan, Request, batches, drawing, make_plan, unfinished
+from limner.generate import Denoised, Generated, Hires, Init, Plan, Request, batches, drawing, make_plan, unfinished
 from limner.generate.preview import Previewer
-from limner.generate.read import OF_THE_REQUEST, read_picture
+from limner.generate.read import OF_THE_REQUEST
 from limner.infotext import save_png
 from limner.run.outputs import prompt_files
 from limner.studio.control import FINISH, SKIP, unask
@@ -58,11 +59,13 @@ def _show(model: BaseModel, step: Denoised, task: Task) -> None:
 def _request(request: GenerateRequest, places: Places) -> Request:
     """The library's request; the pictures that it starts from are opened. Raises UserError."""
     values = request.model_dump(include=set(OF_THE_REQUEST))
+    if request.hires is not None:
+        values["hires"] = Hires(**request.hires.model_dump())
     if request.init is None:
         return Request(**values)
 
     def opened(name: str) -> Image.Image:
-        return read_picture(input_path(places, name), "the picture to start from, or its mask,")
+        return picture_at(input_path(places, name), "the picture to start from, or its mask,")
 
     of_init = request.init.model_dump(exclude={"images", "mask"})
     mask = None if request.init.mask is None else opened(request.init.mask)

@@ -55,6 +55,8 @@ def _settings(request: GridRequest) -> GridSettings:
         elif axis.name == WEIGHT:
             texts["prompt"] = _with_weight(texts["prompt"], axis.lora)
     values = request.model_dump(include=set(Drawing.model_fields)) | texts
+    if request.hires is not None:
+        values |= {f"hires_{name}": value for name, value in request.hires.model_dump().items()}
     lines = {letter: _text(axis) for letter, axis in zip("xyz", (request.x, request.y, request.z), strict=True) if axis}
     return GridSettings.read(values | {"base": request.base} | lines, "the grid")
 

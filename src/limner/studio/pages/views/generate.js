@@ -15,7 +15,7 @@ import { viewer } from "./generate/viewer.js";
 export const title = "Generate";
 
 const KEPT = "limner-generate"; // in localStorage: the form as it was left
-const FROM_PICTURE = /, Denoising strength: [^\n]*$/;
+const FROM_PICTURE = /, Denoising strength: (?![^\n]*, Hires (?:upscale|resize): )[^\n]*$/;
 const TITLE = 80; // characters of a prompt that name its job
 
 export async function show(place, query) {
@@ -40,7 +40,7 @@ export async function show(place, query) {
 
   function take(settings, infotext) {
     if (!FROM_PICTURE.test(infotext)) start.clear();
-    form.fill(settings);
+    form.fill({ hires: null, ...settings });
     grid.fill(settings);
     keep();
   }

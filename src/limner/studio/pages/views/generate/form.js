@@ -2,6 +2,7 @@
 
 import { element, replace } from "../../lib/dom.js";
 import { row } from "../../lib/form.js";
+import { hiresPart } from "./hires.js";
 import { promptBox } from "./prompt.js";
 import { sizes } from "./sizes.js";
 
@@ -29,6 +30,7 @@ export function pictureForm(bases, samplers, draw, lastSeed) {
     name, element("input", { type: "number", value, min, max, step, required: true, inputmode: "decimal" }),
   ]));
   const size = sizes();
+  const hires = hiresPart();
   const seed = seedPart(lastSeed);
   const plain = { base, sampler, schedule, ...numbers };
 
@@ -83,6 +85,7 @@ export function pictureForm(bases, samplers, draw, lastSeed) {
       ),
     ),
     element("details", {}, element("summary", {}, "More"), element("div", { class: "knobs" }, number("subseed_strength"), number("subseed"), number("clip_skip"))),
+    hires.place,
   );
 
   function number(name) {
@@ -98,6 +101,7 @@ export function pictureForm(bases, samplers, draw, lastSeed) {
       schedule: schedule.value,
       ...Object.fromEntries(Object.entries(numbers).map(([name, control]) => [name, Number(control.value)])),
       ...size.values(),
+      hires: hires.value(),
       seed: seed.value,
     };
   }
@@ -114,6 +118,7 @@ export function pictureForm(bases, samplers, draw, lastSeed) {
     }
     family();
     size.fill(given);
+    if ("hires" in given) hires.fill(given.hires);
     if ("seed" in given) seed.value = given.seed;
   }
 
