@@ -104,6 +104,7 @@ function about(picture) {
   const { request } = picture;
   const rows = Object.entries(TITLES).map(([name, title]) => [title, value(picture, name)]);
   rows.push(["Size", `${picture.width} x ${picture.height}`], ["Drawn", when(picture.time)]);
+  if (request.init) rows.push(["Start image", `strength ${request.init.strength}${request.init.mask ? ", with a mask" : ""}`]);
   for (const [letter, axis] of Object.entries({ Columns: request.x, Rows: request.y, Tables: request.z })) {
     if (axis) rows.push([letter, `${axis.name}: ${axis.values.join(", ")}`]);
   }
