@@ -7,8 +7,9 @@ const SAMPLES = 64; // of each side, by which is told how much is painted
 const PEN_ERASER = 5; // a pen turned round, as pointer events number it
 const SIDES = ["left", "top", "right", "bottom"];
 
-/** over: the element that shows the whole picture. what: for what it is painted. tools: all that it is painted with. */
-export function maskBrush(over, what) {
+/** over: the element that shows the whole picture. what: that is painted. buttons: others that change the mask. tools: all
+ * that it is painted with. */
+export function maskBrush(over, what, buttons = []) {
   let size = 40;
   let hasPainted = false;
   let isErased = false; // by the stroke that is being drawn
@@ -46,6 +47,7 @@ export function maskBrush(over, what) {
       { class: "bar" },
       element("button", { type: "button", onclick: clear }, "Clear"),
       element("button", { type: "button", onclick: invert }, "Invert"),
+      buttons,
     ),
     rectangle,
     words,

@@ -11,8 +11,9 @@ const MOST_SIDE = 2048; // pixels that are painted on; the mask gets the picture
 export function maskDialog(changed) {
   const view = element("img", { class: "view", alt: "The picture to start from" });
   const over = element("div", { class: "over large" }, view);
-  const brush = maskBrush(over, "what is to be drawn anew");
   const file = element("input", { type: "file", accept: "image/*", class: "unseen", tabindex: -1, "aria-hidden": "true", onchange: chosen });
+  const fromFile = element("button", { type: "button", onclick: () => file.click() }, "From a file");
+  const brush = maskBrush(over, "what is to be drawn anew", [fromFile]);
   const place = element(
     "dialog",
     { class: "editor", "aria-labelledby": "mask-title" },
@@ -26,7 +27,7 @@ export function maskDialog(changed) {
         { class: "editor-side" },
         element("p", { class: "help" }, "Paint what is to be drawn anew; the rest stays."),
         brush.tools,
-        element("p", { class: "bar" }, element("button", { type: "button", onclick: () => file.click() }, "From a file"), file),
+        file,
       ),
     ),
   );

@@ -27,7 +27,7 @@ export function startPart(fields, resize) {
   let ofMask = null;
   const image = element("img", { alt: "The picture to start from" });
   const cover = element("img", { class: "mask", alt: "Its mask" });
-  const over = element("div", { class: "over" }, image, cover);
+  const over = element("div", { class: "over large" }, image, cover);
   const input = element("input", { type: "file", accept: KINDS, class: "unseen", tabindex: -1, "aria-hidden": "true", onchange: chosen });
   const said = element("p", { class: "small warning", role: "status" });
   const choose = element("button", { type: "button", onclick: () => input.click() });
@@ -83,6 +83,7 @@ export function startPart(fields, resize) {
     await image.decode().catch(() => {
       throw new Error("The browser cannot read that file; choose a PNG, JPEG or WebP picture.");
     });
+    over.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
   }
 
   function setMask(blob) {

@@ -112,6 +112,7 @@ function about(picture) {
     element("p", { class: "said" }, request.prompt || element("span", { class: "soft" }, "no prompt")),
     request.negative_prompt ? element("p", { class: "said small" }, element("strong", {}, "Not: "), request.negative_prompt) : null,
     element("dl", {}, rows.map(([title, value]) => element("div", {}, element("dt", {}, title), element("dd", {}, String(value))))),
+    picture.missing.length ? element("p", { class: "warning" }, "What it was drawn from is not there any more.") : null,
     element("details", {}, element("summary", {}, "As the file says it"), element("pre", { class: "mono", tabindex: 0 }, picture.infotext)),
   ];
 }

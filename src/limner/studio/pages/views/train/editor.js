@@ -13,7 +13,11 @@ export function editor(set) {
   const image = element("img", { class: "view", alt: "" });
   const over = element("div", { class: "over" }, image);
   const crop = cropBox(over, (next) => (said.crop = next.map((side) => Number(side.toFixed(5)))));
-  const brush = maskBrush(over, "what counts");
+  const brush = maskBrush(over, "what counts", [
+    element("button", { type: "button", onclick: () => brush.fill(now.crop ?? WHOLE) }, "Fill the crop"),
+    element("button", { type: "button", onclick: () => upload.click() }, "From a file"),
+    element("button", { type: "button", onclick: () => noMask() }, "No mask"),
+  ]);
   const title = element("h2", { id: "editor-title" });
   const caption = element("textarea", { id: "editor-caption", rows: 4, maxlength: 5000, oninput: () => (said.caption = caption.value) });
   const from = element("p", { class: "help", id: "editor-caption-help" });
@@ -37,13 +41,6 @@ export function editor(set) {
     { hidden: true },
     element("p", { class: "help" }, "Paint what the subject is: the rest then counts little or nothing."),
     brush.tools,
-    element(
-      "p",
-      { class: "bar" },
-      element("button", { type: "button", onclick: () => brush.fill(now.crop ?? WHOLE) }, "Fill the crop"),
-      element("button", { type: "button", onclick: () => upload.click() }, "From a file"),
-      element("button", { type: "button", onclick: () => noMask() }, "No mask"),
-    ),
     upload,
     maskWords,
   );
