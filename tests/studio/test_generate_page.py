@@ -191,21 +191,22 @@ def test_a_mask_is_painted_and_comes_back_with_its_picture(seen: Visit) -> None:
     over = dialog.locator("canvas").bounding_box()
     assert over is not None
 
-    def at(across: float, down: float) -> dict[str, float]:
-        return {"x": over["x"] + across * over["width"], "y": over["y"] + down * over["height"]}
+    def at(across: float, down: float) -> tuple[float, float]:
+        return over["x"] + across * over["width"], over["y"] + down * over["height"]
 
-    page.mouse.move(**at(0.1, 0.1))
+    page.mouse.move(*at(0.1, 0.1))
     page.mouse.down()
-    page.mouse.move(**at(0.4, 0.1), steps=4)
+    page.mouse.move(*at(0.4, 0.1), steps=4)
     page.mouse.up()
     hand = seen.context.new_cdp_session(page)
     hand.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
     for kind, points in (("touchStart", [at(0.1, 0.9)]), ("touchMove", [at(0.4, 0.9)]), ("touchEnd", [])):
-        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        touched = [dict(zip("xy", point, strict=True)) for point in points]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
     hand.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
     for kind in ("mousePressed", "mouseReleased"):
         pen = {"type": kind, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
-        hand.send("Input.dispatchMouseEvent", pen | at(0.9, 0.1))
+        hand.send("Input.dispatchMouseEvent", pen | dict(zip("xy", at(0.9, 0.1), strict=True)))
     dialog.get_by_label("left edge of the rectangle").focus()
     for value in ("50", "40", "100", "60"):  # by keyboard alone
         page.keyboard.press("Control+a")
@@ -222,7 +223,7 @@ def test_a_mask_is_painted_and_comes_back_with_its_picture(seen: Visit) -> None:
     dialog.get_by_role("button", name="Invert").click()
     assert painted(seen) == before
     dialog.get_by_label("Erase").check()
-    page.mouse.click(**at(0.25, 0.9))
+    page.mouse.click(*at(0.25, 0.9))
     page.keyboard.press("Escape")
     page.get_by_label("Strength", exact=True).fill("0.9")
     page.get_by_label("Mask blur").fill("0")

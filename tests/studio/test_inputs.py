@@ -125,9 +125,9 @@ def test_a_picture_says_what_is_missing(studio: Served) -> None:
 def test_what_a_program_starts_from_is_kept_with_the_pictures_that_it_keeps(studio: Served) -> None:
     start = plain("orange")
     request = {"init_images": [base64.b64encode(start).decode()], "steps": 1, "width": 64, "height": 64, "prompt": "o"}
-    before = set(os.listdir(studio.folder / "inputs"))
+    before = set((studio.folder / "inputs").iterdir())
     studio.post("/sdapi/v1/img2img", request)
-    assert set(os.listdir(studio.folder / "inputs")) == before
+    assert set((studio.folder / "inputs").iterdir()) == before
     studio.post("/sdapi/v1/img2img", request | {"save_images": True})
     picture = studio.get("/api/pictures?limit=1")["pictures"][0]
     [name] = picture["request"]["init"]["images"]

@@ -74,7 +74,7 @@ class Gallery:
 
     def add(self, name: str, **values: Any) -> int:
         """Keep a picture whose file is there; values: the other columns. Returns its number."""
-        row = {"name": name, "time": time.time(), "kind": "picture", "job": None} | values
+        row: dict[str, Any] = {"name": name, "time": time.time(), "kind": "picture", "job": None} | values
         started_from = set(inputs_of(row["request"]))
         row["request"] = json.dumps(row["request"], ensure_ascii=False)
         marks = ", ".join("?" * len(row))

@@ -92,4 +92,4 @@ def tidy_inputs(
 
 
 def _waited_for(jobs: Jobs) -> set[str]:
-    return {name for job in jobs.find(OPEN, hidden=None) for name in inputs_of(job.request)}
+    return {name for job in jobs.find(OPEN, hidden=None, limit=MOST_INPUTS) for name in inputs_of(job.request)}

@@ -101,7 +101,7 @@ class InitRequest(Settings):
     mask: InputName | None = Field(None, description="White where to draw anew; the rest stays.")
     mask_invert: bool = Field(False, description="Draw anew where the mask is black.")
     mask_blur: float = Field(4, ge=0, le=256, description="Pixels by which the mask's edge is softened.")
-    fill: Literal["fill", "original", "noise", "nothing"] = Field("original", description="What is put there before it is drawn anew.")
+    fill: Literal["fill", "original", "noise", "nothing"] = Field("original", description="What is put there at first.")
     only_masked: bool = Field(False, description="Draw only the part around the mask, in the full size.")
     padding: int = Field(32, ge=0, le=2048, description="Pixels around the mask that only masked sees as well.")
 

@@ -15,7 +15,7 @@ import { viewer } from "./generate/viewer.js";
 export const title = "Generate";
 
 const KEPT = "limner-generate"; // in localStorage: the form as it was left
-const FROM_PICTURE = /, Denoising strength: (?!.*\bHires upscale: )[^\n]*$/;
+const FROM_PICTURE = /(?:^|\n)(?!.*, Hires upscale: ).*, Denoising strength: [^\n]*$/;
 const TITLE = 80; // characters of a prompt that name its job
 
 export async function show(place, query) {

@@ -25,6 +25,8 @@ export function startPart(fields, resize) {
   let mask = null;
   let ofPicture = null; // forms
   let ofMask = null;
+  let turn = 0; // counts pictures, for what comes late
+  let coming = Promise.resolve(); // the picture that is being fetched
   const image = element("img", { alt: "The picture to start from" });
   const cover = element("img", { class: "mask", alt: "Its mask" });
   const over = element("div", { class: "over large" }, image, cover);
@@ -75,6 +77,7 @@ export function startPart(fields, resize) {
   }
 
   async function setPicture(blob) {
+    turn++;
     picture = blob;
     put(image, blob);
     said.textContent = "";
@@ -112,20 +115,27 @@ export function startPart(fields, resize) {
 
   /** What a picture of the gallery was drawn from: its request's init, and which of its names are not there any more. */
   async function restore(init, missing) {
+    clear();
     fill(init);
-    const [name] = init.images;
-    if (missing.includes(name)) return lose(`The picture that this one was drawn from ${GONE}; choose another one.`);
     place.open = true;
+    let ours = turn;
+    const isMaskGone = missing.includes(init.mask);
     try {
-      await setPicture(await blobOf(`/api/inputs/${name}`));
-      if (init.mask && !missing.includes(init.mask)) setMask(await blobOf(`/api/inputs/${init.mask}`));
-      else if (init.mask) said.textContent = `The mask that this picture was drawn with ${GONE}; paint another one.`;
+      if (missing.includes(init.images[0])) throw new Error(`The picture that this one was drawn from ${GONE}; choose another one.`);
+      const names = [init.images[0], isMaskGone ? null : init.mask];
+      const [blob, itsMask] = await Promise.all(names.map((name) => name && blobOf(`/api/inputs/${name}`)));
+      if (turn !== ours) return;
+      ours++;
+      await setPicture(blob);
+      setMask(itsMask);
+      if (isMaskGone) said.textContent = `The mask that this picture was drawn with ${GONE}; paint another one.`;
     } catch (error) {
-      lose(error.message);
+      if (turn === ours) lose(error.message);
     }
   }
 
   async function value() {
+    await coming;
     if (picture === null) return null;
     const values = { ...ofPicture.read(), ...(mask ? ofMask.read() : {}) };
     const [kept, keptMask] = await Promise.all([picture, mask].map((blob) => blob && post("/api/inputs", blob)));
@@ -138,11 +148,11 @@ export function startPart(fields, resize) {
     place,
     dialog: dialog.place,
     clear,
-    restore,
+    restore: (init, missing) => (coming = restore(init, missing)),
     value,
     lost: () => lose(`This picture was drawn from another one, which ${GONE}; choose one.`),
     async use(chosen) {
-      await take(await blobOf(`/api/pictures/${chosen.id}/file`));
+      await (coming = blobOf(`/api/pictures/${chosen.id}/file`).then(take, (error) => tell(error.message, "problem")));
       place.open = true;
       knobs.querySelector("input").focus();
     },

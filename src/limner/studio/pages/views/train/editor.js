@@ -103,7 +103,7 @@ export function editor(set) {
   }
 
   function tellMask() {
-    maskWords.textContent = now.mask === "by hand" ? "It has a mask of yours." : now.mask ? `It has a mask: ${now.mask}.` : "It has no mask.";
+    maskWords.textContent = now.mask === "by hand" ? "Kept so far: a mask of yours." : now.mask ? `Kept so far: a mask, ${now.mask}.` : "Kept so far: no mask.";
   }
 
   /** The number of the next picture that can be opened, in a direction. */
