@@ -24,7 +24,7 @@ def shelved(studio: Served) -> Served:
     lora(studio.models / "Lora/ink.safetensors", **{"modelspec.trigger_phrase": "inkstyle"})
     embedding(studio.models / "embeddings/inkblot.safetensors", 768)
     studio.post("/api/models/scan")
-    wait(lambda: studio.get("/api/models")["total"] == 4 and not studio.get("/api/models/scan")["busy"])
+    wait(lambda: studio.get("/api/models")["total"] == 4 and not studio.get("/api/models/scan")["busy"], seconds=240)
     warm = studio.give("generate", base=BASE, prompt="a hill", steps=1, seed=1, width=64, height=64)
     studio.until(warm, "done", seconds=240)  # its worker takes a while to load torch, on a busy machine
     return studio
@@ -180,6 +180,7 @@ def painted(seen: Visit) -> str:
     return seen.page.locator("dialog.editor .brush [role=status]").inner_text()
 
 
+@pytest.mark.slow
 def test_a_mask_is_painted_and_comes_back_with_its_picture(seen: Visit) -> None:
     page, prompt = opened(seen, "&prompt=an island&seed=11")
     prompt.press("Control+Enter")
