@@ -1,10 +1,13 @@
 """The Generate page in a real browser: by keyboard, with completion, a grid, a start image, and pictures read back."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from library.shelf_files import embedding, lora
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 from studio import browser as browsing
 from studio.browser import CHROMIUM, Visit, visit
@@ -21,7 +24,7 @@ def shelved(studio: Served) -> Served:
     lora(studio.models / "Lora/ink.safetensors", **{"modelspec.trigger_phrase": "inkstyle"})
     embedding(studio.models / "embeddings/inkblot.safetensors", 768)
     studio.post("/api/models/scan")
-    wait(lambda: studio.get("/api/models")["total"] == 4 and not studio.get("/api/models/scan")["busy"])
+    wait(lambda: studio.get("/api/models")["total"] == 4 and not studio.get("/api/models/scan")["busy"], seconds=240)
     warm = studio.give("generate", base=BASE, prompt="a hill", steps=1, seed=1, width=64, height=64)
     studio.until(warm, "done", seconds=240)  # its worker takes a while to load torch, on a busy machine
     return studio
@@ -85,7 +88,7 @@ def test_a_picture_is_used_and_removed(seen: Visit) -> None:
     assert (prompt.input_value(), page.get_by_label("Seed", exact=True).input_value()) == ("an owl", "3")
     owl.click()
     page.get_by_role("button", name="Use as start image").click()
-    page.get_by_label("Denoising strength").fill("0.5")
+    page.get_by_label("Strength", exact=True).fill("0.5")
     prompt.fill("an owl in snow")
     prompt.press("Control+Enter")
     page.get_by_alt_text("an owl in snow, seed 3").wait_for()
@@ -186,3 +189,110 @@ def test_a_second_pass_is_asked_for_and_comes_back_from_a_picture(seen: Visit) -
     page.get_by_role("button", name="Use these settings").click()
     assert page.get_by_label("Upscaler").input_value() == "Latent (nearest)"
     assert page.get_by_label("Times larger").input_value() == "1.5"
+
+
+def mask_of(seen: Visit, request: dict[str, Any]) -> Image.Image:
+    data = seen.studio.client.get(f"/api/inputs/{request['init']['mask']}").content
+    return Image.open(io.BytesIO(data)).convert("L")
+
+
+def painted(seen: Visit) -> str:
+    return seen.page.locator("dialog.editor .brush [role=status]").inner_text()
+
+
+@pytest.mark.slow
+def test_a_mask_is_painted_and_comes_back_with_its_picture(seen: Visit) -> None:
+    page, prompt = opened(seen, "&prompt=an island&seed=11")
+    prompt.press("Control+Enter")
+    page.get_by_alt_text("an island, seed 11").click()
+    page.get_by_role("button", name="Use as start image").click()
+    page.get_by_role("button", name="Paint a mask").click()
+    dialog = page.get_by_role("dialog", name="Mask")
+    assert painted(seen) == "Nothing is painted."
+    over = dialog.locator("canvas").bounding_box()
+    assert over is not None
+
+    def at(across: float, down: float) -> tuple[float, float]:
+        return over["x"] + across * over["width"], over["y"] + down * over["height"]
+
+    page.mouse.move(*at(0.1, 0.1))
+    page.mouse.down()
+    page.mouse.move(*at(0.4, 0.1), steps=4)
+    page.mouse.up()
+    hand = seen.context.new_cdp_session(page)
+    hand.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for kind, points in (("touchStart", [at(0.1, 0.9)]), ("touchMove", [at(0.4, 0.9)]), ("touchEnd", [])):
+        touched = [dict(zip("xy", point, strict=True)) for point in points]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+    hand.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    for kind in ("mousePressed", "mouseReleased"):
+        pen = {"type": kind, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
+        hand.send("Input.dispatchMouseEvent", pen | dict(zip("xy", at(0.9, 0.1), strict=True)))
+    dialog.get_by_label("left edge of the rectangle").focus()
+    for value in ("50", "40", "100", "60"):  # by keyboard alone
+        page.keyboard.press("Control+a")
+        page.keyboard.type(value)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    seen.check("generate-mask")
+    dialog.get_by_label("left edge of the rectangle").focus()
+    seen.shoot("generate-mask")
+    before = painted(seen)
+    assert "% of the picture is painted" in before
+    dialog.get_by_role("button", name="Invert").click()
+    assert painted(seen) != before
+    dialog.get_by_role("button", name="Invert").click()
+    assert painted(seen) == before
+    dialog.get_by_label("Erase").check()
+    page.mouse.click(*at(0.25, 0.9))
+    page.keyboard.press("Escape")
+    page.get_by_label("Strength", exact=True).fill("0.9")
+    page.get_by_label("Mask blur").fill("0")
+    page.get_by_label("Fill", exact=True).select_option("noise")
+    seen.check("generate-start")
+    seen.shoot("generate-start")
+    prompt.fill("an island in snow")
+    prompt.press("Control+Enter")
+    page.get_by_alt_text("an island in snow, seed 11").wait_for()
+    request = seen.studio.get("/api/pictures?limit=1")["pictures"][0]["request"]
+    assert (request["init"]["strength"], request["init"]["mask_blur"], request["init"]["fill"]) == (0.9, 0, "noise")
+    mask = mask_of(seen, request)
+    assert mask.size == (64, 64)
+    spots = {(0.25, 0.1): 255, (0.12, 0.9): 255, (0.9, 0.1): 255, (0.75, 0.5): 255, (0.25, 0.9): 0, (0.25, 0.5): 0}
+    assert {spot: mask.getpixel((int(spot[0] * 64), int(spot[1] * 64))) for spot in spots} == spots
+
+    page.get_by_role("button", name="Start from noise").click()
+    page.reload()
+    page.get_by_alt_text("an island in snow, seed 11").click()
+    assert page.get_by_text("strength 0.9, with a mask").is_visible()
+    page.get_by_role("button", name="Use these settings").click()
+    page.get_by_alt_text("Its mask").wait_for()
+    assert page.get_by_label("Strength", exact=True).input_value() == "0.9"
+    assert page.get_by_label("Mask blur").input_value() == "0"
+    page.get_by_label("Seed", exact=True).fill("12")
+    prompt.press("Control+Enter")
+    page.get_by_alt_text("an island in snow, seed 12").wait_for()
+    again = seen.studio.get("/api/pictures?limit=1")["pictures"][0]["request"]
+    assert again == request | {"seed": 12, "subseed": again["subseed"]}
+
+
+def test_a_start_image_that_is_gone_is_told(seen: Visit) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(file, "PNG")
+    start = seen.studio.client.post("/api/inputs", content=file.getvalue()).json()["name"]
+    values = {"base": BASE, "prompt": "a bay", "steps": 1, "seed": 1, "width": 64, "height": 64}
+    number = seen.studio.give("generate", **values, init={"images": [start], "strength": 0.5})
+    seen.studio.until(number, "done", "failed")
+    (seen.studio.folder / "inputs" / start).unlink()
+    page, prompt = opened(seen)
+    page.get_by_alt_text("a bay, seed 1").click()
+    assert page.get_by_text("What it was drawn from is not there any more.").is_visible()
+    page.get_by_role("button", name="Use these settings").click()
+    page.get_by_text("The picture that this one was drawn from is not there any more; choose another one.").wait_for()
+    assert prompt.input_value() == "a bay"
+    page.locator(".start input[type=file]").set_input_files(
+        {"name": "fox.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    )
+    page.get_by_label("Strength", exact=True).wait_for()
+    assert page.get_by_label("Strength", exact=True).input_value() == "0.5"
+    assert page.get_by_text("choose another one").count() == 0

@@ -26,7 +26,7 @@ from limner.studio.api import words as words_api
 from limner.studio.bounds import Bounds
 from limner.studio.gallery import Gallery
 from limner.studio.guard import Guard
-from limner.studio.inputs import remove_old_inputs
+from limner.studio.inputs import tidy_inputs
 from limner.studio.jobs import Jobs
 from limner.studio.places import Places
 from limner.studio.shelf import Shelf
@@ -53,7 +53,7 @@ def make_api(places: Places) -> FastAPI:
         gallery = Gallery(places)
         shelf = Shelf(places.models)
         app.state.studio = State(places, jobs, supervisor, shelf, gallery)
-        remove_old_inputs(places)
+        tidy_inputs(places, gallery, jobs)
         await supervisor.open()
         following = asyncio.create_task(shelf.follow(supervisor.changes))
         yield

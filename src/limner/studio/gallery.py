@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.database import open_database
+from limner.database import changing, open_database
 from limner.errors import UserError
 from limner.studio.places import Places
 
@@ -28,6 +28,14 @@ MIGRATIONS = (
         infotext TEXT NOT NULL,
         request TEXT NOT NULL
     );
+    """,
+    """
+    CREATE TABLE inputs (
+        name TEXT NOT NULL,
+        picture INTEGER NOT NULL,
+        PRIMARY KEY (name, picture)
+    ) WITHOUT ROWID;
+    CREATE INDEX inputs_by_picture ON inputs (picture);
     """,
 )
 
@@ -66,13 +74,16 @@ class Gallery:
 
     def add(self, name: str, **values: Any) -> int:
         """Keep a picture whose file is there; values: the other columns. Returns its number."""
-        row = {"name": name, "time": time.time(), "kind": "picture", "job": None} | values
+        row: dict[str, Any] = {"name": name, "time": time.time(), "kind": "picture", "job": None} | values
+        started_from = set(inputs_of(row["request"]))
         row["request"] = json.dumps(row["request"], ensure_ascii=False)
         marks = ", ".join("?" * len(row))
-        with self._lock:
+        with self._lock, changing(self._db):
             found = self._db.execute(f"INSERT INTO pictures ({', '.join(row)}) VALUES ({marks})", list(row.values()))
-        assert found.lastrowid is not None
-        return found.lastrowid
+            number = found.lastrowid
+            assert number is not None
+            self._db.executemany("INSERT INTO inputs VALUES (?, ?)", [(each, number) for each in started_from])
+        return number
 
     def find(self, before: int | None = None, after: int = 0, limit: int = 50) -> list[Picture]:
         """The newest first, of numbers between those two. Those whose file was taken away leave the list."""
@@ -100,6 +111,11 @@ class Gallery:
             raise UserError(f"there is no picture {number}; it was removed, or never drawn")
         return _picture(row)
 
+    def inputs(self) -> set[str]:
+        """The names of what its pictures were drawn from."""
+        with self._lock:
+            return {name for (name,) in self._db.execute("SELECT DISTINCT name FROM inputs")}
+
     def file(self, picture: Picture) -> Path:
         return self.places.pictures / picture.name
 
@@ -107,9 +123,10 @@ class Gallery:
         return thumbnail_of(self.places, picture.name)
 
     def remove(self, picture: Picture) -> None:
-        """The row, the file and its thumbnail."""
-        with self._lock:
+        """The row, the file and its thumbnail; what it was drawn from is its caller's to release."""
+        with self._lock, changing(self._db):
             self._db.execute("DELETE FROM pictures WHERE id = ?", [picture.id])
+            self._db.execute("DELETE FROM inputs WHERE picture = ?", [picture.id])
         self.file(picture).unlink(missing_ok=True)
         self.thumbnail(picture).unlink(missing_ok=True)
 
@@ -117,6 +134,12 @@ class Gallery:
 def thumbnail_of(places: Places, name: str) -> Path:
     """Where the small copy of a picture lies: not among the pictures, which are the person's to look through."""
     return (places.root / "thumbnails" / name).with_suffix(".webp")
+
+
+def inputs_of(request: dict[str, Any]) -> list[str]:
+    """The names of the pictures that a job's request starts from, and of their mask (inputs.py)."""
+    init = request.get("init") or {}
+    return [name for name in (*init.get("images", ()), init.get("mask")) if name is not None]
 
 
 def _picture(row: tuple[Any, ...]) -> Picture:

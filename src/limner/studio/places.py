@@ -29,7 +29,7 @@ class Places:
 
     @property
     def inputs(self) -> Path:
-        """Pictures that are drawn from, until they were."""
+        """Pictures that are drawn from, and their masks."""
         return self.root / "inputs"
 
     @property

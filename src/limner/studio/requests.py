@@ -109,14 +109,14 @@ class InitRequest(Settings):
     """What to start from, as in `limner generate`; pictures by the names under which they were kept (inputs.py)."""
 
     images: tuple[InputName, ...] = Field(min_length=1, max_length=16, description="One for each of a batch, in turn.")
-    strength: float = Field(0.75, ge=0, le=1, description="How far to leave them: 0 keeps them, 1 draws anew.")
-    resize: Literal["stretch", "crop", "fill", "latent"] = Field("crop", description="How they get the size.")
+    strength: float = Field(0.75, ge=0, le=1, description="How far to leave the picture: 0 keeps it, 1 draws anew.")
+    resize: Literal["stretch", "crop", "fill", "latent"] = Field("crop", description="How the picture gets the size.")
     mask: InputName | None = Field(None, description="White where to draw anew; the rest stays.")
     mask_invert: bool = Field(False, description="Draw anew where the mask is black.")
     mask_blur: float = Field(4, ge=0, le=256, description="Pixels by which the mask's edge is softened.")
-    fill: Literal["fill", "original", "noise", "nothing"] = Field("original", description="What is put there first.")
+    fill: Literal["fill", "original", "noise", "nothing"] = Field("original", description="What is put there at first.")
     only_masked: bool = Field(False, description="Draw only the part around the mask, in the full size.")
-    padding: int = Field(32, ge=0, le=2048, description="Pixels around the mask that only_masked sees as well.")
+    padding: int = Field(32, ge=0, le=2048, description="Pixels around the mask that only masked sees as well.")
 
 
 class HiresRequest(Settings):

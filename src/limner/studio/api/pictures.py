@@ -7,7 +7,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from limner.errors import UserError
-from limner.studio.gallery import Picture
+from limner.studio.gallery import Picture, inputs_of
+from limner.studio.inputs import missing_inputs, release_inputs
+from limner.studio.places import Places
 from limner.studio.readback import read_back
 from limner.studio.state import Studio
 from limner.studio.strangers import BODY, MOST_BYTES, received, stranger_text
@@ -28,13 +30,13 @@ def list_pictures(
 ) -> dict[str, Any]:
     """What was drawn, the newest first; more: whether there are older ones."""
     found = studio.gallery.find(before, after, limit + 1)
-    return {"pictures": [shown(each) for each in found[:limit]], "more": len(found) > limit}
+    return {"pictures": [shown(each, studio.places) for each in found[:limit]], "more": len(found) > limit}
 
 
 @router.get("/pictures/{number}")
 def one_picture(number: Number, studio: Studio) -> dict[str, Any]:
     """A picture, with the request that gives it again."""
-    return shown(_found(studio, number))
+    return shown(_found(studio, number), studio.places)
 
 
 @router.get("/pictures/{number}/file", responses={200: FILE}, response_class=FileResponse)
@@ -58,8 +60,10 @@ def picture_thumbnail(number: Number, studio: Studio) -> FileResponse:
 
 @router.delete("/pictures/{number}", status_code=204)
 def remove_picture(number: Number, studio: Studio) -> None:
-    """Remove a picture from the gallery, and its file."""
-    studio.gallery.remove(_found(studio, number))
+    """Remove a picture from the gallery, its file, and what no other was drawn from."""
+    picture = _found(studio, number)
+    studio.gallery.remove(picture)
+    release_inputs(studio.places, studio.gallery, studio.jobs, inputs_of(picture.request))
 
 
 @router.post("/png-info", openapi_extra=BODY, max_body_size=MOST_BYTES)
@@ -78,11 +82,12 @@ async def png_info(
     return {"infotext": text, "settings": found.settings, "notes": found.notes}
 
 
-def shown(picture: Picture) -> dict[str, Any]:
-    """A picture as the page sees it: its file's name, without the place."""
+def shown(picture: Picture, places: Places) -> dict[str, Any]:
+    """A picture as the page sees it: its file's name, without the place. missing: what its request starts from, by
+    name, as far as it is not there any more."""
     values = {name: getattr(picture, name) for name in Picture.__dataclass_fields__ if name != "name"}
     day, _, file = picture.name.rpartition("/")
-    return values | {"file": file, "day": day}
+    return values | {"file": file, "day": day, "missing": missing_inputs(places, picture.request)}
 
 
 def _found(studio: Studio, number: int) -> Picture:

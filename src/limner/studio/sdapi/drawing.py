@@ -38,23 +38,25 @@ async def img2img(asked: Img2Img, studio: Studio, request: Request) -> dict[str,
         raise HTTPException(404, "init_images: there is no picture to start from")
     values = await run_in_threadpool(request_values, asked, studio)
     init = init_values(asked)
-    names = await run_in_threadpool(kept, studio, [*asked.init_images, *([asked.mask] if asked.mask else [])])
+    pictures = [*asked.init_images, *([asked.mask] if asked.mask else [])]
+    names = await run_in_threadpool(kept, studio, pictures, values["keep"])
     try:
         init |= {"images": names[: len(asked.init_images)], "mask": names[-1] if asked.mask else None}
         values["batch_size"] = max(values["batch_size"], len(asked.init_images))
         values["count"] = max(values["count"], values["batch_size"])
         return await _drawn(asked, values | {"init": init}, studio, request)
     finally:
-        await run_in_threadpool(remove_inputs, studio.places, names)
+        if not values["keep"]:
+            await run_in_threadpool(remove_inputs, studio.places, names)
 
 
-def kept(studio: State, pictures: list[str]) -> list[str]:
+def kept(studio: State, pictures: list[str], is_shared: bool = False) -> list[str]:
     """Their names among the inputs. Raises HTTPException, and keeps none, if one is no picture at all."""
     try:
         data = [decoded(picture) for picture in pictures]
     except UserError as error:
         raise HTTPException(422, str(error)) from error
-    return [keep_input(studio.places, each) for each in data]
+    return [keep_input(studio.places, each, is_shared) for each in data]
 
 
 async def _drawn(asked: Drawing, values: dict[str, Any], studio: State, request: Request) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[s
     plan = make_plan(model, wanted, prompt_files(task.places.models))
     for numbers in batches(plan):
         pictures = yield from _draw(model, plan, numbers, task)
-        for number, picture in zip(numbers, pictures, strict=True):
-            yield _saved(request, task, picture, plan.subseed_of(number))
+        for place, (number, picture) in enumerate(zip(numbers, pictures, strict=True)):
+            yield _saved(_alone(request, picture.seed, plan.subseed_of(number), place), task, picture)
         if task.asked == FINISH:
             break
     return {"seed": plan.request.seed, "subseed": plan.request.subseed, "width": plan.width, "height": plan.height}
@@ -72,11 +72,18 @@ def _request(request: GenerateRequest, places: Places) -> Request:
     return Request(**values, init=Init(tuple(map(opened, request.init.images)), mask=mask, **of_init))
 
 
-def _saved(request: GenerateRequest, task: Task, picture: Generated, subseed: int) -> Drawn:
-    if request.keep:
-        again = request.model_dump(mode="json", exclude={"init"})
-        again |= {"seed": picture.seed, "subseed": subseed, "count": 1, "batch_size": 1}
-        return save(task, picture.image, picture.infotext, picture.seed, again)
+def _alone(request: GenerateRequest, seed: int, subseed: int, place: int) -> GenerateRequest:
+    """What gives one picture again. place: in its batch, from 0, which is told by what it starts from."""
+    init = request.init
+    if init is not None:
+        init = init.model_copy(update={"images": (init.images[place % len(init.images)],)})
+    own = {"seed": seed, "subseed": subseed, "count": 1, "batch_size": 1, "init": init}
+    return request.model_copy(update=own)
+
+
+def _saved(again: GenerateRequest, task: Task, picture: Generated) -> Drawn:
+    if again.keep:
+        return save(task, picture.image, picture.infotext, picture.seed, again.model_dump(mode="json"))
     path = free_name(task.folder / "pictures", picture.seed)
     save_png(picture.image, picture.infotext, path)
     return Drawn(path, picture.seed, picture.infotext)

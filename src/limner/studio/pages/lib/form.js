@@ -2,13 +2,14 @@
 
 import { element } from "./dom.js";
 
-/** A form of sections; read() gives what differs from the defaults, as plain values by the settings' names. */
-export function settingsForm(sections, values = {}) {
+/** A form of sections; read() gives what differs from the defaults, as plain values by the settings' names. words: what
+ * choices are called, by the settings' names, where they are not shown as they are. */
+export function settingsForm(sections, values = {}, words = {}) {
   const controls = new Map();
   const place = element("div", { class: "settings" });
   for (const section of sections) {
     const rows = section.fields.map((field) => {
-      const control = controlOf(field, values[field.name]);
+      const control = controlOf(field, values[field.name], words[field.name] ?? {});
       controls.set(field.name, { field, control });
       return row(field, control);
     });
@@ -30,12 +31,12 @@ export function row(field, control) {
   );
 }
 
-function controlOf(field, value) {
+function controlOf(field, value, words) {
   const now = value ?? field.default;
   if (field.type === "switch") return element("input", { type: "checkbox", checked: now === true });
   if (field.type === "choice") {
     const open = field.default === null ? [element("option", { value: "" }, "as Limner finds best")] : [];
-    const choices = field.choices.map((each) => element("option", { value: String(each) }, String(each)));
+    const choices = field.choices.map((each) => element("option", { value: String(each) }, words[each] ?? String(each)));
     const control = element("select", {}, open, choices);
     control.value = now === null ? "" : String(now);
     return control;

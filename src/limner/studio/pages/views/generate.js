@@ -20,7 +20,8 @@ const TITLE = 80; // characters of a prompt that name its job
 
 export async function show(place, query) {
   replace(place, element("h1", {}, title), element("p", { class: "soft", role: "status" }, "Looking at the models there are"));
-  const [{ models }, samplers] = await Promise.all([get("/api/models?type=checkpoint&limit=1000"), get("/api/samplers")]);
+  const asked = ["/api/models?type=checkpoint&limit=1000", "/api/samplers", "/api/settings/init"];
+  const [{ models }, samplers, ofStart] = await Promise.all(asked.map(get));
   const bases = models.filter((model) => !model.problem);
 
   const gallery = galleryPart((picture) => big.open(picture));
@@ -29,6 +30,8 @@ export async function show(place, query) {
   const big = viewer(gallery, {
     use(picture) {
       take(picture.request, picture.infotext);
+      if (picture.request.init) start.restore(picture.request.init, picture.missing);
+      else if (FROM_PICTURE.test(picture.infotext)) start.lost();
       form.focus();
       tell("The form has this picture's settings.");
     },
@@ -36,7 +39,7 @@ export async function show(place, query) {
   });
   const queue = queuePart(gallery.refresh);
   const drop = dropPart(take);
-  const start = startPart(form.resize);
+  const start = startPart(ofStart.flatMap((section) => section.fields), form.resize);
 
   function take(settings, infotext) {
     if (!FROM_PICTURE.test(infotext)) start.clear();
@@ -56,11 +59,11 @@ export async function show(place, query) {
   async function draw(kind) {
     const request = { ...form.values(), ...(kind === "grid" ? grid.read() : {}) };
     if (kind === "grid") Object.assign(request, { count: 1, batch_size: 1 });
-    else request.init = start.value();
     keep();
     const prompt = request.prompt.trim() || "no prompt";
     const name = prompt.length > TITLE ? `${prompt.slice(0, TITLE - 1)}…` : prompt;
     try {
+      if (kind !== "grid") request.init = await start.value();
       await jobs.give(kind, request, kind === "grid" ? `Grid: ${name}` : name);
     } catch (error) {
       tell(error.message, "problem");
@@ -82,6 +85,7 @@ export async function show(place, query) {
       element("section", { class: "came", "aria-label": "Pictures" }, queue.place, gallery.place),
     ),
     big.place,
+    start.dialog,
   );
   await gallery.refresh();
   return () => [queue, drop, big].forEach((part) => part.leave());

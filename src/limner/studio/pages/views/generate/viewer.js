@@ -104,6 +104,7 @@ function about(picture) {
   const { request } = picture;
   const rows = Object.entries(TITLES).map(([name, title]) => [title, value(picture, name)]);
   rows.push(["Size", `${picture.width} x ${picture.height}`], ["Drawn", when(picture.time)]);
+  if (request.init) rows.push(["Start image", `strength ${request.init.strength}${request.init.mask ? ", with a mask" : ""}`]);
   for (const [letter, axis] of Object.entries({ Columns: request.x, Rows: request.y, Tables: request.z })) {
     if (axis) rows.push([letter, `${axis.name}: ${axis.values.join(", ")}`]);
   }
@@ -111,6 +112,7 @@ function about(picture) {
     element("p", { class: "said" }, request.prompt || element("span", { class: "soft" }, "no prompt")),
     request.negative_prompt ? element("p", { class: "said small" }, element("strong", {}, "Not: "), request.negative_prompt) : null,
     element("dl", {}, rows.map(([title, value]) => element("div", {}, element("dt", {}, title), element("dd", {}, String(value))))),
+    picture.missing.length ? element("p", { class: "warning" }, "What it was drawn from is not there any more.") : null,
     element("details", {}, element("summary", {}, "As the file says it"), element("pre", { class: "mono", tabindex: 0 }, picture.infotext)),
   ];
 }

@@ -1,9 +1,9 @@
 // One picture, large: its crop, its mask, its caption, and what was found. A dialog keeps the focus inside.
 
+import { maskBrush } from "../../lib/brush.js";
 import { element, replace } from "../../lib/dom.js";
 import { tell } from "../../lib/toast.js";
 import { cropBox } from "./crop.js";
-import { maskBrush } from "./mask.js";
 
 const WHOLE = [0, 0, 1, 1];
 
@@ -13,7 +13,11 @@ export function editor(set) {
   const image = element("img", { class: "view", alt: "" });
   const over = element("div", { class: "over" }, image);
   const crop = cropBox(over, (next) => (said.crop = next.map((side) => Number(side.toFixed(5)))));
-  const brush = maskBrush(over);
+  const brush = maskBrush(over, "what counts", [
+    element("button", { type: "button", onclick: () => brush.fill(now.crop ?? WHOLE) }, "Fill the crop"),
+    element("button", { type: "button", onclick: () => upload.click() }, "From a file"),
+    element("button", { type: "button", onclick: () => noMask() }, "No mask"),
+  ]);
   const title = element("h2", { id: "editor-title" });
   const caption = element("textarea", { id: "editor-caption", rows: 4, maxlength: 5000, oninput: () => (said.caption = caption.value) });
   const from = element("p", { class: "help", id: "editor-caption-help" });
@@ -35,17 +39,8 @@ export function editor(set) {
   const maskTools = element(
     "div",
     { hidden: true },
-    element("label", { class: "small" }, "Brush", brush.range),
-    element("label", { class: "keep" }, brush.eraser, "Erase"),
     element("p", { class: "help" }, "Paint what the subject is: the rest then counts little or nothing."),
-    element(
-      "p",
-      { class: "bar" },
-      element("button", { type: "button", onclick: () => brush.fill(now.crop ?? WHOLE) }, "Fill the crop"),
-      element("button", { type: "button", onclick: () => brush.clear() }, "Clear"),
-      element("button", { type: "button", onclick: () => upload.click() }, "From a file"),
-      element("button", { type: "button", onclick: () => noMask() }, "No mask"),
-    ),
+    brush.tools,
     upload,
     maskWords,
   );
@@ -108,7 +103,7 @@ export function editor(set) {
   }
 
   function tellMask() {
-    maskWords.textContent = now.mask === "by hand" ? "It has a mask of yours." : now.mask ? `It has a mask: ${now.mask}.` : "It has no mask.";
+    maskWords.textContent = now.mask === "by hand" ? "Kept so far: a mask of yours." : now.mask ? `Kept so far: a mask, ${now.mask}.` : "Kept so far: no mask.";
   }
 
   /** The number of the next picture that can be opened, in a direction. */
