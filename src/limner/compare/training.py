@@ -144,7 +144,7 @@ def running(arguments: Sequence[str], quiet: bool) -> Generator[None, None, tupl
     Yields every second. Its messages go to our stderr. If we are interrupted, the generator is closed, or we die, it is
     interrupted too, once; unless we died it is waited for.
     """
-    command = [sys.executable, "-m", "limner.compare.watched", *arguments, "--json", *(["--quiet"] if quiet else [])]
+    command = [sys.executable, "-m", "limner.cli.watched", *arguments, "--json", *(["--quiet"] if quiet else [])]
     # a group of its own: a Ctrl-C at the terminal would else reach it before it can save
     group = {"process_group": 0} if os.name == "posix" else {}
     its_end, our_end = os.pipe()

@@ -1,4 +1,4 @@
-"""`python -m limner.compare.watched ARGUMENTS`: the command line in a process that does not outlive who started it.
+"""`python -m limner.cli.watched ARGUMENTS`: the command line in a process that does not outlive who started it.
 
 Its input is a pipe that the starter holds open. Once that is closed, by the starter or by its death, this process is
 interrupted, as by Ctrl-C: a training saves its state and ends.
@@ -10,16 +10,17 @@ import sys
 import threading
 from types import FrameType
 
+from limner.cli import INTERRUPTED
+from limner.cli import main as command
+
 _is_interrupted = threading.Event()
 
 
 def main() -> int:
     signal.signal(signal.SIGINT, _interrupt)  # a starter in the background may have it ignored
     threading.Thread(target=_wait_for_the_end, daemon=True).start()
-    from limner.cli import INTERRUPTED, main  # here, for it takes a while, in which the starter may go
-
     try:
-        return INTERRUPTED if _is_interrupted.is_set() else main()
+        return INTERRUPTED if _is_interrupted.is_set() else command()
     except BrokenPipeError:  # there is nobody left to be told
         return INTERRUPTED
 
