@@ -47,3 +47,9 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
     assert said[-1].startswith("Take none of them yet")
     assert any(each.startswith("Embedding learned next to nothing") for each in said)
     assert "Take LoRA" in advice([entry("lora", 0.7)])[-1]
+
+
+def test_the_only_one_above_the_base_is_not_called_the_best() -> None:
+    said = advice([entry("dreambooth", 0.02, 0.005), entry("embedding", 0.10, 0.08)])
+    assert "do not differ" in said[0]
+    assert said[-1] == "Take DreamBooth: the only one of them that is above the base by more than the noise."

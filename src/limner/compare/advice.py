@@ -131,8 +131,10 @@ def _choice(judged: Sequence[Entry], equal: Sequence[Entry], measure: str) -> st
     taken = min(sound or learned, key=lambda entry: entry.trained.size_bytes if entry.trained else 0)
     if len(judged) == 1:
         return f"Take {taken.label}; there was nothing to compare it with."
-    if len(learned) == 1:
+    if len(equal) == 1:
         return f"Take {taken.label}: its {measure} is best by more than the noise."
+    if len(learned) == 1:
+        return f"Take {taken.label}: the only one of them that is above the base by more than the noise."
     why = (
         "the smallest file among the best"
         if not (sound and len(sound) < len(learned))
