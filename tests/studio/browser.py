@@ -78,7 +78,7 @@ def visit(browser: Browser, studio: Served, folder: Path, **options: Any) -> Ite
     """bypass_csp: axe is put into the page as a script; that the page obeys its policy is looked at without."""
     context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900}, reduced_motion="reduce", **options)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     seen = Visit(studio, context, page, folder)
     page.on("console", lambda said: seen.problems.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: seen.problems.append(str(error)))

@@ -15,6 +15,8 @@ import httpx2
 
 BASE = "Stable-diffusion/tiny.safetensors"
 SECONDS_TO_START = 60
+PATIENCE = 300  # seconds that a wait may take where the machine is slow and busy: a worker alone starts in ten then
+ENDED = ("done", "failed", "cancelled")
 
 
 class Served:
@@ -79,13 +81,19 @@ class Served:
     def job(self, number: int) -> dict[str, Any]:
         return self.get(f"/api/jobs/{number}")
 
-    def until(self, number: int, *statuses: str, seconds: float = 120) -> dict[str, Any]:
-        """Wait until a job has one of these statuses."""
-        wait(lambda: self.job(number)["status"] in statuses, seconds, lambda: self.job(number))
+    def until(self, number: int, *statuses: str, seconds: float = PATIENCE) -> dict[str, Any]:
+        """Wait until a job has one of these statuses; one that has ended otherwise never will."""
+
+        def has() -> bool:
+            job = self.job(number)
+            assert job["status"] in statuses or job["status"] not in ENDED, job
+            return job["status"] in statuses
+
+        wait(has, seconds, lambda: self.job(number))
         return self.job(number)
 
 
-def wait(is_so: Callable[[], bool], seconds: float = 60, about: Callable[[], Any] = lambda: "") -> None:
+def wait(is_so: Callable[[], bool], seconds: float = PATIENCE, about: Callable[[], Any] = lambda: "") -> None:
     """Wait until something is so; it must be in time, else the test fails with what `about` says."""
     deadline = time.monotonic() + seconds
     while not is_so():
