@@ -78,15 +78,8 @@ async def done_job(kind: str, values: dict[str, Any], studio: State, request: Re
     job = await _ended(number, studio, request)
     if job.status == "failed":
         forget(job, studio)
-        raise HTTPException(500 if job.error.startswith(OURS) else 422, _without_places(job.error, studio))
+        raise HTTPException(500 if job.error.startswith(OURS) else 422, job.error)
     return job
-
-
-def _without_places(sentence: str, studio: State) -> str:
-    """A sentence in which files are called by their names below the studio's folders."""
-    for folder in (studio.places.root, studio.places.models, studio.places.models.resolve()):
-        sentence = sentence.replace(f"{folder}/", "")
-    return sentence
 
 
 async def _ended(number: int, studio: State, request: Request) -> Job:
