@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 # A check of a change must say the same of it each time; `--hypothesis-profile default` looks for new cases.
-settings.register_profile("same-cases", derandomize=True, deadline=None)
+settings.register_profile("same-cases", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("same-cases")
 
 EVERYWHERE = ("lora", "full", "embedding")  # methods whose conformance is shown over families by default
@@ -30,12 +31,13 @@ def pytest_collection_finish() -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Leave to the slow tests what the quick ones show of one family or one kind of method already: 2.x lies between
     1.x and XL, the methods that are not in EVERYWHERE touch no more of a family than LoRA does and compute in float32
-    as it does on a base of bfloat16, and edits of files take a family's names from one place."""
+    as it does on a base of bfloat16, and edits of files and their opening take a family's names from one place."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     families = {"sd2", "sdxl"} & {value for value in parameters.values() if isinstance(value, str)}
     other_method = "conformance" in item.nodeid and parameters.get("name", "lora") not in EVERYWHERE
     half = any(str(value) == "torch.bfloat16" for value in parameters.values())
-    if "sd2" in families or (half and other_method) or (families and (other_method or "/edit/" in item.nodeid)):
+    of_files = re.search("/(edit|base)/", item.nodeid) is not None
+    if "sd2" in families or (half and other_method) or (families and (other_method or of_files)):
         item.add_marker(pytest.mark.slow)
 
 

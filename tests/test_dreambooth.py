@@ -109,9 +109,9 @@ def test_a_run_goes_on_only_with_the_same_class_pictures(values: dict[str, Any],
 @pytest.mark.parametrize(
     "changes",
     [
-        {"method": "dreambooth", "precision": "bf16"},
+        pytest.param({"method": "dreambooth", "precision": "bf16"}, marks=pytest.mark.slow),
         {"method": "full", "prior": "match", "full": {"text_encoder": True, "ema": 0.9}},
-        {"method": "lora", "prior": "match", "optimizer": "adafactor"},
+        pytest.param({"method": "lora", "prior": "match", "optimizer": "adafactor"}, marks=pytest.mark.slow),
     ],
     ids=["pictures", "answers, text and average", "lora"],
 )
@@ -212,7 +212,7 @@ def test_where_the_file_goes_and_what_to_do_with_it(
     assert "--base" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["images", "match"])
+@pytest.mark.parametrize("kind", ["images", pytest.param("match", marks=pytest.mark.slow)])
 def test_a_dry_run_counts_the_class_in_and_draws_nothing(values: dict[str, Any], tmp_path: Path, kind: str) -> None:
     settings, tables = read_training(values | {"method": "full", "prior": kind, "class_count": 5000}, "test")
     measured = {e.name: e.value for e in run.dry_run(settings, tables) if isinstance(e, Measured)}
@@ -250,6 +250,7 @@ def test_a_prompt_of_ones_own() -> None:
     assert prior.class_prompt(settings.model_copy(update={"class_prompt": "a puppy"})) == "a puppy"
 
 
+@pytest.mark.slow
 def test_a_folder_in_diffusers_layout_on_request(values: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "out" / "zqvx"
     changes = {"method": "full", "prior": "none", "class_count": None, "steps": 1, "diffusers_folder": str(folder)}

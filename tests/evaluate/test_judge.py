@@ -102,7 +102,7 @@ def test_a_lora_that_changes_much_drifts_and_the_base_stays(
     assert report.lines()[1].startswith("likeness")
 
 
-@pytest.mark.parametrize("word", ["fxm", "other"])
+@pytest.mark.parametrize("word", ["fxm", pytest.param("other", marks=pytest.mark.slow)])
 def test_an_embedding_is_called_by_its_keyword_or_its_file(
     word: str, tiny_base: BaseModel, references: list[Picture], embedding: Path
 ) -> None:

@@ -187,7 +187,9 @@ PEFT: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("sort", PEFT)
+@pytest.mark.parametrize(  # the kinds, and among the slow tests what settings make of them
+    "sort", [pytest.param(each, marks=pytest.mark.slow) if ", " in each else each for each in PEFT]
+)
 @pytest.mark.parametrize(
     "beside", [pytest.param(False, id="metadata"), pytest.param(True, id="beside", marks=pytest.mark.slow)]
 )

@@ -98,7 +98,9 @@ def compare(theirs: dict[str, Tensor], ours: dict[str, Tensor], plain: dict[str,
         assert error < 1e-3, f"{network}: {error}"
 
 
-@pytest.mark.parametrize("sort", WRITTEN)
+@pytest.mark.parametrize(  # the kinds, and among the slow tests what settings make of them
+    "sort", [pytest.param(each, marks=pytest.mark.slow) if " " in each else each for each in WRITTEN]
+)
 def test_limner_reads_what_lycoris_writes(tmp_path: Path, tiny_base: BaseModel, sort: str) -> None:
     from lycoris.kohya import create_network
 

@@ -211,6 +211,7 @@ def test_a_training_prepares_its_set_first(studio: Served) -> None:
 
 
 @pytest.mark.slow  # two more workers that load a model
+@pytest.mark.slow
 def test_a_training_is_tried_out(studio: Served) -> None:
     asked = ask_for_training(studio)
     tried = studio.until(studio.give("dryrun", **asked), "done", "failed")

@@ -76,6 +76,7 @@ def test_from_a_prompt_to_a_picture_by_keyboard(seen: Visit) -> None:
     page.locator(".thumbnails img").nth(4).wait_for()
 
 
+@pytest.mark.slow
 def test_a_picture_is_used_and_removed(seen: Visit) -> None:
     page, prompt = opened(seen, "&prompt=an owl&seed=3")
     prompt.press("Control+Enter")
@@ -102,6 +103,7 @@ def test_a_picture_is_used_and_removed(seen: Visit) -> None:
     owl.wait_for(state="detached")
 
 
+@pytest.mark.slow
 def test_a_prompt_is_completed_and_weighed(seen: Visit) -> None:
     page, prompt = opened(seen)
     prompt.fill("")
@@ -131,6 +133,7 @@ def test_a_prompt_is_completed_and_weighed(seen: Visit) -> None:
     assert prompt.input_value() == "a fox <lora:ink:1.05> inkstyle, inkblot"
 
 
+@pytest.mark.slow
 def test_a_picture_gives_its_settings_back(seen: Visit) -> None:
     page, prompt = opened(seen)
     text = f"{SCRIPT}\nNegative prompt: dull\nSteps: 9, Sampler: Euler a, Seed: 5, Size: 96x64, Model: {SCRIPT}"
@@ -147,6 +150,7 @@ def test_a_picture_gives_its_settings_back(seen: Visit) -> None:
     assert prompt.input_value() == SCRIPT
 
 
+@pytest.mark.slow
 def test_a_grid_with_axes(seen: Visit) -> None:
     page, prompt = opened(seen, "&prompt=a fox <lora:ink:1>, a hat")
     page.get_by_text("Grid", exact=True).click()
@@ -276,6 +280,7 @@ def test_a_mask_is_painted_and_comes_back_with_its_picture(seen: Visit) -> None:
     assert again == request | {"seed": 12, "subseed": again["subseed"]}
 
 
+@pytest.mark.slow
 def test_a_start_image_that_is_gone_is_told(seen: Visit) -> None:
     file = io.BytesIO()
     Image.new("RGB", (64, 64), "teal").save(file, "PNG")

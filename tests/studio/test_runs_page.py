@@ -105,6 +105,7 @@ needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium
 
 
 @needs_browser
+@pytest.mark.slow
 def test_a_finished_training_is_shown_with_its_file_and_pictures(
     studio: Served, trained: dict[str, Any], page: Page
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_finished_training_is_shown_with_its_file_and_pictures(
 
 
 @needs_browser
+@pytest.mark.slow
 def test_the_queue_is_led_from_the_page(studio: Served, trained: dict[str, Any], page: Page) -> None:
     dataset = trained["request"]["dataset"]
     first, second, third = (train(studio, dataset, 400, name) for name in ("one", "two", "three"))

@@ -263,6 +263,7 @@ def test_the_key_is_kept_sent_to_its_site_and_never_seen(net: Net, body: bytes) 
     assert not client.delete("/api/search/key").json()["has_key"]
 
 
+@pytest.mark.slow
 def test_the_page_finds_fetches_and_shows_it_as_text(net: Net, tmp_path: Path) -> None:
     """A browser: what strangers wrote is text, a dangerous file has no button, and a download ends on the shelf."""
     sync_api = pytest.importorskip("playwright.sync_api")

@@ -8,6 +8,7 @@ from limner.studio.forms import in_words_of_forms
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_two_methods_at_once_by_their_known_name_put_two_files_on_the_shelf(studio: Served) -> None:
     dataset = add_set(studio)
     request = {"keyword": "zqvx", "class": "dog", "base": BASE, "dataset": dataset, "method": "pivotal"}
