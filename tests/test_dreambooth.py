@@ -74,6 +74,7 @@ def test_class_pictures_are_drawn_once(values: dict[str, Any], tmp_path: Path, m
     assert {request.prompt for request in asked} == {"dog"}
 
 
+@pytest.mark.slow
 def test_equal_pictures_of_the_class_count_once(values: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "dogs"
     folder.mkdir()
@@ -93,6 +94,7 @@ def test_equal_pictures_of_the_class_count_once(values: dict[str, Any], tmp_path
     assert not drawn(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_only_with_the_same_class_pictures(values: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "dogs"
     folder.mkdir()

@@ -66,6 +66,7 @@ for what in ("good", "", "raises", "starts a program", "unpickles", "is slow", "
 """
 
 
+@pytest.mark.slow
 def test_harm_of_every_kind_is_found(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     command = [sys.executable, "-c", HARM, str(tmp_path)]

@@ -34,7 +34,7 @@ def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, 
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
-@pytest.mark.parametrize("word", ["fox", "rose", "ghost"])
+@pytest.mark.parametrize("word", ["fox", *(pytest.param(each, marks=pytest.mark.slow) for each in ("rose", "ghost"))])
 def test_the_pocket_base_reacts_to_objects_that_it_knows(word: str, reactions: Reactions) -> None:
     meaning = reactions.of([word])[0].meaning
     assert meaning is not None
@@ -64,7 +64,7 @@ def test_words_that_mean_the_same(reactions: Reactions) -> None:
     assert {"strawberry", "tomato", "pepper", "chili", "apple", "watermelon"} & set(like)
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sdxl", marks=pytest.mark.slow)])
 def test_every_base_is_asked(
     family: str, tiny_folders: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_method_from_outside_trains_exports_and_draws(tmp_path: Path, installe
     assert any(float(tensor) for tensor in tensors.values())
 
 
+@pytest.mark.slow
 def test_a_captioner_from_outside_says_its_own(tmp_path: Path, installed: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -19,6 +19,7 @@ from limner.infotext import parse_infotext, save_png
 from limner.named import PromptFiles
 from limner.weights import Weights
 
+HARDEST = "commas and weights"
 PROMPTS = {
     "plain": ("a photo of a cat", "blurry"),
     "commas and weights": ("a (cat:1.3), [soft light|hard light], masterpiece,, ", "lowres, (bad hands:1.2), "),
@@ -51,7 +52,9 @@ def picture(tiny_base: BaseModel, lora: Path, tmp_path: Path, sort: str) -> Path
     return path
 
 
-@pytest.mark.parametrize("sort", PROMPTS)
+@pytest.mark.parametrize(
+    "sort", [each if each == HARDEST else pytest.param(each, marks=pytest.mark.slow) for each in PROMPTS]
+)
 def test_sd_parsers_understands_it(picture: Path, tiny_base: BaseModel, lora: Path, sort: str) -> None:
     found = ParserManager().parse(picture)
     assert found is not None

@@ -69,6 +69,7 @@ def test_pivotal_writes_two_files_where_the_webui_looks_for_them(values: dict[st
     assert first.path.read_bytes() == (tmp_path / "models/embeddings/zqvx.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_lora_can_bring_its_embedding_along(values: dict[str, Any], tmp_path: Path, tiny_folder: Path) -> None:
     list(begin(values, embedding={"rate": 500.0}))
     (exported,) = of(list(begin(values, bundle=True, out="one.safetensors", embedding={"rate": 500.0})), Exported)
@@ -107,6 +108,7 @@ def test_a_bundle_that_lost_its_embedding_is_not_kept(
         verify(path, model, weights)
 
 
+@pytest.mark.slow
 def test_a_stopped_pivotal_run_ends_as_an_unbroken_one(values: dict[str, Any], tmp_path: Path) -> None:
     whole = [each.path.read_bytes() for each in of(list(begin(values)), Exported)]
     folder = Path()

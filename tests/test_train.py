@@ -35,7 +35,7 @@ def tiny_folder(flat_folder: Path) -> Path:
     ("settings", "dtype"),
     [
         ({}, torch.float32),
-        ({"optimizer": "prodigy", "schedule": "constant"}, torch.float32),
+        pytest.param({"optimizer": "prodigy", "schedule": "constant"}, torch.float32, marks=pytest.mark.slow),
         ({"schedule": "linear", "warmup_steps": 3, "gradient_accumulation": 2}, torch.bfloat16),
         ({}, torch.float16),
     ],

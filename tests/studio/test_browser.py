@@ -11,6 +11,7 @@ from studio.served import Served
 
 from limner.studio.app import VIEWS
 
+QUICK = ("train", "generate")  # views of which the default run looks at the whole page
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 
@@ -26,7 +27,9 @@ def seen(browser: Browser, studio: Served, tmp_path: Path) -> Iterator[Visit]:
         yield opened
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "view", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in VIEWS]
+)
 def test_a_view_opens_and_everyone_can_read_it(seen: Visit, view: str) -> None:
     seen.open(f"/{view}")
     seen.page.wait_for_timeout(500)
