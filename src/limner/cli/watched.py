@@ -5,6 +5,7 @@ interrupted, as by Ctrl-C: a training saves its state and ends.
 """
 
 import _thread
+import os
 import signal
 import sys
 import threading
@@ -26,7 +27,8 @@ def main() -> int:
 
 
 def _wait_for_the_end() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not through sys.stdin, whose lock Python wants back when it ends
+        pass
     _thread.interrupt_main()
 
 
