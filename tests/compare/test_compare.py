@@ -150,3 +150,11 @@ def test_a_training_whose_comparison_is_killed_saves_and_ends(tmp_path: Path, ti
     RunFolder(run).ask_to_finish()
     assert main(["resume", str(run)]) == 0
     assert len((run / "log.jsonl").read_text().splitlines()) == steps + 1  # from the state that it saved
+
+
+def test_what_a_comparison_starts_ends_by_itself_while_the_comparison_lives() -> None:
+    command = [sys.executable, "-m", "limner.cli.watched", "--version"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.read().strip()
+        assert process.wait() == 0
