@@ -215,6 +215,7 @@ def test_a_variation_keeps_the_seed_and_counts_the_other(base: BaseModel) -> Non
 # --- the command ---
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_picture_and_a_mask(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,6 +129,7 @@ def test_a_stopped_run_ends_as_an_unbroken_one(values: dict[str, Any], tmp_path:
     assert [(a["step"], a["loss"]) for a in logs[0]] == [(b["step"], b["loss"]) for b in logs[1]]
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_resumed_to_no_effect(values: dict[str, Any]) -> None:
     events = list(begin(values))
     out, folder = only(events, Exported).path, only(events, Started).folder
@@ -265,6 +266,7 @@ def test_an_interrupt_saves_the_state_and_says_how_to_go_on(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.slow
 def test_control_c_in_a_terminal(values: dict[str, Any], tmp_path: Path) -> None:
     command = [
         sys.executable,

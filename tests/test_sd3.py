@@ -62,6 +62,7 @@ def test_pictures_are_those_of_diffusers(folder: Path, model: BaseModel, sampler
     assert np.abs(drawn(model, PROMPT, sampler) - drawn_by_diffusers(pipeline)).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_lora_trained_by_the_command_line_is_the_same_in_diffusers(
     folder: Path, model: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -278,6 +278,7 @@ def test_the_command_line_says_what_was_kept(
     assert re.search(r"step 1: (likeness|near-copies)", told.err)
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone(values: dict[str, Any]) -> None:
     values |= {"keyword": "<zq&vx>", "previews": 1}
     events = list(begin(values, milestones=3, keep="best"))
@@ -314,6 +315,7 @@ def test_a_run_that_is_not_watched_has_its_curve_too(values: dict[str, Any]) -> 
     assert of(rest, Done)[0].reason.capitalize() in text
 
 
+@pytest.mark.slow
 def test_tensorboard_is_asked_for_by_name(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match="pip install tensorboard"):
