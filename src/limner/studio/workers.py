@@ -20,7 +20,7 @@ SECONDS_IDLE = 300.0  # after which a waiting worker goes, and the model that it
 SECONDS_TO_END = 5.0  # of a waiting worker
 LOG_TAIL = 2000  # bytes of a dead worker's log that its last words are looked for in
 # How long threads of a worker turn round and round when they wait for each other, before they leave the core to others:
-# some microseconds instead of milliseconds, which costs a training alone 3% and saves it a fifth beside a drawing.
+# some microseconds instead of milliseconds. It costs a training alone a few percent, and saves more beside a drawing.
 SPIN = {"GOMP_SPINCOUNT": "2000"}
 
 
