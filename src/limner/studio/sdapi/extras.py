@@ -1,7 +1,6 @@
 """extra-single-image and extra-batch-images: finished pictures made larger, by a job that nobody sees."""
 
 import html
-from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
@@ -73,7 +72,7 @@ async def _enlarged(asked: Extras, pictures: list[str], studio: State, request: 
             result = job.result or {"pictures": [], "said": ""}
             folder = studio.places.job(job.id) / "pictures"
             made = await run_in_threadpool(
-                lambda: [encoded(Path(folder / name).read_bytes()) for name in result["pictures"]]
+                lambda: [encoded((folder / name).read_bytes()) for name in result["pictures"]]
             )
         finally:
             forget(job, studio)

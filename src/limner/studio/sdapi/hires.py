@@ -1,5 +1,6 @@
 """The webui's "hires fix", in its words, as a second pass in Limner's."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import HTTPException
@@ -20,9 +21,15 @@ def hires_values(asked: Txt2Img, values: dict[str, Any], studio: State) -> dict[
     if not asked.enable_hr:
         return None
     others = {
-        "hr_checkpoint_name": _is_other_checkpoint(asked, values, studio),
-        "hr_sampler_name": _is_other_sampler(asked, values),
-        "hr_scheduler": _is_other_schedule(asked, values),
+        "hr_checkpoint_name": _is_other(
+            asked.hr_checkpoint_name, lambda name: find_checkpoint(studio, name).name, values["base"]
+        ),
+        "hr_sampler_name": _is_other(asked.hr_sampler_name, lambda name: find_sampler(name)[0], values["sampler"]),
+        "hr_scheduler": _is_other(
+            asked.hr_scheduler,
+            lambda name: find_sampler(values["sampler"], name)[1] or AUTOMATIC,
+            values["schedule"],
+        ),
         "hr_prompt": (asked.hr_prompt or values["prompt"]) != values["prompt"],
         "hr_negative_prompt": (asked.hr_negative_prompt or values["negative_prompt"]) != values["negative_prompt"],
         "firstphase_width": bool(asked.firstphase_width),
@@ -42,31 +49,11 @@ def hires_values(asked: Txt2Img, values: dict[str, Any], studio: State) -> dict[
     }
 
 
-def _is_other_checkpoint(asked: Txt2Img, values: dict[str, Any], studio: State) -> bool:
-    name = asked.hr_checkpoint_name or ""
-    if name.lower() in SAME:
+def _is_other(name: str | None, find: Callable[[str], str], first: str) -> bool:
+    """Whether the second pass shall have another one than the first, or one that there is not."""
+    if (name or "").lower() in SAME:
         return False
     try:
-        return find_checkpoint(studio, name).name != values["base"]
-    except UserError:
-        return True
-
-
-def _is_other_sampler(asked: Txt2Img, values: dict[str, Any]) -> bool:
-    name = asked.hr_sampler_name or ""
-    if name.lower() in SAME:
-        return False
-    try:
-        return find_sampler(name)[0] != values["sampler"]
-    except UserError:
-        return True
-
-
-def _is_other_schedule(asked: Txt2Img, values: dict[str, Any]) -> bool:
-    name = asked.hr_scheduler or ""
-    if name.lower() in SAME:
-        return False
-    try:
-        return (find_sampler(values["sampler"], name)[1] or AUTOMATIC) != values["schedule"]
+        return find(name or "") != first
     except UserError:
         return True
