@@ -46,6 +46,7 @@ from limner.run.folder import Record, Source
 from limner.run.outputs import check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
+from limner.run.unused import unused
 from limner.train import BatchSource, Plan
 from limner.weights import Weights, down_to_noise
 
@@ -212,11 +213,13 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
+    given = settings
     rates = usual_rates(find_methods(settings.method).values())
     chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
+    yield from unused(given, methods, model, any(item.picture.mask is not None for item in job.items))
     yield from remarks_on_captions(job.items)
     assert settings.resolution is not None
     yield from remarks_on_size(data, settings.resolution)
