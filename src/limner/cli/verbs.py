@@ -15,7 +15,9 @@ from limner.config import (
     CaptionsSettings,
     CheckSettings,
     CompareSettings,
+    CompletionSettings,
     DemoSettings,
+    DoctorSettings,
     EvaluateSettings,
     GenerateSettings,
     GridSettings,
@@ -218,6 +220,22 @@ def inspect_(settings: InspectSettings, output: Output) -> dict:
     from limner.cli.facts import show
 
     return show(settings.file, output)
+
+
+@verb(DoctorSettings)
+def doctor(settings: DoctorSettings, output: Output) -> dict:
+    """Look at this machine, from Python and PyTorch to the disk, and say what is missing and what to run."""
+    from limner.cli.doctor import show_doctor
+
+    return show_doctor(settings, output)
+
+
+@verb(CompletionSettings, "shell")
+def completion(settings: CompletionSettings, output: Output) -> dict:
+    """Complete limner's commands and options by the Tab key: print the shell's script, or install it with --install."""
+    from limner.cli.completion import show_completion
+
+    return show_completion(settings, output)
 
 
 from limner.cli import edit, library  # noqa: E402, F401 (behind these, in the order of the work)

@@ -3,7 +3,9 @@
 from limner.config.captions import Captioning, CaptionsSettings
 from limner.config.checking import CheckSettings
 from limner.config.commands import (
+    CompletionSettings,
     DemoSettings,
+    DoctorSettings,
     Drawing,
     GenerateSettings,
     GridSettings,
@@ -51,9 +53,11 @@ __all__ = [
     "CaptionsSettings",
     "CheckSettings",
     "CompareSettings",
+    "CompletionSettings",
     "ConvertSettings",
     "DemoSettings",
     "Directions",
+    "DoctorSettings",
     "DownloadSettings",
     "Drawing",
     "Edited",
