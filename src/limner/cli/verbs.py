@@ -85,8 +85,9 @@ def captions(settings: CaptionsSettings, output: Output) -> dict:
 @verb(TrainSettings, "images", configurable=True)
 def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRun = False, rank: Rank = None) -> dict:
     """Learn a subject or style from a folder of pictures, and write it as a file that other programs load."""
-    if rank is not None:
-        values.setdefault(str(values.get("method", Learning.model_fields["method"].default)), {})["rank"] = rank
+    from limner.methods.settings import in_tables, with_tables
+
+    values = in_tables(with_tables(values, origin), {} if rank is None else {"rank": rank}, origin)
     settings, table = read_training(values, origin)
     from limner import run
 

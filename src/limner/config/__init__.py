@@ -11,7 +11,17 @@ from limner.config.commands import (
     GridSettings,
     InspectSettings,
 )
-from limner.config.common import KIND_FOLDERS, Base, Machine, Models, ModelsFolder, Precision, Prediction, Seed
+from limner.config.common import (
+    KIND_FOLDERS,
+    Base,
+    LoadSettings,
+    Machine,
+    Models,
+    ModelsFolder,
+    Precision,
+    Prediction,
+    Seed,
+)
 from limner.config.editing import (
     ConvertSettings,
     Directions,
@@ -72,6 +82,7 @@ __all__ = [
     "Judging",
     "KeywordSettings",
     "Learning",
+    "LoadSettings",
     "Machine",
     "MergeSettings",
     "Models",

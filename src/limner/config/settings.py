@@ -40,8 +40,9 @@ class Settings(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-            path = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
+            path = ".".join(_place(cls, first["loc"]))
+            same = [each["msg"] for each in error.errors() if _place(cls, each["loc"]) == _place(cls, first["loc"])]
+            reason = ", or ".join([same[0].removeprefix("Value error, "), *(_choice(each) for each in same[1:])])
             if first["type"] == "extra_forbidden":
                 raise UserError(f"{origin}: unknown setting {path!r}{_instead(cls, first['loc'])}") from error
             if first["type"] == "missing":
@@ -66,6 +67,19 @@ def nearest(name: str, options: Iterable[str]) -> str | None:
 def names(settings: type[BaseModel]) -> list[str]:
     """The names under which a class's fields are written outside of Python."""
     return [field.alias or name for name, field in settings.model_fields.items()]
+
+
+def _place(settings: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The names and numbers of a location, without those of the types that a value may have."""
+    field = settings.model_fields.get(str(location[0])) if location else None
+    nested = field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    rest = location[1:] if nested else [part for part in location[1:] if isinstance(part, int)]
+    return [str(part) for part in (*location[:1], *rest)]
+
+
+def _choice(message: str) -> str:
+    """What a value may be, of the message that it is not that."""
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
 
 
 def _instead(settings: type[BaseModel], location: tuple[int | str, ...]) -> str:
