@@ -58,9 +58,17 @@ class Settings(BaseModel):
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
-    """The option that a misspelt name most likely meant, or None if none is like it."""
-    found = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
-    return found[0] if found else None
+    """The option that a misspelt name most likely meant, in whatever case it is written; None if none is like it."""
+    return next(iter(nearest_few(name, options, most=1)), None)
+
+
+def nearest_few(name: str, options: Iterable[str], most: int = 3) -> list[str]:
+    """The options that are most like a misspelt name, the nearest first, in whatever case they are written."""
+    by_fold: dict[str, str] = {}
+    for option in options:
+        by_fold.setdefault(option.casefold(), option)
+    found = difflib.get_close_matches(name.casefold(), list(by_fold), n=most, cutoff=0.5)
+    return [by_fold[each] for each in found]
 
 
 def names(settings: type[BaseModel]) -> list[str]:
