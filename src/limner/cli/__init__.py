@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> tuple[int, dict | None]:
         complain("interrupted")
         return INTERRUPTED, {"interrupted": "before there was anything to save"}
     except Exception as error:
-        told = advice(error)
+        told = advice(error, arguments[0] if arguments else "")
         if told is None:
             traceback.print_exc()
             complain("this is a bug in Limner: please report it, with the lines above")

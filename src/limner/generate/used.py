@@ -43,10 +43,11 @@ def use_lora(model: BaseModel, tag: LoraTag, path: Path) -> UsedLora:
     weights = _read(model, path)
     if weights.kind == "embedding":
         raise UserError(
-            f"{path} is an embedding, not a LoRA; give it with --embedding and say {path.stem} in the prompt"
+            f"{path} is an embedding, not a LoRA; leave its tag out, give it with limner generate --embedding, and say "
+            f"{path.stem} in the prompt"
         )
     if weights.kind == "checkpoint":
-        raise UserError(f"{path} is a whole model, not a LoRA; give it with --base")
+        raise UserError(f"{path} is a whole model, not a LoRA; use it as the base, and leave its tag out")
     remarks: tuple[str, ...] = ()
     if tag.rank is not None:
         weights, uncut = _cut(weights, tag.rank)
