@@ -52,7 +52,7 @@ def _run(arguments: list[str]) -> tuple[int, dict | None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE, None
     except Exception as error:
-        told = advice(error)
+        told = advice(error, arguments[0] if arguments else "")
         if told is None:
             traceback.print_exc()
             complain("this is a bug in Limner: please report it, with the lines above")

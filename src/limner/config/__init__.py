@@ -41,7 +41,7 @@ from limner.config.library import (
     library_path,
 )
 from limner.config.preparing import ImageFormat, PrepareSettings
-from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
+from limner.config.settings import FilePath, Settings, Words, names, nearest, nearest_few, read_toml
 from limner.config.studio import StudioSettings
 from limner.config.training import (
     METHOD_NAMES,
@@ -107,6 +107,7 @@ __all__ = [
     "library_path",
     "names",
     "nearest",
+    "nearest_few",
     "read_toml",
     "read_training",
 ]

@@ -31,8 +31,10 @@ class Settings(BaseModel):
     title: ClassVar[str] = "Settings"
 
     @classmethod
-    def read(cls, values: Mapping[str, Any], origin: str) -> Self:
+    def read(cls, values: Mapping[str, Any], origin: str, table: str = "") -> Self:
         """Settings from plain values, as of a TOML table or the command line; `origin` names where they came from.
+
+        table: in which these stand, as a method's own do; they are given with --set then.
 
         Raises UserError in one sentence that names the first wrong setting and, for a misspelt one, the nearest.
         """
@@ -46,10 +48,19 @@ class Settings(BaseModel):
             if first["type"] == "extra_forbidden":
                 raise UserError(f"{origin}: unknown setting {path!r}{_instead(cls, first['loc'])}") from error
             if first["type"] == "missing":
-                raise UserError(f"{origin}: {path} is missing; give --{path} (see --help)") from error
+                raise UserError(f"{origin}: {path} is missing; give {cls.option(path, table)} (see --help)") from error
             if not path:
                 raise UserError(f"{origin}: {reason}") from error
             raise UserError(f"{origin}: {path} = {first['input']!r} will not do: {reason}") from error
+
+    @classmethod
+    def option(cls, name: str, table: str = "") -> str:
+        """How a field is given on the command line, with an example where the field has one."""
+        if not table:
+            return f"--{name.replace('_', '-')}"
+        field = cls.model_fields.get(name)
+        example = next(iter((field.examples if field is not None else None) or ()), "VALUE")
+        return f'--set {table}.{name}="{example}"'
 
     @classmethod
     def section(cls, name: str) -> str:
@@ -59,9 +70,17 @@ class Settings(BaseModel):
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
-    """The option that a misspelt name most likely meant, or None if none is like it."""
-    found = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
-    return found[0] if found else None
+    """The option that a misspelt name most likely meant, in whatever case it is written; None if none is like it."""
+    return next(iter(nearest_few(name, options, most=1)), None)
+
+
+def nearest_few(name: str, options: Iterable[str], most: int = 3) -> list[str]:
+    """The options that are most like a misspelt name, the nearest first, in whatever case they are written."""
+    by_fold: dict[str, str] = {}
+    for option in options:
+        by_fold.setdefault(option.casefold(), option)
+    found = difflib.get_close_matches(name.casefold(), list(by_fold), n=most, cutoff=0.5)
+    return [by_fold[each] for each in found]
 
 
 def names(settings: type[BaseModel]) -> list[str]:
