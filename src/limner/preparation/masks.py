@@ -12,7 +12,7 @@ from limner.config import PrepareSettings
 from limner.data import mask
 from limner.data.colour import to_srgb
 from limner.data.decode import Unusable
-from limner.data.folder import SUFFIXES
+from limner.data.listing import SUFFIXES
 from limner.data.source import Source
 from limner.errors import UserError
 from limner.preparation.segment import Segmenter
