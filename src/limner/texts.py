@@ -57,12 +57,17 @@ def display(name: object, most: int = MOST_SHOWN) -> str:
 
     Line breaks and other control characters are escaped, bytes that are no UTF-8 are written \\xNN.
     """
-    text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+    text = printable(str(name))
     if len(text) <= most:
         return text
     tail = most // 3  # the end of a path says most
     return f"{text[: most - tail - 3]}...{text[-tail:]}"
+
+
+def printable(text: str) -> str:
+    """A text of any length on one line, as `display` writes it."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def _lines(text: str, is_data: bool) -> str:

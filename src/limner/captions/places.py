@@ -12,8 +12,9 @@ from limner.data.decode import Unusable
 from limner.data.folder import MAX_CAPTION_BYTES, caption_lines
 from limner.data.layout import find_dataset
 from limner.data.listing import LOOKING
-from limner.data.names import MOST_NAME_BYTES, name_key, names_in, stem_of
+from limner.data.names import name_key, names_in, stem_of
 from limner.data.source import Source, find_sources
+from limner.files import MOST_NAME_BYTES
 from limner.texts import decode_text
 
 

@@ -3,11 +3,12 @@
 import functools
 import os
 import posixpath
+import time
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-MOST_NAME_BYTES = 255  # of a file's name, on nearly every file system
+UNSURE_NS = 2_000_000_000  # after a change, in which another may leave a folder's time as it is
 MOST_LISTED = 4  # folders whose lists stay in memory: images come folder by folder
 
 
@@ -65,7 +66,10 @@ class Names:
 def names_in(folder: Path, endings: frozenset[str]) -> Names:
     """The files of a folder; none if it cannot be listed. endings: of images."""
     try:
-        return _listed(str(folder), folder.stat().st_mtime_ns, endings)
+        changed = folder.stat().st_mtime_ns
+        if time.time_ns() - changed < UNSURE_NS:
+            return _listed.__wrapped__(str(folder), changed, endings)
+        return _listed(str(folder), changed, endings)
     except OSError:
         return Names(())
 

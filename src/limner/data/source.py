@@ -38,6 +38,12 @@ class Source:
         return self.root / self.name
 
     @property
+    def is_there(self) -> bool:
+        if not self.archive:
+            return os.path.isfile(self.path)
+        return self.name in _archive(self.root, _stamp(self.root))[1]
+
+    @property
     def folder(self) -> str:
         """The folder that it lies in, from the root; "" for the root itself."""
         return posixpath.dirname(self.name)
