@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from limner.errors import UserError
+from limner.texts import display, read_text
 
 MOST_NAMED = 10  # settings that an error lists
 
@@ -117,8 +118,8 @@ def _instead(settings: type[BaseModel], location: tuple[int | str, ...]) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's contents. Raises UserError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path, is_data=True))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a TOML file ({error}); correct it there") from error
+        raise UserError(f"cannot read {display(path)}: {error.strerror}; check the path") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(f"{display(path)} is not a TOML file ({error}); correct it there") from error

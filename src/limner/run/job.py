@@ -241,7 +241,7 @@ def assemble(
         if item.picture.sha256 in unseen
     ]
     learned = [item for item in items if item.picture.sha256 not in unseen]
-    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data.of_class))
+    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data))
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())
