@@ -29,7 +29,7 @@ from limner.config.library import (
     library_path,
 )
 from limner.config.preparing import ImageFormat, PrepareSettings
-from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
+from limner.config.settings import FilePath, Settings, Usual, Words, names, nearest, read_toml, usual_range
 from limner.config.studio import StudioSettings
 from limner.config.training import (
     METHOD_NAMES,
@@ -86,6 +86,7 @@ __all__ = [
     "Settings",
     "StudioSettings",
     "TrainSettings",
+    "Usual",
     "Wanted",
     "Watching",
     "Words",
@@ -94,4 +95,5 @@ __all__ = [
     "nearest",
     "read_toml",
     "read_training",
+    "usual_range",
 ]
