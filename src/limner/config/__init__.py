@@ -41,7 +41,17 @@ from limner.config.library import (
     library_path,
 )
 from limner.config.preparing import ImageFormat, PrepareSettings
-from limner.config.settings import FilePath, Settings, Words, names, nearest, nearest_few, read_toml
+from limner.config.settings import (
+    FilePath,
+    Settings,
+    Usual,
+    Words,
+    names,
+    nearest,
+    nearest_few,
+    read_toml,
+    usual_range,
+)
 from limner.config.studio import StudioSettings
 from limner.config.training import (
     METHOD_NAMES,
@@ -101,6 +111,7 @@ __all__ = [
     "Settings",
     "StudioSettings",
     "TrainSettings",
+    "Usual",
     "Wanted",
     "Watching",
     "Words",
@@ -110,4 +121,5 @@ __all__ = [
     "nearest_few",
     "read_toml",
     "read_training",
+    "usual_range",
 ]

@@ -2,11 +2,13 @@
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic.fields import FieldInfo
 
 from limner.errors import UserError
 from limner.texts import display, read_text
@@ -23,6 +25,22 @@ def _expand(path: Path) -> Path:
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True)]
 FilePath = Annotated[Path, AfterValidator(_expand)]
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The range in which a number usually lies, declared beside its bounds: `Annotated[int, Usual(1, 64)]`. What lies
+    outside is possible, and questioned. off: a value outside the range that is fine too, for it turns something off."""
+
+    low: float
+    high: float
+    off: float | None = None
+
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high or value == self.off
+
+    def __str__(self) -> str:
+        return f"{_plain(self.low)} to {_plain(self.high)}"
 
 
 class Settings(BaseModel):
@@ -54,6 +72,18 @@ class Settings(BaseModel):
                 raise UserError(f"{origin}: {reason}") from error
             raise UserError(f"{origin}: {path} = {first['input']!r} will not do: {reason}") from error
 
+    def questions(self, ranges: Mapping[str, Usual] | None = None) -> Iterator[str]:
+        """A sentence for each number that somebody gave and that lies outside its usual range.
+
+        ranges: by a field's name, those that depend on more than the setting itself; they go before the declared ones.
+        """
+        for name, field in type(self).model_fields.items():
+            usual = (ranges or {}).get(name) or usual_range(field)
+            value = getattr(self, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if usual and is_number and name in self.model_fields_set and not usual.holds(value):
+                yield f"{field.alias or name} = {_plain(value)} is far from the usual {usual}; check that you mean it"
+
     @classmethod
     def option(cls, name: str, table: str = "") -> str:
         """How a field is given on the command line, with an example where the field has one."""
@@ -68,6 +98,16 @@ class Settings(BaseModel):
         """The heading of the section that declares a field."""
         classes = [each for each in reversed(cls.__mro__) if issubclass(each, Settings)]
         return next(each.title for each in classes if name in each.model_fields)
+
+
+def usual_range(field: FieldInfo) -> Usual | None:
+    """The range that a field declares, if it does."""
+    return next((each for each in field.metadata if isinstance(each, Usual)), None)
+
+
+def _plain(number: float) -> str:
+    """10000, 0.001, 1e-06."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
