@@ -12,7 +12,7 @@ from pydantic import Field
 from limner.captions.captioner import Captioner, Model
 from limner.checking.facts import Facts
 from limner.config import Settings
-from limner.errors import UserError
+from limner.errors import UserError, is_out_of_memory
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
@@ -55,6 +55,8 @@ class Sentences(Captioner):
             )
             self._processor: Any = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(
                 f"cannot open a captioner in {folder} ({reason}); give a folder in transformers' layout with "

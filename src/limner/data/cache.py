@@ -225,8 +225,12 @@ def _write(path: Path, recipe: str, tensors: Tensors) -> None:
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, {"entry": _stamp(recipe, tensors)})
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write to the cache {path.parent} ({error}); free some space or move it") from error
+    except (OSError, SafetensorError, UserError) as error:
+        why = getattr(error.__cause__ or error, "strerror", None) or error
+        raise UserError(
+            f"cannot write the cache {path.parent} ({why}); make it writable, free some space, or choose another with "
+            "limner train --cache or the environment variable LIMNER_CACHE"
+        ) from error
 
 
 def _stamp(recipe: str, tensors: Tensors) -> str:

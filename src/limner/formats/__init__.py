@@ -94,7 +94,9 @@ def save_weights(
         for suffix, text in getattr(writer, "beside", lambda _: {})(weights).items():
             write_text(path.with_suffix(suffix), text)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another place with --out") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; make its folder writable, or choose another place"
+        ) from error
     return Saved(path, path.stat().st_size, reports)
 
 

@@ -49,7 +49,7 @@ class Checkpoint(Format):
                 if not all_finite({key: tensor}):
                     raise UserError(
                         f"the checkpoint {name} holds numbers that {tensor.dtype} cannot; "
-                        "train again with a lower learning rate, or use --file-precision fp32"
+                        "train again with a lower learning rate, or with limner train --file-precision fp32"
                     )
                 writer.add(tensor)
 

@@ -7,7 +7,7 @@ it draws itself; so a step costs no more than one of any LoRA.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limner.base.conditioning import Conditioning
 from limner.base.model import BaseModel
-from limner.config import Settings
+from limner.config import Settings, Usual
 from limner.data.batch import Batch
 from limner.device import generator as seeded
 from limner.diffusion import Objective, shifted, stratified
@@ -37,13 +37,15 @@ class SliderConfig(Settings):
     positive: str = Field(examples=["a smiling cat"], description="What it turns up, as in: a smiling person.")
     negative: str = Field("", description="What it turns down, as in: a frowning person; the opposite works best.")
     target: str = Field("", description="What it acts on, as in: a person; by default on everything.")
-    push: float = Field(
+    push: Annotated[float, Usual(0.2, 10)] = Field(
         2.0, gt=0, allow_inf_nan=False, description="How far strength 1 goes, in differences of the two prompts."
     )
-    pictures: int = Field(8, ge=1, le=1000, description="How many it draws for itself to learn on.")
-    rank: int = Field(4, ge=1, le=1024, description="Width of the LoRA's two matrices.")
+    pictures: Annotated[int, Usual(2, 100)] = Field(
+        8, ge=1, le=1000, description="How many it draws for itself to learn on."
+    )
+    rank: Annotated[int, Usual(1, 256)] = Field(4, ge=1, le=1024, description="Width of the LoRA's two matrices.")
     layers: Layers = Field("attention+mlp", description="Layers of the UNet, as for a LoRA.")
-    clip_skip: int = Field(1, ge=1, le=12, description="As the run's, from which it is taken.")
+    clip_skip: Annotated[int, Usual(1, 4)] = Field(1, ge=1, le=12, description="As the run's, from which it is taken.")
 
 
 @dataclass(frozen=True)
