@@ -14,7 +14,7 @@ from limner.edit.rewrite import rewrite
 from limner.edit.stored import Stored, open_stored
 from limner.edit.written import carried, check_out
 from limner.errors import UserError
-from limner.methods.applied import write_sum
+from limner.methods.applied import bias_sum, fits, write_sum
 from limner.methods.form import Part, form_of
 
 
@@ -49,7 +49,8 @@ def merge(
 
         def get(name: str) -> Tensor:
             original = stored.get(name)
-            return _added(original, parts[name], dtype or original.dtype) if name in parts else original
+            layer, _, leaf = name.rpartition(".")
+            return _added(original, leaf, parts[layer], dtype or original.dtype) if layer in parts else original
 
         sources = [stored.source(), *(each.source() for each in ingredients)]
         metadata = carried([stored.metadata], "merge", sources)
@@ -57,15 +58,17 @@ def merge(
     return Merged(out, size, len(parts), tuple(words))
 
 
-def _added(original: Tensor, parts: list[Part], dtype: torch.dtype) -> Tensor:
-    """A weight with changes in it, rounded as a model's is that they are applied to."""
+def _added(original: Tensor, leaf: str, parts: list[Part], dtype: torch.dtype) -> Tensor:
+    """A layer's weight or bias with changes in it, rounded as a model's is that they are applied to."""
+    if leaf == "bias":
+        return bias_sum(original, parts).to(dtype)
     made = torch.empty(original.shape, dtype=dtype)
     write_sum(made, original.contiguous(), parts)
     return made
 
 
 def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str, list[Part]], list[str]]:
-    """{name of a weight: what is added to it}, and the names of embeddings on the way. Raises UserError."""
+    """{layer: what is added to it}, and the names of embeddings on the way. Raises UserError."""
     parts: dict[str, list[Part]] = {}
     words: list[str] = []
     for ingredient in ingredients:
@@ -78,11 +81,14 @@ def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str,
         modules = weights.modules()
         wrong = []
         for layer, leaves in modules.items():
-            name, form = f"{layer}.weight", form_of(leaves)
-            if form is None or name not in stored.names or not form.fits(leaves, stored.shape(name)):
+            weight, bias = (
+                stored.shape(name) if name in stored.names else None for name in (f"{layer}.weight", f"{layer}.bias")
+            )
+            form = form_of(leaves)
+            if form is None or weight is None or not fits(leaves, weight, bias):
                 wrong.append(layer)
             elif strength := ingredient.strength(layer):
-                parts.setdefault(name, []).append(Part(form, leaves, strength))
+                parts.setdefault(layer, []).append(Part(form, leaves, strength))
         if wrong:
             raise UserError(
                 f"{ingredient.path} does not fit {stored.path}: {len(wrong)} of its {len(modules)} layers are not "
