@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from limner.base import quantized
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 ARCHITECTURE = "limner.architecture"  # the metadata's entry with the configurations, in files that Limner wrote
@@ -90,10 +92,17 @@ class Identity:
         return TITLES[self.family]
 
 
-def identify_base(shapes: Shapes, metadata: Mapping[str, str], name: str = "") -> Identity:
-    """What a single file is, by the shapes of its tensors and its metadata; `name`, the file's, is only a weak hint."""
+def identify_base(
+    shapes: Shapes, metadata: Mapping[str, str], name: str = "", dtypes: Mapping[str, Any] | None = None
+) -> Identity:
+    """What a single file is, by the shapes of its tensors and its metadata; `name`, the file's, is only a weak hint.
+
+    dtypes: torch's, of the tensors, for what else there is to be said against opening it.
+    """
     family, reasons = _family(shapes)
-    refusal = _form(shapes, family) or REFUSED.get(family, "")
+    refusal = _form(shapes, family) or REFUSED.get(family, "") or quantized.refusal(shapes, metadata, dtypes)
+    if count := len(quantized.scales_of(shapes)):
+        reasons.append(f"{count} of its weights are float8 with scales, which are multiplied in")
     found = Identity(family, tuple(reasons), refusal=refusal)
     if family not in ("sd1", "sd2", "sdxl"):
         return found

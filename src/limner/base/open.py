@@ -20,6 +20,7 @@ from limner.base.original import Configs
 from limner.base.probe import NAMES, probe
 from limner.base.published import PADS, published
 from limner.base.sd3 import SD3
+from limner.base.weight_reader import open_weights
 from limner.config import Prediction
 from limner.errors import UserError
 from limner.files import sha256_file
@@ -49,7 +50,7 @@ def open_base(
     configs = single.read_configs(source, identity) if source.is_file() else None
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
     networks: dict[str, Any] = {
-        part: _network(source, part, dtype, configs, vae_source, memory_format) for part in family.networks
+        part: _network(source, family, part, dtype, configs, vae_source, memory_format) for part in family.networks
     }
     pads: Mapping[str, str] = PADS.get(family.name, {}) if source.is_file() else {}
     tokenizers = {}
@@ -58,7 +59,7 @@ def open_base(
         tokenizers[encoder.name] = folder.load_tokenizer(*of, pads.get(encoder.name))
     scheduler_config, alphas_cumprod = _noise(source, configs, family)
     for part in (family.denoiser, "vae"):
-        networks[part].to(memory_format=memory_format)
+        networks[part].to(memory_format=memory_format)  # of another VAE, and of a family that is read in none
     if device.type == "cpu" and "unet" in networks:
         networks["unet"].set_attn_processor(AttentionByShape())
         use_by_shape(networks["unet"])
@@ -72,7 +73,7 @@ def open_base(
         alphas_cumprod=alphas_cumprod,
         source=source,
         vae_source=vae_source,
-        warnings=_warnings(identity, vae_source),
+        warnings=(*_warnings(identity, vae_source), *_left_out(source, family, networks, configs, vae_source)),
     )
     _settle(model, identity, prediction_type)
     return model
@@ -86,25 +87,25 @@ def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
     else:
         source = find_base(model.source)
         configs = single.configs_of(model) if source.is_file() else None
-        network = _network(source, part, torch.float32, configs, model.vae_source)
+        network = _network(source, model.family, part, torch.float32, configs, model.vae_source)
     return {name: tensor.float().cpu() for name, tensor in weights_of(network).items()}
 
 
 def _network(
     source: Path,
+    family: Family,
     part: str,
     dtype: torch.dtype,
     configs: Configs | None,
     vae_source: Path | None,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> nn.Module:
-    """A network on the CPU, of a folder or a single file; configs: of the latter, the only one whose weights are read
-    in a memory format at once."""
+    """A network on the CPU, of a folder or a single file; configs: of the latter."""
     if part == "vae" and vae_source is not None:
         base = configs or {"vae": layout.read_config(source, "vae")}
         return single.load_vae(vae_source, base, dtype)
     if configs is None:
-        return folder.load_network(source, part, dtype)
+        return folder.load_network(source, family, part, dtype, memory_format)
     return single.load_network(source, part, configs, dtype, memory_format)
 
 
@@ -120,6 +121,19 @@ def _noise(source: Path, configs: Configs | None, family: Family) -> tuple[dict[
 def _warnings(identity: Identity, vae_source: Path | None) -> tuple[str, ...]:
     """What to tell a person about a base, but not that it lacks a VAE when there is another."""
     return tuple(w for w in identity.warnings if vae_source is None or "--vae" not in w)
+
+
+def _left_out(
+    source: Path, family: Family, networks: Mapping[str, nn.Module], configs: Configs | None, vae_source: Path | None
+) -> list[str]:
+    """What is in a base and is not used, in sentences."""
+    names = {part: [single.own_name(name) for name in network.state_dict()] for part, network in networks.items()}
+    other_vae = vae_source is not None
+    if configs is None:
+        return [] if source == pocket.FOLDER else folder.remarks(source, family, names, other_vae)
+    own = (f"{part}.{name}" for part, each in names.items() for name in each)
+    with open_weights(source) as file:
+        return single.inventory(file, configs, own, other_vae).remarks(source, "tensor", "tensors")
 
 
 def _settle(model: BaseModel, identity: Identity, prediction_type: Prediction) -> None:

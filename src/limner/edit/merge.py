@@ -21,12 +21,13 @@ from limner.methods.form import Part, form_of
 @dataclass(frozen=True)
 class Merged:
     """A checkpoint's file or folder. layers: that it has otherwise than its base. left_out: embeddings that the files
-    bring along, which a checkpoint cannot."""
+    bring along, which a checkpoint cannot. warnings: what there is to be said of the base, in sentences."""
 
     path: Path
     size_bytes: int
     layers: int
     left_out: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def merge(
@@ -40,11 +41,12 @@ def merge(
 
     Each file's change is that of the base's own weight, and all are added up before rounding, as prompts' tags have it.
     dtype: of the weights, by default what each was. Only one tensor is in memory at a time, beside the files. Averages
-    of the weights (EMA), which nothing was added to, are left out. Raises UserError if a file is not for this base.
+    of the weights (EMA), which nothing was added to, are left out. Of a float8 base the result has 16 bits, for most
+    changes are smaller than float8's steps. Raises UserError if a file is not for this base.
     """
     path = find_base(base)
     check_out(out, overwrite, [path, *(each.path for each in ingredients)], is_folder=path.is_dir())
-    with open_stored(path) as stored:
+    with open_stored(path, is_widened=True) as stored:
         parts, words = _parts(stored, ingredients)
 
         def get(name: str) -> Tensor:
@@ -55,7 +57,14 @@ def merge(
         sources = [stored.source(), *(each.source() for each in ingredients)]
         metadata = carried([stored.metadata], "merge", sources)
         size = yield from rewrite(stored, out, get, dtype, metadata, into_folder=path.is_dir())
-    return Merged(out, size, len(parts), tuple(words))
+    warnings = list(stored.warnings)
+    if stored.is_float8:
+        warnings.append(
+            f"{path} has float8 weights, whose steps are larger than most changes: they are written in fp16"
+        )
+    if not parts:
+        warnings.append(f"with strengths of 0 nothing was added: {out} draws what {path} does")
+    return Merged(out, size, len(parts), tuple(words), tuple(warnings))
 
 
 def _added(original: Tensor, leaf: str, parts: list[Part], dtype: torch.dtype) -> Tensor:
