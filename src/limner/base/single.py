@@ -22,6 +22,7 @@ from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base
 from limner.base.model import BaseModel
 from limner.base.original import (
     BUFFERS,
+    UNET,
     VAE,
     Configs,
     Place,
@@ -90,6 +91,9 @@ def identify_file(path: Path) -> Identity:
 
 def _identify(file: TensorFile) -> Identity:
     found = identify_base(file.shapes, file.metadata, file.path.stem, file.dtypes)
+    if ARCHITECTURE in file.metadata and not found.refusal and _described(file, found.family) is None:
+        said = f"its metadata's {ARCHITECTURE} is of another model, so that only its tensors say what it is"
+        found = replace(found, warnings=(*found.warnings, said))
     if found.refusal or found.known_by not in ("default", "probe needed"):
         return found
     beside = file.path.with_suffix(".yaml")
@@ -111,13 +115,29 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
         found = identity or _identify(file)
         if found.refusal:
             raise UserError(f"the base {path} is {found.title}: {found.refusal}")
-        said = file.metadata.get(ARCHITECTURE)
-        if not said:
-            return published(found.family, found.prediction_type, found.zero_terminal_snr)
-        configs = _read(said, path)
-    if family_name(configs) != found.family:
-        raise _cannot_be(path)
-    return configs
+        told = _described(file, found.family)
+        plain = published(found.family, found.prediction_type, found.zero_terminal_snr)
+        if told is None and ARCHITECTURE in file.metadata and not _may_be(file.shapes, plain):
+            raise _cannot_be(path)
+    return told or plain
+
+
+def _described(file: TensorFile, family: str) -> Configs | None:
+    """How a file says that its networks are made; None if it does not, or cannot be right."""
+    said = file.metadata.get(ARCHITECTURE)
+    try:
+        told = _read(said, file.path) if said else None
+    except UserError:
+        return None
+    return told if told and family_name(told) == family and _may_be(file.shapes, told) else None
+
+
+def _may_be(shapes: Mapping[str, tuple[int, ...]], configs: Configs) -> bool:
+    """Whether a file's UNet can be of these configurations, by the width of its entry and of what it reads."""
+    unet = configs["unet"]
+    entry = shapes.get(f"{UNET}input_blocks.0.0.weight", (0,))
+    widths = {shape[-1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight") and len(shape) == 2}
+    return entry[0] == unet["block_out_channels"][0] and widths <= {unet["cross_attention_dim"]}
 
 
 def load_network(
@@ -233,7 +253,7 @@ def own_name(name: str) -> str:
 
 
 def scheduler(configs: Configs) -> DDIMScheduler:
-    return DDIMScheduler.from_config(dict(configs["scheduler"]))
+    return DDIMScheduler.from_config({name: told for name, told in configs["scheduler"].items() if name != "shift"})
 
 
 def _read_state(
@@ -349,5 +369,5 @@ def essential(part: str, config: Any) -> dict[str, Any]:
         told = {"architectures", "transformers_version", "dtype", "torch_dtype", "model_type"}
         return {name: value for name, value in config.items() if name[0] != "_" and name not in told}
     owner: Any = DDIMScheduler if part == "scheduler" else CLASSES[part]
-    taken = inspect.signature(owner.__init__).parameters
+    taken = {*inspect.signature(owner.__init__).parameters, *(("shift",) if part == "scheduler" else ())}  # a flow's
     return {name: value for name, value in config.items() if name in taken}

@@ -63,6 +63,8 @@ def inventory(root: Path, parts: Iterable[str]) -> Inventory:
     found = [path for place in (root, *_folders(root)) for path in sorted(place.iterdir()) if path.suffix in ENDINGS]
     files = Inventory(path.relative_to(root).as_posix() for path in found)
     for part in parts:
+        if not (root / part).is_dir():
+            raise UserError(f"{display(root)} lacks its folder {part}; copy the whole diffusers folder")
         chosen = {path.relative_to(root).as_posix() for path in find_weights(root / part)}
         others = [
             each for path in found if path.parent == root / part and (each := f"{part}/{path.name}") not in chosen

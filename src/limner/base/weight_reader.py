@@ -19,8 +19,8 @@ SCALED = torch.float16  # the number format of float8 weights with their scales 
 
 class WeightReader:
     """Named tensors. path: of the file, or of the folder of several. shapes, dtypes: of each by name, without scales
-    and marks of float8; a weight that has a scale counts as SCALED. scaled: the names of those. float8: the names of all
-    that have 8 bits.
+    and marks of float8; a weight that has a scale counts as SCALED. scaled: the names of those. float8: the names of
+    all that have 8 bits.
     """
 
     def __init__(self, path: Path, files: Sequence[TensorFile], is_widened: bool = False) -> None:

@@ -87,7 +87,12 @@ def write_folder(
     others: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     if "text_encoder_2" in networks:
         others = {"force_zeros_for_empty_prompt": True, "add_watermarker": False}
-    scheduler = single.scheduler(configs)
+    told = configs["scheduler"]
+    scheduler = (
+        diffusers.FlowMatchEulerDiscreteScheduler(shift=float(told.get("shift") or 1.0))
+        if told.get("prediction_type") == "flow"
+        else single.scheduler(configs)
+    )
     pipeline = getattr(diffusers, family.pipeline)(**networks, **chosen, scheduler=scheduler, **others)
     pipeline.save_config(folder)
     for name, part in {"scheduler": scheduler, **chosen}.items():
