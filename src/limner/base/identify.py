@@ -152,6 +152,9 @@ def identify_configs(
     channels = int(unet.get("in_channels", 4))
     if channels in CHANNELS:
         refusal, reasons = CHANNELS[channels], [*reasons, f"its input has {channels} channels"]
+    elif str(scheduler.get("_class_name", "")).startswith("EDM"):
+        family, reasons = "playground", [*reasons, "its scheduler is of another noise schedule (EDM): Playground 2.5"]
+        refusal = REFUSED[family]
     else:
         refusal = "" if family == "sd3" else REFUSED.get(family, "")
     warnings = _other_pipeline(pipeline, family)
