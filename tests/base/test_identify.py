@@ -118,6 +118,7 @@ REFUSED = [
     ({f"{UNET}double_blocks.0.img_attn.qkv.weight": (8, 8)}, "flux", "1.x, 2.x or XL"),
     ({"double_blocks.0.img_attn.qkv.weight": (8, 8)}, "flux", "1.x, 2.x or XL"),
     ({"down_blocks.0.motion_modules.0.proj_in.weight": (8, 8)}, "motion", "animates"),
+    ({"model_ema.diffusion_modelinput_blocks00weight": (8, 4, 3, 3)}, "averages", "that has both"),
     ({"x.lora_down.weight": (8, 8)}, "unknown", "whole model"),
     ({}, "unknown", "whole model"),
 ]

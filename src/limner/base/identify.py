@@ -32,6 +32,7 @@ TITLES = {
     "motion": "an AnimateDiff motion module",
     "vae": "a VAE alone",
     "unet": "a UNet alone, in diffusers' names",
+    "averages": "averages of a model's weights (EMA) alone",
     "unknown": "no base model that Limner knows",
 }
 # {family: why it is refused}; of the three that are opened only some forms are.
@@ -47,6 +48,7 @@ REFUSED = {
     "motion": "it animates a base model and is none; use the base that it was made for",
     "vae": "it only turns pictures into latents and back; give it with --vae, and a whole model with --base",
     "unet": "it lacks text encoder and VAE; use the whole folder, or a single file of the whole model",
+    "averages": "it lacks the weights themselves; use the file that has both",
     "unknown": "it has none of the names of a Stable Diffusion checkpoint; use a whole model's file",
 }
 CHANNELS = {  # of the network's input, beyond the four of noisy latents
@@ -278,6 +280,8 @@ def _other(shapes: Shapes) -> tuple[str, list[str]] | None:
         return "unet", ["its names are those of diffusers' UNet (down_blocks)"]
     if "input_blocks.0.0.weight" in shapes:
         return "unet", ["its names are those of the original's UNet, without a model around it"]
+    if any(key.startswith("model_ema.") for key in shapes):
+        return "averages", ["it has model_ema. and no model.diffusion_model."]
     parts = ("first_stage_model.", "encoder.down", "decoder.up", "decoder.mid")
     if any(key.startswith(parts) for key in shapes):
         return "vae", ["it has encoder and decoder and no UNet"]
