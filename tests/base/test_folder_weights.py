@@ -136,7 +136,7 @@ def test_what_is_missing_or_strange_in_a_network_is_said(folder: Path) -> None:
         with pytest.raises(UserError, match=said):
             opened(folder)
     save_file(tensors | {"conv_out.bias": torch.full((4,), 1e5)}, file)
-    with pytest.raises(UserError, match="numbers in conv_out.bias that float16 cannot hold"):
+    with pytest.raises(UserError, match=r"numbers in conv_out.bias that float16 cannot hold"):
         opened(folder, torch.float16)
     assert opened(folder, torch.bfloat16).warnings == ()
 

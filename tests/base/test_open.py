@@ -344,7 +344,7 @@ def test_what_is_left_out_of_a_file_is_said(file: Path) -> None:
         metadata,
     )
     assert "1 of its tensors hold numbers that are not finite (NaN)" in str(examine(file).warnings)
-    with pytest.raises(UserError, match="not finite .* in cond_stage_model.*final_layer_norm.bias"):
+    with pytest.raises(UserError, match=r"not finite .* in cond_stage_model.*final_layer_norm.bias"):
         opened(file)
 
 

@@ -6,6 +6,7 @@ are. Weights are read a tensor at a time into networks that have none, so that a
 
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ from limner.base.weight_reader import WeightReader, open_weights
 from limner.container import TensorFile, open_tensors
 from limner.errors import UserError
 from limner.inventory import Inventory
-from limner.texts import read_text
+from limner.texts import display, read_text
 
 __all__ = [
     "ARCHITECTURE",
@@ -62,6 +63,7 @@ NETWORKS: dict[str, Any] = {
 }
 CLASSES = NETWORKS | {"transformer": SD3Transformer2DModel}  # with those that only folders hold
 _OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers' until 0.17
+MOST_YAML_BYTES = 1 << 20  # of a configuration; what is larger is none
 _YAML = re.compile(r"""^\s*parameterization:\s*["']?(\w+)|\.(V|Eps)Scaling\b""", re.MULTILINE)
 # What files hold beside the networks and nobody misses: tables, a scale of CLIP's loss, a projection of CLIP-L.
 _NEEDLESS = re.compile(
@@ -96,12 +98,16 @@ def _identify(file: TensorFile) -> Identity:
         found = replace(found, warnings=(*found.warnings, said))
     if found.refusal or found.known_by not in ("default", "probe needed"):
         return found
-    beside = file.path.with_suffix(".yaml")
+    endings = (".yaml", ".YAML")
+    beside = next((each for end in endings if os.path.isfile(each := file.path.with_suffix(end))), None)
     try:
-        told = _YAML.search(read_text(beside)[:100_000]) if beside.is_file() else None
-    except (OSError, UserError) as error:
-        unreadable = f"{beside.name} beside it cannot be read ({error})"
-        return replace(found, warnings=(*found.warnings, unreadable))
+        if beside is None or beside.stat().st_size > MOST_YAML_BYTES:
+            return found
+        told = _YAML.search(read_text(beside, is_data=True))
+    except OSError as error:
+        raise UserError(
+            f"cannot read {display(beside)} ({error.strerror}); make it readable, or move it away"
+        ) from error
     if told is None:
         return found
     predicted = "v_prediction" if told[1] == "v" or told[2] == "V" else "epsilon"
@@ -317,7 +323,9 @@ def taken(
 
 def _lacking(file: WeightReader, part: str, key: str) -> UserError:
     if part == "vae" and not any(name.startswith(VAE) for name in file.shapes):
-        return UserError(f"the base {file.path} has no VAE of its own; give one with --vae")
+        return UserError(
+            f"the base {file.path} has no VAE of its own; limner train and limner generate take one with --vae"
+        )
     return UserError(f"the base {file.path} lacks {key}; its copy is not whole, so copy or download it again")
 
 
