@@ -172,8 +172,7 @@ def _settled(model: BaseModel, identity: Identity, prediction_type: Prediction, 
                     f"{verdict.said}, and so it is used; say --prediction-type {chosen} if that is wrong",
                 )
             chosen = verdict.prediction_type
-    is_published = identity.known_by != "config" and model.source is not None and model.source.is_file()
-    return _read_as(model, chosen, is_published, shift)
+    return _read_as(model, chosen, shift)
 
 
 def _probed(model: BaseModel) -> Verdict:
@@ -187,9 +186,9 @@ def _probed(model: BaseModel) -> Verdict:
     return _verdicts[key]
 
 
-def _read_as(model: BaseModel, prediction_type: str, is_published: bool, shift: float) -> BaseModel:
-    """The model with its network's output read in a way; published: it is made as the models of its family are that do
-    so. shift: of a flow."""
+def _read_as(model: BaseModel, prediction_type: str, shift: float) -> BaseModel:
+    """The model with its network's output read in a way, and made as the published models are that do so if it is of
+    their size and came as a single file. shift: of a flow."""
     if prediction_type == "flow":
         steps = len(model.alphas_cumprod)
         return flow.FlowUNet(
@@ -211,9 +210,9 @@ def _read_as(model: BaseModel, prediction_type: str, is_published: bool, shift: 
     config |= {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero}
     scheduler = single.scheduler({"scheduler": config})
     model.scheduler_config, model.alphas_cumprod = dict(scheduler.config), scheduler.alphas_cumprod.float()
-    if is_published:
-        unet = model.networks["unet"]
-        told = published(model.family.name, prediction_type)["unet"]
+    unet, told = model.networks["unet"], published(model.family.name, prediction_type)["unet"]
+    is_published = list(unet.config.block_out_channels) == told["block_out_channels"]
+    if is_published and model.source is not None and model.source.is_file():
         told = {"sample_size": told["sample_size"], "upcast_attention": told.get("upcast_attention", False)}
         unet.register_to_config(**told)
         for module in unet.modules():
