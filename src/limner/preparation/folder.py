@@ -7,10 +7,10 @@ from pathlib import Path
 
 from limner.errors import UserError
 from limner.files import atomic_path
-from limner.texts import display, read_text
 from limner.preparation.choices import NAME
 from limner.preparation.layouts import BEFORE, CLASS, IMAGES, MASKS, STATE
 from limner.preparation.ledger import Ledger, Record
+from limner.texts import read_text
 
 LEDGER = "prepared.sqlite"
 SET_ASIDE = "set-aside"

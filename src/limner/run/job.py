@@ -24,7 +24,7 @@ from limner.data.keyword import keyword_problem
 from limner.data.prior import WithPrior
 from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
-from limner.diffusion import Objective, signal_levels
+from limner.diffusion import Objective, loss_weights, signal_levels
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_cache
 from limner.generate import Request, make_plan
@@ -217,7 +217,10 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
             yield Warned(problem)
     given = settings
     rates = usual_rates(find_methods(settings.method).values())
-    chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
+    last = signal_levels(model, settings.zero_terminal_snr)[-1:]
+    on_cpu, ends_in_noise = device.type == "cpu", bool(last == 0)
+    chosen = [*told, *counted]
+    chosen += derive(settings, len(data.taught), model.resolution, on_cpu, rates, ends_in_noise)
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
@@ -226,6 +229,11 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     assert settings.resolution is not None
     yield from remarks_on_size(data, settings.resolution)
     yield from _called_otherwise(job)
+    if not bool(loss_weights(last, model.prediction_type, job.objective)):
+        yield Warned(
+            f"weighting = {job.settings.weighting} gives the last timestep, which is pure noise, no weight at all, so "
+            "that nothing is learned there; leave weighting out, or use none"
+        )
     yield from chosen
     yield from choose_mirrored(settings, job.items)
     return job
