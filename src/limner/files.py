@@ -86,8 +86,9 @@ def _umask() -> int:
 
 
 def write_text(target: Path, text: str) -> None:
+    """Write a text in UTF-8; bytes of names that are none are written out, as JSON reads them back."""
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def sha256_file(path: Path) -> str:

@@ -9,8 +9,8 @@ from limner.base.families import FAMILIES
 from limner.base.family import Family
 from limner.base.identify import Identity, identify_configs
 from limner.errors import UserError
-from limner.texts import read_text
 from limner.files import sha256_file
+from limner.texts import read_text
 
 INDEX = "model_index.json"
 

@@ -76,13 +76,16 @@ def _identify(file: TensorFile) -> Identity:
     if found.refusal or found.known_by not in ("default", "probe needed"):
         return found
     endings = (".yaml", ".YAML")
-    beside = next((each for end in endings if os.path.isfile(each := file.path.with_suffix(end))), None)
+    places = [file.path.with_suffix(ending) for ending in endings]
+    beside = next((path for path in places if os.path.isfile(path)), None)  # noqa: PTH113 (a name may be too long)
     try:
         if beside is None or beside.stat().st_size > MOST_YAML_BYTES:
             return found
         told = _YAML.search(read_text(beside, is_data=True))
     except OSError as error:
-        raise UserError(f"cannot read {display(beside)} ({error.strerror}); make it readable, or move it away") from error
+        raise UserError(
+            f"cannot read {display(beside)} ({error.strerror}); make it readable, or move it away"
+        ) from error
     if told is None:
         return found
     predicted = "v_prediction" if told[1] == "v" else "epsilon"

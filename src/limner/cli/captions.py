@@ -41,7 +41,13 @@ def show_captions(settings: CaptionsSettings, output: Output) -> dict[str, Any]:
     written = _write(plan, settings, output)
     changes = [{"file": each.place.name, "before": each.before, "after": each.after} for each in plan.changes]
     problems = [{"file": name, "problem": problem} for name, problem in plan.problems]
-    return facts | {"warnings": plan.remarks(), "changes": changes, "problems": problems, "pruned": plan.pruned, "history": written}
+    return facts | {
+        "warnings": plan.remarks(),
+        "changes": changes,
+        "problems": problems,
+        "pruned": plan.pruned,
+        "history": written,
+    }
 
 
 def _write(plan: Any, settings: CaptionsSettings, output: Output) -> str | None:

@@ -129,7 +129,9 @@ def load(dataset: DataSet, masks: Path | None = None, alpha_masks: bool = False)
         remarks = folder.remarks
         if part.masks is not None:
             listing = list_folder(part.masks, "masks")[0]
-            remarks += unused_masks(part.masks, listing, [each.path.name for each in (*folder.pictures, *folder.skipped)])
+            remarks += unused_masks(
+                part.masks, listing, [each.path.name for each in (*folder.pictures, *folder.skipped)]
+            )
         loaded.append(Loaded(part, folder.pictures, folder.skipped, remarks))
     if masks is not None:
         if not any(picture.mask for each in loaded for picture in each.pictures):

@@ -14,7 +14,6 @@ from limner.base.family import Family
 from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
-from limner.texts import read_text
 from limner.formats.dotted_names import dotted_name, has_dotted_names, split_key
 from limner.formats.factors import check_factors
 from limner.formats.identify import family
@@ -24,6 +23,7 @@ from limner.formats.peft import in_our_form
 from limner.formats.programs import dotted_faults_of
 from limner.formats.verify import ReaderReport, verify
 from limner.methods.form import scale
+from limner.texts import read_text
 from limner.weights import Weights
 
 SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network

@@ -13,6 +13,7 @@ from limner.container.header import read_header
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
 from limner.events import Done, Event, Exported, Kept, Measured, Preview, Saved, Started, Step, Warned
+from limner.files import shortened
 from limner.formats import save_weights
 from limner.formats.diffusers import save_folder, size_of
 from limner.formats.metadata import run_card
@@ -31,6 +32,8 @@ from limner.train import BatchSource
 from limner.train import train as loop
 from limner.weights import Weights
 
+MOST_STEM_BYTES = 200  # of names that get a time or a number behind
+
 
 def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "settings") -> Generator[Event, None, None]:
     """Train and export; `tables` holds the methods' own settings by name.
@@ -39,7 +42,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
     """
     named, _ = complete(settings, find_data(settings))
     out = named.out or default_out(named)
-    folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
+    folder = RunFolder((settings.run or new_folder(Path("runs"), shortened(out.stem, MOST_STEM_BYTES))).absolute())
     folder.require_new()
     if settings.tensorboard:
         require_tensorboard()
@@ -93,7 +96,11 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
         outcome = yield from events
     for state in watch.files():
         for weights, out in job.results(state.weights):
-            path = folder.states / KIND_FOLDERS[weights.kind] / f"{out.stem}-{state.step:06d}{out.suffix}"
+            path = (
+                folder.states
+                / KIND_FOLDERS[weights.kind]
+                / f"{shortened(out.stem, MOST_STEM_BYTES)}-{state.step:06d}{out.suffix}"
+            )
             yield from export(job, weights, path, path, log.final_loss(state.step), state)
     if outcome.why:
         yield Kept(outcome.step, outcome.why)
