@@ -289,6 +289,7 @@ def test_captions_beside_pictures(tmp_path: Path) -> None:
         "d": b"  \n",
         "f": "caf\xe9".encode("latin-1"),
         "g": b"x" * 100_000,
+        "h": "犬の写真、青い空".encode("shift-jis"),
     }
     for name in [*texts, "e"]:
         photo().save(tmp_path / f"{name}.jpg")
@@ -301,15 +302,16 @@ def test_captions_beside_pictures(tmp_path: Path) -> None:
         "c": "un renard rusé",
         "d": None,
         "e": None,
+        "f": "café",
     }
-    assert {s.path.name for s in loaded.skipped} == {"f.jpg", "g.jpg"}
-    assert "f.txt that is not UTF-8" in loaded.skipped[0].reason
+    assert {s.path.name for s in loaded.skipped} == {"g.jpg", "h.jpg"}
+    assert "h.txt that is not text in UTF-8" in loaded.skipped[1].reason
 
 
 def test_no_folder_no_pictures_none_left(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no folder .*nowhere"):
         load_folder(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="no pictures in"):
+    with pytest.raises(UserError, match="no images in"):
         load_folder(tmp_path)
     (tmp_path / "a.png").write_text("text")
     with pytest.raises(UserError, match=r"a\.png is not an image"):
