@@ -21,7 +21,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     Raises UserError if the folder cannot be made or written to.
     """
-    _check_name(target)
+    check_name(target)
     stem, suffix = shortened(target.stem, 40), shortened(target.suffix, 40)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def require_writable(target: Path, option: str = "--out") -> None:
 
     `option` is the one that names another place. Nothing stays behind.
     """
-    _check_name(target)
+    check_name(target)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder; give the name of a file")
     made: list[Path] = []
@@ -64,7 +64,7 @@ def require_writable(target: Path, option: str = "--out") -> None:
             folder.rmdir()
 
 
-def _check_name(target: Path) -> None:
+def check_name(target: Path) -> None:
     """Raise UserError for a name that file systems refuse; they do so only when the file gets it, at the very end."""
     if len(os.fsencode(target.name)) > MOST_NAME_BYTES:
         raise UserError(

@@ -129,7 +129,9 @@ def open_image(data: bytes) -> Image.Image:
             raise Unusable("has far too many pixels; scale it down") from error
     is_scalable = isinstance(image, JpegImagePlugin.JpegImageFile) and not image.info.get("progressive")
     if image.width * image.height > (MAX_PIXELS_SCALED if is_scalable else MAX_PIXELS):
-        raise Unusable(f"has too many pixels ({image.width}x{image.height}); scale it down, or export it as a baseline JPEG")
+        raise Unusable(
+            f"has too many pixels ({image.width}x{image.height}); scale it down, or export it as a baseline JPEG"
+        )
     if min(image.size) < MIN_SIDE:
         raise Unusable(f"is only {image.width}x{image.height} pixels")
     if isinstance(image, JpegImagePlugin.JpegImageFile) and _left_empty(data):

@@ -42,7 +42,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
     """
     named, _ = complete(settings, find_data(settings))
     out = named.out or default_out(named)
-    folder = RunFolder((settings.run or new_folder(Path("runs"), shortened(out.stem, MOST_STEM_BYTES))).absolute())
+    folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
     folder.require_new()
     if settings.tensorboard:
         require_tensorboard()
@@ -55,6 +55,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
 def new_folder(runs: Path, name: str) -> Path:
     """The folder of a run that begins now, not that of one which began in the same second."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 (a name for people, in their own time)
+    name = shortened(name, MOST_STEM_BYTES)
     first = runs / f"{name}-{stamp}"
     others = (runs / f"{name}-{stamp}-{number}" for number in itertools.count(2))
     return next(folder for folder in itertools.chain([first], others) if not folder.exists())
