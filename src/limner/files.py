@@ -27,7 +27,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{stem}.", suffix=suffix)
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another place with --out") from error
+        raise UserError(
+            f"cannot write {target}: {error.strerror}; make its folder writable, or choose another place"
+        ) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,10 +42,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def require_writable(target: Path, option: str = "--out") -> None:
+def require_writable(target: Path, option: str = "--out", what: str = "") -> None:
     """Raise UserError unless `target` can be written: found out by trying, since permissions do not tell all.
 
-    `option` is the one that names another place. Nothing stays behind.
+    `option` is what names another place; what: that lies there, if the path alone does not say. Nothing stays behind.
     """
     check_name(target)
     if target.is_dir():
@@ -58,10 +60,20 @@ def require_writable(target: Path, option: str = "--out") -> None:
         os.close(handle)
         Path(name).unlink()
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another place with {option}") from error
+        whole = f"{what} in {target.parent}" if what else target
+        raise UserError(f"cannot write {whole}: {error.strerror}; choose another place with {option}") from error
     finally:
         for folder in reversed(made):
             folder.rmdir()
+
+
+def require_cache(cache: Path, option: str = "--cache") -> None:
+    """Raise UserError that names what helps, unless the cache's folder can be written.
+
+    option: of the command that names another folder, "" if it has none.
+    """
+    helps = " or ".join(filter(None, (option, "the environment variable LIMNER_CACHE")))
+    require_writable(cache / "limner", helps, "the cache")
 
 
 def check_name(target: Path) -> None:

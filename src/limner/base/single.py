@@ -241,7 +241,9 @@ def _taken(
 
 def _lacking(file: TensorFile, part: str, key: str) -> UserError:
     if part == "vae" and not any(name.startswith(VAE) for name in file.shapes):
-        return UserError(f"the base {file.path} has no VAE of its own; give one with --vae")
+        return UserError(
+            f"the base {file.path} has no VAE of its own; limner train and limner generate take one with --vae"
+        )
     return UserError(f"the base {file.path} lacks {key}; its copy is not whole, so copy or download it again")
 
 

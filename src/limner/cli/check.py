@@ -31,7 +31,7 @@ from limner.data.templates import kind_of
 from limner.data.tree import left_out
 from limner.errors import UserError
 from limner.events import Warned
-from limner.files import atomic_path, require_writable, write_text
+from limner.files import atomic_path, require_cache, require_writable, write_text
 from limner.texts import display
 from limner.vision.faces import Faces
 
@@ -52,6 +52,7 @@ def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
         raise UserError(f"no pictures in {settings.images}; put {KINDS} images there")
     if settings.out is not None:
         require_writable(settings.out / PAGE)
+    require_cache(settings.cache)
     with Store(_place(settings), Measure(faces=Faces(settings.face_model))) as store:
         warnings: list[str] = []
         verdict = _look(settings, wanted, store, total, warnings, output)

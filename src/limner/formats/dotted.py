@@ -16,6 +16,7 @@ from limner.container.header import Header, all_finite, read_header, read_tensor
 from limner.errors import UserError
 from limner.formats.dotted_names import dotted_name, has_dotted_names, split_key
 from limner.formats.factors import check_factors
+from limner.formats.format import Format
 from limner.formats.identify import family
 from limner.formats.kohya import as_deep
 from limner.formats.metadata import complete
@@ -33,7 +34,7 @@ NETWORKS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 WRITTEN = {"lora_down": "lora_A.weight", "lora_up": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 
 
-class Dotted:
+class Dotted(Format):
     """`unet.<path>.lora_A.weight` and its kin."""
 
     name = "diffusers"

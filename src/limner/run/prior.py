@@ -13,7 +13,7 @@ from limner.data.crop import centre_crop
 from limner.data.crop import sizes as sizes_of
 from limner.data.folder import Picture
 from limner.device import generator
-from limner.diffusion import Objective, add_noise, draw_noise, signal_levels, stratified_timesteps
+from limner.diffusion import Objective, add_noise, draw_noise, draw_timesteps, signal_levels
 from limner.events import Prepared
 from limner.run.data import RunData
 
@@ -115,7 +115,7 @@ def _answers(
     told = encode_caption(model, prompt, cache, settings.clip_skip)
     levels = signal_levels(model, objective.zero_terminal_snr)
     random = generator(settings.class_seed)
-    timesteps = stratified_timesteps(count, len(levels), random, objective.timesteps)
+    timesteps = draw_timesteps(model, count, random, objective.timesteps)
     found = []
     for index, (timestep, size) in enumerate(zip(timesteps.tolist(), sizes, strict=True)):
         shape = (size[1] // model.factor, size[0] // model.factor)

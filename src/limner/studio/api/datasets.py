@@ -16,12 +16,13 @@ from limner.data.folder import Picture
 from limner.errors import UserError
 from limner.preparation.choices import NO_MASK
 from limner.studio.api.jobs import shown
+from limner.studio.json_body import JSONRoute
 from limner.studio.listing import listing
 from limner.studio.sets import MOST_FILES, MOST_SET_BYTES, PictureSet, number_of
 from limner.studio.state import State, Studio
 from limner.studio.uploads import Limits, receive
 
-router = APIRouter(tags=["datasets"])
+router = APIRouter(route_class=JSONRoute, tags=["datasets"])
 
 MOST_SETS = 1000
 MOST_FILE_BYTES = 4 << 30  # of a file, as a zip; of one picture less is decoded
