@@ -191,7 +191,7 @@ def test_the_yaml_is_read_where_there_are_no_marks(file: Path, monkeypatch: pyte
     del configs["scheduler"]["prediction_type"]
     save_file(load_file(file), file, {single.ARCHITECTURE: json.dumps(configs)})
     assert identify(file).known_by == "default"
-    file.with_suffix(".yaml").write_text('model:\n  params:\n    parameterization: "v"\n')
+    file.with_suffix(".yaml").write_bytes('model:\r\n  params:\r\n    parameterization: "v"\r\n'.encode("utf-16"))
     found = identify(file)
     assert (found.prediction_type, found.known_by) == ("v_prediction", "config")
     assert "tiny.yaml" in str(found.reasons)

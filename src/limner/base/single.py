@@ -99,7 +99,8 @@ def _identify(file: TensorFile) -> Identity:
     if found.refusal or found.known_by not in ("default", "probe needed"):
         return found
     endings = (".yaml", ".YAML")
-    beside = next((each for end in endings if os.path.isfile(each := file.path.with_suffix(end))), None)
+    places = [file.path.with_suffix(ending) for ending in endings]
+    beside = next((path for path in places if os.path.isfile(path)), None)  # noqa: PTH113 (a name may be too long)
     try:
         if beside is None or beside.stat().st_size > MOST_YAML_BYTES:
             return found
