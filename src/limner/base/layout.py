@@ -10,6 +10,7 @@ from limner.base.family import Family
 from limner.base.identify import Identity, identify_configs
 from limner.errors import UserError
 from limner.files import sha256_file
+from limner.texts import read_text
 
 INDEX = "model_index.json"
 
@@ -17,9 +18,12 @@ INDEX = "model_index.json"
 def identify_folder(folder: Path) -> Identity:
     """What a folder is, by its configurations. Raises UserError if they cannot be read."""
     index = _json(folder / INDEX)
-    unet = read_config(folder, "unet") if (folder / "unet").is_dir() else {}
+    unet, transformer = (
+        read_config(folder, part) if (folder / part).is_dir() else {} for part in ("unet", "transformer")
+    )
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    return identify_configs(index, unet, _json(scheduler) if scheduler.is_file() else {})
+    parts = [path.name for path in folder.iterdir() if path.is_dir()]
+    return identify_configs(index, unet, _json(scheduler) if scheduler.is_file() else {}, transformer, parts)
 
 
 def check_family(folder: Path) -> Family:
@@ -68,7 +72,7 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(read_text(path, is_data=True))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"the base {path.parent} has no readable {path.name}; copy the whole folder again") from error
     if not isinstance(told, dict):

@@ -18,6 +18,7 @@ from limner.captions.captioner import Captioner, Model
 from limner.checking.facts import Facts
 from limner.config import Settings
 from limner.errors import UserError
+from limner.texts import read_text
 
 NETWORK, TAGS = "model.onnx", "selected_tags.csv"
 SIDE = 448
@@ -48,7 +49,7 @@ class WD14(Captioner):
 
         super().__init__(config, model)
         folder = model.find("the tagger", (NETWORK, TAGS))
-        self._tags = _read_tags(folder / TAGS)
+        self._tags = read_tags(folder / TAGS)
         options = onnxruntime.SessionOptions()
         options.use_deterministic_compute = True
         options.log_severity_level = 3
@@ -118,12 +119,11 @@ def _is_face(tag: str) -> bool:
     return len(eyes) == 2 and all(len(eye) <= LONGEST_EYE and sum(map(str.isalnum, eye)) <= 1 for eye in eyes)
 
 
-def _read_tags(path: Path) -> list[tuple[str, str]]:
+def read_tags(path: Path) -> list[tuple[str, str]]:
     """(name, category) of each tag. Raises UserError."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return [(row["name"], row["category"]) for row in csv.DictReader(stream)]
+        return [(row["name"], row["category"]) for row in csv.DictReader(read_text(path).splitlines())]
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}); it comes with the tagger's network") from error
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+    except (KeyError, csv.Error) as error:
         raise UserError(f"{path} is no list of tags with the columns name and category; fetch it again") from error

@@ -15,6 +15,7 @@ from limner.base.family import Family
 from limner.base.model import BaseModel
 from limner.base.open import full_precision, open_base
 from limner.base.original import Configs
+from limner.base.weight_files import plain_name
 from limner.container.header import all_finite, in_order
 from limner.container.writer import writing
 from limner.errors import UserError
@@ -30,9 +31,9 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     if not (folder / INDEX).is_file():
-        raise UserError(f"{folder} is there already and no model in diffusers' layout; give another --diffusers-folder")
+        raise UserError(f"{folder} is there already and no model in diffusers' layout; choose another folder")
     if not overwrite:
-        raise UserError(f"{folder} is there already; give another --diffusers-folder, or say --overwrite")
+        raise UserError(f"{folder} is there already; choose another folder, or say --overwrite")
 
 
 def save_folder(weights: Weights, folder: Path, model: BaseModel, dtype: torch.dtype = torch.float16) -> ReaderReport:
@@ -51,7 +52,9 @@ def save_folder(weights: Weights, folder: Path, model: BaseModel, dtype: torch.d
                 folder.replace(Path(place) / "before")
             made.replace(folder)
     except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}; choose another --diffusers-folder") from error
+        raise UserError(
+            f"cannot write {folder}: {error.strerror}; make it writable, or choose another folder"
+        ) from error
     return report
 
 
@@ -86,7 +89,12 @@ def write_folder(
     others: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     if "text_encoder_2" in networks:
         others = {"force_zeros_for_empty_prompt": True, "add_watermarker": False}
-    scheduler = single.scheduler(configs)
+    told = configs["scheduler"]
+    scheduler = (
+        diffusers.FlowMatchEulerDiscreteScheduler(shift=float(told.get("shift") or 1.0))
+        if told.get("prediction_type") == "flow"
+        else single.scheduler(configs)
+    )
     pipeline = getattr(diffusers, family.pipeline)(**networks, **chosen, scheduler=scheduler, **others)
     pipeline.save_config(folder)
     for name, part in {"scheduler": scheduler, **chosen}.items():
@@ -108,13 +116,12 @@ def _write_network(
     own = {key: f"{part}.{single.own_name(name)}" for key, name in keys.items()}
     shapes = {key: tuple(network.state_dict()[name].shape) for key, name in keys.items()}
     dtypes = {key: dtype_of(name) for key, name in own.items()}
-    file = "model.safetensors" if part.startswith("text") else "diffusion_pytorch_model.safetensors"
-    with writing(folder / file, shapes, dtypes, {"format": "pt"}) as writer:
+    with writing(folder / plain_name(part), shapes, dtypes, {"format": "pt"}) as writer:
         for key in in_order(dtypes):
             tensor = get(own[key]).detach().to("cpu", dtypes[key])
             if not all_finite({key: tensor}):
                 raise UserError(
-                    f"{own[key]} would hold numbers that {dtypes[key]} cannot; use --file-precision bf16 or fp32"
+                    f"{own[key]} would hold numbers that {dtypes[key]} cannot; write the file in bf16 or fp32"
                 )
             writer.add(tensor.reshape(shapes[key]))
             yield own[key]

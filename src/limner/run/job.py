@@ -24,10 +24,12 @@ from limner.data.keyword import keyword_problem
 from limner.data.prior import WithPrior
 from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
-from limner.diffusion import Objective, signal_levels
+from limner.diffusion import Objective, loss_weights, signal_levels
+from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
+from limner.files import require_cache
 from limner.generate import Request, make_plan
-from limner.methods.method import Method, find_method, find_methods
+from limner.methods.method import Method, find_method, find_methods, usual_rates
 from limner.named import PromptFiles
 from limner.run.data import (
     RunData,
@@ -46,8 +48,12 @@ from limner.run.folder import Record, Source
 from limner.run.outputs import check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
+from limner.run.unused import unused
+from limner.texts import display
 from limner.train import BatchSource, Plan
 from limner.weights import Weights, down_to_noise
+
+PATHS = ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")  # settings
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ class Job:
         assert self.settings.resolution is not None
         assert self.settings.batch_size is not None
         side = self.settings.resolution // self.model.factor
-        return [Example(torch.zeros(4, side, side), "", None)] * self.settings.batch_size
+        return [Example(torch.zeros(self.model.channels, side, side), "", None)] * self.settings.batch_size
 
     def new_methods(self) -> list[Method]:
         return [find_method(name)(config) for name, config in self.methods.items()]
@@ -192,11 +198,13 @@ class Job:
 
 def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
     """Check everything, load pictures and base, and decide what was left open. Raises UserError."""
+    _names_are_text(settings)
     dataset = find_data(settings)
     settings, told = complete(settings, dataset)
     methods = read_methods(settings, tables, origin)
     settings = settings.model_copy(update={"out": settings.out or default_out(settings)})
     check_out(settings)
+    require_cache(settings.cache)
     if settings.resolution is not None:
         buckets(settings.resolution)
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
@@ -212,15 +220,25 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
-    rates = min(method.rates for method in find_methods(settings.method).values())
-    chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
+    given = settings
+    rates = usual_rates(find_methods(settings.method).values())
+    last = signal_levels(model, settings.zero_terminal_snr)[-1:]
+    on_cpu, ends_in_noise = device.type == "cpu", bool(last == 0)
+    chosen = [*told, *counted]
+    chosen += derive(settings, len(data.taught), model.resolution, on_cpu, rates, ends_in_noise)
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
+    yield from unused(given, methods, model, any(item.picture.mask is not None for item in job.items))
     yield from remarks_on_captions(job.items)
     assert settings.resolution is not None
     yield from remarks_on_size(data, settings.resolution)
     yield from _called_otherwise(job)
+    if not bool(loss_weights(last, model.prediction_type, job.objective)):
+        yield Warned(
+            f"weighting = {job.settings.weighting} gives the last timestep, which is pure noise, no weight at all, so "
+            "that nothing is learned there; leave weighting out, or use none"
+        )
     yield from chosen
     yield from choose_mirrored(settings, job.items)
     return job
@@ -239,7 +257,7 @@ def assemble(
         if item.picture.sha256 in unseen
     ]
     learned = [item for item in items if item.picture.sha256 not in unseen]
-    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data.of_class))
+    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data))
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())
@@ -251,7 +269,7 @@ def read_methods(settings: TrainSettings, tables: Mapping[str, Any], origin: str
     """The settings of every method that the run names. Raises UserError."""
     found = find_methods(settings.method)
     return {
-        name: method.Config.read(_of_run(method, settings) | tables.get(name, {}), f"{origin}: [{name}]")
+        name: method.Config.read(_of_run(method, settings) | tables.get(name, {}), f"{origin}: [{name}]", name)
         for name, method in found.items()
     }
 
@@ -267,15 +285,24 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
     base = Path(settings.base).expanduser()  # or a hub id, which looks like a path too
     assert settings.out is not None
-    paths = {
-        name: getattr(settings, name)
-        for name in ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")
-    }
+    paths = {name: getattr(settings, name) for name in PATHS}
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}
     values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.exists() else {}
     return TrainSettings.read(settings.model_dump(by_alias=True) | values, "the settings that were left open")
+
+
+def _names_are_text(settings: TrainSettings) -> None:
+    """Raise UserError for a place whose name run.toml cannot hold; files in it may be called anything."""
+    for path in (getattr(settings, name) for name in (*PATHS, "run")):
+        if path is not None and not str(path.absolute()).isascii():
+            try:
+                str(path.absolute()).encode()
+            except UnicodeEncodeError as error:
+                raise UserError(
+                    f"{display(path.absolute())} has a name that is not UTF-8, which a run cannot put down; rename it"
+                ) from error
 
 
 def _called_otherwise(job: Job) -> Iterator[Warned]:
