@@ -5,6 +5,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Opening:
+    """The base that what follows rests on, named before anything else. about: what it is, in a few words."""
+
+    base: str
+    about: str
+
+
+@dataclass(frozen=True)
 class Chosen:
     """A setting that was left open has been decided. reason: completes "because ..."."""
 
@@ -99,4 +107,4 @@ class Done:
     reason: str
 
 
-Event = Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Kept | Exported | Done
+Event = Opening | Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Kept | Exported | Done

@@ -30,6 +30,13 @@ def resolution_of(name: str | Path) -> int:
     return int(configs[denoiser]["sample_size"]) * 2 ** (levels - 1)
 
 
+def about_base(name: str | Path) -> str:
+    """What a base is and the size that it was trained at, in a few words, without loading it. Raises UserError."""
+    if str(name) == pocket.NAME:
+        return f"the small demo model that comes with Limner, for simple drawings of {resolution_of(name)} pixels"
+    return f"{FAMILIES[identify(find_base(name)).family].title}, {resolution_of(name)} pixels"
+
+
 def find_base(name: str | Path) -> Path:
     """The folder or file that a name stands for, found to be of a known family. Raises UserError."""
     path = Path(name).expanduser()

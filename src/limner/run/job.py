@@ -29,10 +29,12 @@ from limner.events import Chosen, Event, Prepared, Warned
 from limner.generate import Request, make_plan
 from limner.methods.method import Method, find_method, find_methods
 from limner.named import PromptFiles
+from limner.run.base import require_drawings
 from limner.run.data import (
     RunData,
     choose_background,
     choose_mirrored,
+    choose_resolution,
     complete,
     count_class,
     find_data,
@@ -41,11 +43,12 @@ from limner.run.data import (
     remarks_on_captions,
     remarks_on_size,
 )
-from limner.run.derive import derive
+from limner.run.derive import derive, unusual
 from limner.run.folder import Record, Source
 from limner.run.outputs import check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
+from limner.run.unused import given_in, without_effect
 from limner.train import BatchSource, Plan
 from limner.weights import Weights, down_to_noise
 
@@ -192,6 +195,7 @@ class Job:
 
 def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
     """Check everything, load pictures and base, and decide what was left open. Raises UserError."""
+    given = given_in(settings)
     dataset = find_data(settings)
     settings, told = complete(settings, dataset)
     methods = read_methods(settings, tables, origin)
@@ -203,6 +207,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     find_base(settings.base)
     device = choose_device(settings.device)
     data = load_data(settings, dataset)
+    require_drawings(settings, data.taught)
     yield from remarks(data, settings)
     settings, counted = count_class(settings, data)
     model = open_base(
@@ -213,11 +218,21 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
         if problem:
             yield Warned(problem)
     rates = min(method.rates for method in find_methods(settings.method).values())
-    chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
+    yield from map(Warned, unusual(settings, methods, model.resolution, rates))
+    sized, remark = choose_resolution(settings, data, model.resolution)
+    yield from remark
+    settings = settings.model_copy(update={each.name: each.value for each in sized})
+    chosen = [
+        *told,
+        *sized,
+        *counted,
+        *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates),
+    ]
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
     yield from remarks_on_captions(job.items)
+    yield from without_effect(job, given)
     assert settings.resolution is not None
     yield from remarks_on_size(data, settings.resolution)
     yield from _called_otherwise(job)

@@ -18,6 +18,7 @@ from limner.formats.diffusers import save_folder, size_of
 from limner.formats.metadata import run_card
 from limner.generate import generate
 from limner.infotext import save_png
+from limner.run.base import opening
 from limner.run.board import require_tensorboard
 from limner.run.budget import within
 from limner.run.card import describe, made_from
@@ -37,6 +38,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
 
     Closing the generator, or an interrupt, saves the state once the loop has begun. Raises UserError.
     """
+    yield opening(settings.base)
     named, _ = complete(settings, find_data(settings))
     out = named.out or default_out(named)
     folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
@@ -66,6 +68,7 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
         raise UserError(f"the run began with --seed {settings.seed}, which cannot change; leave --seed out")
     changes = {name: getattr(request, name) for name in ("device", "precision") if getattr(request, name) != "auto"}
     settings = settings.model_copy(update=changes)
+    yield opening(settings.base)
     methods = read_methods(settings, tables, str(folder.settings_file))
     if settings.precision == "auto":
         raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
