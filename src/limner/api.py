@@ -1,10 +1,10 @@
 """Limner as a library: what the command line does, as functions."""
 
+import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from limner import run
 from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.config import (
@@ -17,6 +17,7 @@ from limner.config import (
     Prediction,
     PrepareSettings,
     ResizeSettings,
+    Settings,
     read_training,
 )
 from limner.data.folder import load_folder
@@ -42,6 +43,7 @@ from limner.generate.read import read_request
 from limner.generators import finish
 from limner.inspection import Facts, examine
 from limner.keyword import Advice, advise
+from limner.preparation.again import training
 from limner.preparation.prepare import Made, preparing
 from limner.run.outputs import prompt_files
 
@@ -60,6 +62,14 @@ __all__ = [
 ]
 
 ORIGIN = "the arguments"
+Given = TypeVar("Given", bound=Settings)
+
+
+def _questioned(settings: Given) -> Given:
+    """The settings, with a Python warning for each number that is far from what is usual."""
+    for sentence in settings.questions():
+        warnings.warn(sentence, stacklevel=3)
+    return settings
 
 
 def load(
@@ -81,11 +91,11 @@ def train(images: str | Path | None, keyword: str = "", **settings: Any) -> Gene
     """Learn a subject from a folder of pictures or a data-set file, a slider from none; the last events name files.
 
     settings: those of `limner train`, by the same names (`class_word` for --class), and a dict of the method's own
-    under the method's name, as in lora={"rank": 8}. Unlike the command line it does not start before it is iterated.
+    under the method's name, as in lora={"rank": 8}. Give a base: photographs are refused without one. Unlike the command line it does not start before it is iterated.
     Raises UserError.
     """
     read, table = read_training({"images": images, "keyword": keyword} | settings, ORIGIN)
-    return run.train(read, table, ORIGIN)
+    return training(read, table, ORIGIN)
 
 
 def prepare(images: str | Path, out: str | Path, **settings: Any) -> Made:
@@ -93,7 +103,7 @@ def prepare(images: str | Path, out: str | Path, **settings: Any) -> Made:
 
     Raises UserError.
     """
-    return finish(preparing(PrepareSettings.read({"images": images, "out": out} | settings, ORIGIN)))
+    return finish(preparing(_questioned(PrepareSettings.read({"images": images, "out": out} | settings, ORIGIN))))
 
 
 def generate(
@@ -105,7 +115,7 @@ def generate(
     **settings: Any,
 ) -> Iterator[Generated]:
     """Make pictures; settings: those of `limner generate` by the same names. Raises UserError."""
-    request = read_request(Drawing.read({"prompt": prompt} | settings, ORIGIN))
+    request = read_request(_questioned(Drawing.read({"prompt": prompt} | settings, ORIGIN)))
     return _generate(model, request, prompt_files(Path(models), map(Path, lora), map(Path, embedding)))
 
 
@@ -138,7 +148,7 @@ def keyword(model: BaseModel, keyword: str, class_word: str = "", **settings: An
 
     Raises UserError.
     """
-    told = KeywordSettings.read({"keyword": keyword, "class": class_word} | settings, ORIGIN)
+    told = _questioned(KeywordSettings.read({"keyword": keyword, "class": class_word} | settings, ORIGIN))
     request = Request("", steps=told.drawing_steps, seed=told.seed, count=told.count)
     return finish(advise(model, told.keyword, told.class_word, request, told.proposals))
 

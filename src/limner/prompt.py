@@ -22,6 +22,9 @@ BREAK = re.compile(r"\s*\bBREAK\b\s*")
 EMPHASIS = re.compile(r"\\[()\[\]\\]?|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[()\[\]:]|[^\\()\[\]:]+")
 
 
+STRENGTHS = Usual(-3, 3)
+
+
 @dataclass(frozen=True)
 class LoraTag:
     """`<lora:name:text_strength:unet_strength:rank>`; `rank` None takes the file's whole rank."""
@@ -30,6 +33,12 @@ class LoraTag:
     text_strength: float = 1.0
     unet_strength: float = 1.0
     rank: int | None = None
+
+    def questions(self) -> Iterator[str]:
+        """A sentence for each strength that is far from what is usual."""
+        for strength in dict.fromkeys((self.text_strength, self.unet_strength)):
+            if not STRENGTHS.holds(strength):
+                yield f"<lora:{self.name}:{strength:g}> is far from the usual {STRENGTHS}; check that you mean it"
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,10 @@ def verb(
             values, origin = read_settings(settings, given, config, assignments)
             if configurable:
                 return function(values, origin, output, **switches)
-            return function(settings.read(values, origin), output, **switches)
+            read = settings.read(values, origin)
+            for question in read.questions():
+                output.warn(question)
+            return function(read, output, **switches)
 
         command.__signature__ = signature  # type: ignore[attr-defined]
         command.__doc__ = function.__doc__

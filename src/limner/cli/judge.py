@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from limner.base.open import open_base
 from limner.cli.app import Interrupted
-from limner.cli.output import Bar, Output, duration, megabytes, quoted
+from limner.cli.output import Bar, Output, duration, megabytes, quoted, say_base
 from limner.compare import Comparison, Happening, Learning, Training, compare
 from limner.config import CompareSettings, EvaluateSettings
 from limner.data.folder import load_folder
@@ -19,6 +19,7 @@ from limner.evaluate.report import Report
 
 def judge(settings: EvaluateSettings, output: Output) -> dict:
     """Draw with and without the file, and compare with real pictures."""
+    say_base(output, settings.base)
     learned = Learned(settings.file, settings.strength)
     folder = load_folder(settings.images)
     for skipped in folder.skipped:
@@ -58,6 +59,7 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
 
 def compare_methods(settings: CompareSettings, output: Output) -> dict:
     """Train, judge, and show the table and the advice."""
+    say_base(output, settings.base)
     teller = _Teller(output)
     try:
         found = teller.follow(compare(settings, output.quiet))

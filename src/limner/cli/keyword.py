@@ -3,7 +3,7 @@
 import time
 
 from limner.base.open import open_base
-from limner.cli.output import Output, duration, quoted
+from limner.cli.output import Output, duration, quoted, say_base
 from limner.config import KeywordSettings
 from limner.data.keyword import COMMON_BELOW
 from limner.device import choose_device, choose_dtype
@@ -17,6 +17,7 @@ def tell(settings: KeywordSettings, output: Output) -> dict:
     """Measure, and show tokens, figures, verdict and proposals."""
     if settings.out is not None:
         require_writable(settings.out)
+    say_base(output, settings.base)
     device = choose_device(settings.device)
     model = open_base(
         settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae

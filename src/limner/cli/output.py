@@ -76,6 +76,13 @@ class Output:
         return Progress(*parts, TimeRemainingColumn(), console=self._stderr)
 
 
+def say_base(output: Output, base: str) -> None:
+    """Name the base before anything else is done with it. Raises UserError if there is none of that name."""
+    from limner.base.find import about_base  # here, for help need not wait for it
+
+    output.say(f"base: {base} ({about_base(base)})")
+
+
 class Bar:
     """Progress towards a total, as a bar or as a line now and then."""
 

@@ -4,7 +4,7 @@ import re
 import time
 from pathlib import Path
 
-from limner.cli.output import Output, duration
+from limner.cli.output import Output, duration, say_base
 from limner.config import GenerateSettings, GridSettings
 from limner.errors import UserError
 
@@ -24,6 +24,7 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     from limner.samplers import find_sampler
     from limner.upscalers import find_upscaler
 
+    say_base(output, settings.base)
     first = _first_number(settings.out)
     require_writable(_path(settings, first, 0))
     files = prompt_files(settings.models, settings.lora, settings.embedding)
@@ -32,6 +33,8 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     find_upscaler(settings.hires_upscaler)
     for tag in parse_prompt(settings.prompt).loras:  # what can be wrong is found before the base is loaded
         files.find_lora(tag.name)
+        for question in tag.questions():
+            output.warn(question)
     device = choose_device(settings.device)
     model = open_base(
         settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
@@ -63,6 +66,7 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
 
     if settings.out.suffix.lower() != ".png":
         raise UserError(f"{settings.out} does not end in .png; give the name of the picture with --out")
+    say_base(output, settings.base)
     axes = read_axes(settings)
     cells = plan_cells(settings, axes)
     require_writable(settings.out)

@@ -28,7 +28,7 @@ from limner.config import (
     TrainSettings,
     read_training,
 )
-from limner.events import Event, Exported
+from limner.events import Event
 
 __all__ = ["SETTINGS"]
 
@@ -86,11 +86,10 @@ def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRu
     if rank is not None:
         values.setdefault(str(values.get("method", Learning.model_fields["method"].default)), {})["rank"] = rank
     settings, table = read_training(values, origin)
-    from limner import run
+    from limner.preparation.again import training
 
-    if dry_run:
-        return _predict(run.dry_run(settings, table, origin), output)
-    return _train(run.train(settings, table, origin), output)
+    events = training(settings, table, origin, dry_run)
+    return _predict(events, output) if dry_run else _train(events, output)
 
 
 @verb(TrainSettings, "images", configurable=True)
@@ -127,9 +126,10 @@ def _train(events: Generator[Event, None, None], output: Output) -> dict:
         raise Interrupted(message, run=str(result.run), step=result.step, resume=command) from None
     assert result.exported is not None
     path = result.exported.path
-    output.say(f"done in {duration(time.monotonic() - began)}; {_use(result.exported)}")
+    output.say(f"done in {duration(time.monotonic() - began)}; {_use(result)}")
     output.result(str(path))
     return {
+        "base": result.base,
         "file": str(path),
         "size_bytes": result.exported.size_bytes,
         "readers": list(result.exported.readers),
@@ -149,11 +149,16 @@ def _train(events: Generator[Event, None, None], output: Output) -> dict:
     }
 
 
-def _use(exported: Exported) -> str:
+def _use(result: Followed) -> str:
     """What to do with a finished file."""
-    path = exported.path
-    ways = {"checkpoint": f"use it with --base {quoted(path)}", "embedding": f"say {path.stem} in a prompt"}
-    return ways.get(exported.kind, f"use it in prompts as <lora:{path.stem}:1>")
+    assert result.exported is not None
+    path, name = result.exported.path, result.chosen.get("preview_prompt") or "PROMPT"
+    prompts = {"checkpoint": str(name), "embedding": f"{name}"}
+    prompt = prompts.get(result.exported.kind, f"{name} <lora:{path.stem}:1>")
+    base = path if result.exported.kind == "checkpoint" else result.base
+    files = {"checkpoint": "", "embedding": f" --embedding {quoted(path)}"}
+    more = files.get(result.exported.kind, f" --lora {quoted(path)}")
+    return f"try it: limner generate {quoted(prompt)} --base {quoted(base)}{more}"
 
 
 def _predict(events: Generator[Event, None, None], output: Output) -> dict:
@@ -165,7 +170,7 @@ def _predict(events: Generator[Event, None, None], output: Output) -> dict:
         f"the whole run would take about {duration(measured['seconds'])} and {megabytes(measured['memory_bytes'])} of "
         f"memory, for a file of {megabytes(measured['file_bytes'])}"
     )
-    return {"predicted": measured, "chosen": result.chosen, "warnings": result.warnings}
+    return {"base": result.base, "predicted": measured, "chosen": result.chosen, "warnings": result.warnings}
 
 
 @verb(GenerateSettings, "prompt")

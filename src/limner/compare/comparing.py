@@ -25,6 +25,7 @@ from limner.evaluate.protocol import Evidence, make_protocol, request_of
 from limner.files import locked, require_writable, write_text
 from limner.generators import retold
 from limner.methods.method import find_methods
+from limner.run.base import require_drawings
 
 SEED = 1  # of the drawings
 BEGUN = "compare.json"
@@ -82,6 +83,7 @@ def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happeni
     require_writable(out / BEGUN)
     with locked(out):
         training, judging = split(settings.images, out, settings.seed)
+        require_drawings(settings, training.pictures)
         _require_same(out, settings)
         entries = []
         for method in methods:

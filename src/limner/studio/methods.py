@@ -73,7 +73,7 @@ def _seconds(done: list[Job], method: str, base: str, dataset: int | None) -> tu
 
 def _shapes(places: Places, base: str) -> Shapes | None:
     """Of a base on the shelf, as far as its header tells."""
-    if base == pocket.NAME:
+    if base in ("", pocket.NAME):
         return shapes_of(pocket.FOLDER)
     if not places.models.is_dir():
         return None

@@ -63,8 +63,8 @@ class Task:
 
     def base(self, name: str) -> str:
         """What a base's name on the shelf means to the library; raises UserError if it is not there."""
-        if name == pocket.NAME:
-            return name
+        if name in ("", pocket.NAME):
+            return pocket.NAME
         root = shelf_root(self.places.models)
         with Store() as store, Reader() as reader:
             found = store.get(root, name)

@@ -72,12 +72,13 @@ def values_of(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str,
         "keyword": request.keyword or ("" if request.dataset else stem),
         "class": request.class_word,
         "method": request.method,
-        "base": task.base(request.base),
         "models": task.places.models,
         "run": folder.path,
         "out": task.folder / "made" / f"{stem}.safetensors",
         "overwrite": True,
     }
+    if request.base:
+        values["base"] = task.base(request.base)
     if request.dataset is not None:
         values["images"] = task.places.dataset(request.dataset) / "prepared"
     return values
