@@ -91,8 +91,8 @@ def train(images: str | Path | None, keyword: str = "", **settings: Any) -> Gene
     """Learn a subject from a folder of pictures or a data-set file, a slider from none; the last events name files.
 
     settings: those of `limner train`, by the same names (`class_word` for --class), and a dict of the method's own
-    under the method's name, as in lora={"rank": 8}. Give a base: photographs are refused without one. Unlike the command line it does not start before it is iterated.
-    Raises UserError.
+    under the method's name, as in lora={"rank": 8}. Without a base photographs are
+    refused. Unlike the command line it does not start before it is iterated. Raises UserError.
     """
     read, table = read_training({"images": images, "keyword": keyword} | settings, ORIGIN)
     return training(read, table, ORIGIN)

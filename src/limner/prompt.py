@@ -7,9 +7,10 @@ Nothing that brackets do wrong is an error: what has no meaning is text.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from limner.config import Usual
 from limner.errors import UserError
 
 CHUNK = 75  # tokens of one chunk between its start and end marks

@@ -21,7 +21,8 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def form(settings: type[Settings], known: Container[str] = ASKED) -> list[dict[str, Any]]:
-    """[{title, fields: [{name, label, help, type, choices, minimum, maximum, usual, off, default}]}], in the help's order.
+    """[{title, fields: [{name, label, help, type, choices, minimum, maximum, usual, off,
+    default}]}], in the help's order.
 
     known: fields that are asked for elsewhere. Tables have no place in a form.
 

@@ -61,8 +61,8 @@ def _require_drawings(pictures: PictureSet) -> None:
             images.append(to_srgb(decode(source.read(), at_least=LOOKED_AT)))
     if are_photographs(images):
         raise UserError(
-            "these are photographs, and pocket is a small demo model that only knows simple drawings; choose another base "
-            "model (you find some under Models), or choose pocket itself to train on it all the same"
+            "these are photographs, and pocket is a small demo model that only knows simple drawings; choose another "
+            "base model (you find some under Models), or choose pocket itself to train on it all the same"
         )
 
 
