@@ -12,7 +12,7 @@ from limner.optimize import OPTIMIZERS
 from limner.run.data import MOST_BESIDE
 from limner.run.schedule import derive_watching
 
-FAR_ABOVE, FAR_BELOW = 30, 300  # times the usual learning rate, and one over that, beyond which it is questioned
+FAR_ABOVE, FAR_BELOW = 20, 250  # times the usual learning rate, and one over that, beyond which it is questioned
 HOPELESS = 1.0  # learning rate, with optimizers whose every step is about that long
 LARGE = 768  # pixels: beyond, one picture at a time fills an accelerator
 
@@ -88,12 +88,17 @@ def unusual(
             f"the usual one here is {rate:g}, so lower it or leave it out"
         )
     ranges = {
-        "learning_rate": Usual(0.1, 3) if one_rate else Usual(rate / FAR_BELOW, rate * FAR_ABOVE),
+        "learning_rate": Usual(0.1, 3) if one_rate else Usual(_rounded(rate / FAR_BELOW), _rounded(rate * FAR_ABOVE)),
         "resolution": Usual(round(base_resolution / MOST_BESIDE), round(base_resolution * MOST_BESIDE)),
     }
     yield from settings.questions(ranges)
     for name, config in methods.items():
         yield from (f"{name}.{sentence}" for sentence in config.questions())
+
+
+def _rounded(rate: float) -> float:
+    """To one figure."""
+    return float(f"{rate:.0e}")
 
 
 def _class_count(settings: TrainSettings, patient: bool) -> Chosen:
