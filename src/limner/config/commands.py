@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from limner.config.common import Machine, Models, Seed
+from limner.config.common import Cache, Machine, Models, ModelsFolder, Seed
 from limner.config.settings import FilePath, Settings, Usual
 
 
@@ -140,3 +140,20 @@ class DemoSettings(Seed, Machine):
 
     out: FilePath = Field(Path("limner-demo"), description="Folder for the pictures, the LoRA and the run.")
     steps: Annotated[int | None, Usual(1, 30_000)] = Field(None, ge=1, description="Optimizer steps.")
+
+
+class DoctorSettings(ModelsFolder, Cache):
+    """Settings of `limner doctor`."""
+
+    title: ClassVar[str] = "Folders"
+
+
+class CompletionSettings(Settings):
+    """Settings of `limner completion`."""
+
+    title: ClassVar[str] = "The shell"
+
+    shell: Literal["bash", "zsh", "fish", "powershell"] | None = Field(
+        None, description="For which shell; by default the one that you are in."
+    )
+    install: bool = Field(False, description="Put the script where the shell finds it, rather than print it.")

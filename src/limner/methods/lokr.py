@@ -86,7 +86,7 @@ class LoKr(Ranked):
 
     Config = LoKrConfig
     form = KroneckerForm
-    rate = 3.0  # a frozen batch's loss falls about as with a LoRA; see docs/methods.md
+    rates = (15.0, 3.0, 3.0)  # docs/methods.md
     config: LoKrConfig
 
     def leaf_rate(self, leaf: str) -> float:

@@ -92,7 +92,7 @@ class OFT(Adapters):
 
     Config = OFTConfig
     form = RotationForm
-    rate = 0.03  # a frozen batch's loss falls about as with a LoRA; see docs/methods.md
+    rates = (0.15, 0.03, 0.03)  # docs/methods.md
     config: OFTConfig
 
     def start(self, name: str, weight: Tensor, random: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

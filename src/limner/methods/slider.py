@@ -18,7 +18,7 @@ from limner.base.model import BaseModel
 from limner.config import Settings, Usual
 from limner.data.batch import Batch
 from limner.device import generator as seeded
-from limner.diffusion import Objective, stratified_timesteps
+from limner.diffusion import Objective, shifted, stratified
 from limner.errors import UserError
 from limner.methods import applied
 from limner.methods.family import Layers
@@ -99,7 +99,7 @@ class Slider(Method):
         if batch.latents.shape[-2:] != bank.noisy.shape[-2:]:
             raise UserError("a slider learns at the resolution of its base; leave --resolution out")
         strength = 1.0 if torch.rand((), generator=generator) < 0.5 else -1.0
-        chosen = stratified_timesteps(count, len(bank.timesteps), generator)
+        chosen = (stratified(count, generator) * len(bank.timesteps)).long().clamp(max=len(bank.timesteps) - 1)
         self._show(strength)
         predicted = model.predict(
             bank.noisy[chosen].to(model.device, model.dtype, memory_format=torch.channels_last),
@@ -154,8 +154,13 @@ def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Conditionin
 
 
 def _timestep(model: BaseModel, place: float) -> int:
-    """The timestep at 0..STEPS of the way to pure noise; -1 before the first, where no noise is left."""
-    return int(place / STEPS * len(model.alphas_cumprod)) if place >= 0 else -1
+    """The timestep at 0..STEPS of the way to pure noise, by the model's shift; -1 before the first, where no noise is
+    left."""
+    if place < 0:
+        return -1
+    return int(
+        shifted(torch.tensor(place / STEPS, dtype=torch.float64), model.timestep_shift) * len(model.alphas_cumprod)
+    )
 
 
 def _answers(model: BaseModel, latents: Tensor, timestep: int, told: list[Conditioning]) -> tuple[Tensor, ...]:
