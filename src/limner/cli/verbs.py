@@ -37,7 +37,11 @@ __all__ = ["SETTINGS"]
 
 DryRun = Annotated[
     bool,
-    Parameter(help="Try some steps, a milestone and a verified save, and predict time and memory.", negative="", show_default=False),
+    Parameter(
+        help="Try some steps, a milestone and a verified save, and predict time and memory.",
+        negative="",
+        show_default=False,
+    ),
 ]
 Rank = Annotated[int | None, Parameter(help="Short for --set METHOD.rank=N.", group=group(Learning.title))]
 
