@@ -76,7 +76,7 @@ def derive_watching(settings: TrainSettings, pictures: int, steps: int, batch: i
             every if measures else 0,
             "that takes about 2.5% of the time"
             if measures
-            else f"{steps} steps are fewer than the usual {every} between two",
+            else f"the run has fewer steps than the usual {every} between two measurements",
         ),
         Chosen("milestones", milestones, _why_milestones(milestones, judged)),
     ]
