@@ -42,17 +42,17 @@ def test_every_setting_of_a_training_is_looked_at() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"min_snr_gamma": 3.0, "weighting": "none"}, "min_snr_gamma = 3.0 has no effect"),
-        ({"keep_tags": 3}, "keep_tags = 3 has no effect"),
-        ({"prior_weight": 2.0}, "prior_weight = 2.0 has no effect: prior = none"),
-        ({"class_seed": 7}, "class_seed = 7 has no effect: prior = none"),
-        ({"method": "embedding", "file_precision": "bf16"}, "file_precision = bf16 has no effect"),
-        ({"measure_every": 500, "steps": 20}, "measure_every = 500 has no effect: there are only 20 steps"),
-        ({"method": "slider", "slider": {"positive": "a"}, "huber": 0.1}, "huber = 0.1 has no effect"),
-        ({"optimizer": "prodigy", "lora": {"up_rate": 16.0}}, "lora.up_rate = 16.0 has no effect"),
-        ({"pooled": True, "clip_skip": 2}, "clip_skip = 2 has no effect: Stable Diffusion XL"),
-        ({"caption_dropout": 0.2, "part": {"dropout": 0.1}}, "caption_dropout = 0.2 has no effect on 1 of 1 folders"),
-        ({"mirror": True, "part": {"mirror": False}}, "mirror = True has no effect on 1 of 1 folders"),
+        ({"min_snr_gamma": 3.0, "weighting": "none"}, "min_snr_gamma = 3 does nothing here"),
+        ({"keep_tags": 3}, "keep_tags = 3 does nothing here"),
+        ({"prior_weight": 2.0}, "prior_weight = 2 does nothing here: prior = none"),
+        ({"class_seed": 7}, "class_seed = 7 does nothing here: prior = none"),
+        ({"method": "embedding", "file_precision": "bf16"}, "file_precision = bf16 does nothing here"),
+        ({"measure_every": 500, "steps": 20}, "measure_every = 500 does nothing here: there are only 20 steps"),
+        ({"method": "slider", "slider": {"positive": "a"}, "huber": 0.1}, "huber = 0.1 does nothing here"),
+        ({"optimizer": "prodigy", "lora": {"up_rate": 16.0}}, "lora.up_rate = 16.0 does nothing here"),
+        ({"pooled": True, "clip_skip": 2}, "clip_skip = 2 does nothing here: Stable Diffusion XL"),
+        ({"caption_dropout": 0.2, "part": {"dropout": 0.1}}, "caption_dropout = 0.2 does nothing for 1 of 1 folders"),
+        ({"mirror": True, "part": {"mirror": False}}, "mirror = True does nothing for 1 of 1 folders"),
     ],
 )
 def test_what_has_no_effect_is_said(tmp_path: Path, values: dict[str, Any], sentence: str) -> None:

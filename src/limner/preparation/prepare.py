@@ -23,6 +23,7 @@ from limner.data.tree import left_out
 from limner.errors import UserError
 from limner.events import Chosen, Event, Warned
 from limner.files import locked
+from limner.inventory import named
 from limner.preparation.choices import NAME, NOTHING, Choice, check_names, read_choices
 from limner.preparation.classes import check_class, write_class
 from limner.preparation.decide import Rules, better_twins, decide
@@ -37,7 +38,6 @@ from limner.texts import display
 from limner.vision.faces import Faces
 
 ASKED, MADE_FOR = "settings", "resolution"  # what the ledger remembers of the folder
-MOST_NAMED = 3  # files that a warning names
 
 
 @dataclass
@@ -199,8 +199,7 @@ def _tidy(out: Path, ledger: Ledger) -> Generator[Event, None, None]:
         yield Warned(f"what you changed of a picture that is not kept any more lies in {out / place}")
     others = list(foreign(out, ledger))
     if others:
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         yield Warned(
-            f"{out} holds files that prepare did not write ({', '.join(map(display, others[:MOST_NAMED]))}{more}); they are left "
-            "alone, and will be trained on"
+            f"{out} holds files that prepare did not write ({named(others)}); they are left alone, and will be "
+            "trained on"
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # What acts whatever else is said, or is an error where it cannot.
 ALWAYS = {
-    "images", "keyword", "class_word", "masks", "alpha_masks", "mask_background", "resolution", "method",
+    "images", "keyword", "class_word", "masks", "alpha_masks", "resolution", "method",
     "steps", "minutes", "batch_size", "optimizer", "learning_rate", "schedule", "warmup_steps", "max_grad_norm",
     "gradient_accumulation", "gradient_checkpointing", "prior", "class_images", "class_prompt", "base",
     "prediction_type", "vae", "models", "cache", "out", "bundle", "diffusers_folder", "overwrite", "run",
@@ -50,7 +50,12 @@ def _without_prior(job: "Job") -> str:
 
 def _keep_tags(job: "Job") -> str:
     changing = job.settings.shuffle_captions or job.settings.tag_dropout or any(item.tags for item in job.items)
-    return "" if changing else "tags stay as they are without shuffle_captions or tag_dropout"
+    return "" if changing else "no tags are shuffled or left out"
+
+
+def _mask_background(job: "Job") -> str:
+    pictures = [*(item.picture for item in job.items), *job.class_pictures]
+    return "" if any(picture.mask is not None for picture in pictures) else "no picture has a mask"
 
 
 def _template(job: "Job") -> str:
@@ -158,6 +163,7 @@ RULES = (
     ),
     Rule(("prior_weight",), _without_prior),
     Rule(("keep_tags",), _keep_tags),
+    Rule(("mask_background",), _mask_background),
     Rule(("template",), _template),
     Rule(("min_snr_gamma",), _min_snr),
     Rule(("weighting",), _weighting),
@@ -187,7 +193,7 @@ def without_effect(job: "Job", given: Mapping[str, Any]) -> Iterator[Warned]:
         for name in rule.names:
             if name in given and given[name] and name not in told and (why := rule.why(job)):
                 told.add(name)
-                yield Warned(f"{name} = {given[name]} has no effect: {why}")
+                yield Warned(f"{name} = {_shown(given[name])} does nothing here: {why}")
     yield from _overruled(job, given)
     yield from _of_methods(job)
 
@@ -201,10 +207,12 @@ def _of_methods(job: "Job") -> Iterator[Warned]:
     for name, config in job.methods.items():
         for rate in RATES:
             if rate in config.model_fields_set and getattr(config, rate):
-                yield Warned(
-                    f"{name}.{rate} = {getattr(config, rate)} has no effect: {job.settings.optimizer} has one learning "
-                    "rate for all"
-                )
+                value, optimizer = getattr(config, rate), job.settings.optimizer
+                yield Warned(f"{name}.{rate} = {value} does nothing here: {optimizer} has one learning rate for all")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # A setting, and the field of a part of the data set that goes before it.
@@ -226,7 +234,7 @@ def _overruled(job: "Job", given: Mapping[str, Any]) -> Iterator[Warned]:
         if name in given and others:
             folders = ", ".join(part.folder.name for part in others[:3])
             yield Warned(
-                f"{name} = {given[name]} has no effect on {len(others)} of {len(taught)} folders ({folders}): "
+                f"{name} = {_shown(given[name])} does nothing for {len(others)} of {len(taught)} folders ({folders}): "
                 f"{job.data.dataset.root.name} sets it for them"
             )
 
