@@ -43,7 +43,8 @@ REFUSED = {
     "cascade": "Limner does not read this kind of model; use Stable Diffusion 1.x, 2.x or XL",
     "controlnet": "it steers a base model and is none; use the base that it was made for",
     "motion": "it animates a base model and is none; use the base that it was made for",
-    "vae": "it only turns pictures into latents and back; use a whole model as the base, and this as its VAE (limner generate --vae)",
+    "vae": "it only turns pictures into latents and back; use a whole model as the base, and this with "
+    "limner generate --vae",
     "unet": "it lacks text encoder and VAE; use the whole folder, or a single file of the whole model",
     "unknown": "it has none of the names of a Stable Diffusion checkpoint; use a whole model's file",
 }
@@ -211,6 +212,17 @@ def _other(shapes: Shapes) -> tuple[str, list[str]] | None:
     if any(key.startswith(parts) for key in shapes):
         return "vae", ["it has encoder and decoder and no UNet"]
     return "unknown", ["it has no model.diffusion_model.input_blocks.0.0"]
+
+
+def what_else(shapes: Shapes) -> str:
+    """What a file is that is no base model, and what to do with it, "" if that cannot be told."""
+    if any(re.search(r"lora[_.]|\.(?:hada|lokr|oft)_|dora_scale", key) for key in shapes):
+        return "it is a LoRA; give the model that it was made for as the base, and write <lora:NAME:1> in the prompt"
+    widths = {shape[-1] for shape in shapes.values() if 1 <= len(shape) <= 2}
+    is_embedding = any(re.match(r"emb_params|string_to_param|clip_[lg]$", key) for key in shapes)
+    if is_embedding or (len(shapes) == 1 and widths <= {768, 1024, 1280} and widths):
+        return "it is an embedding; give the model that it was made for as the base, and say its name in the prompt"
+    return ""
 
 
 def _form(shapes: Shapes, family: str) -> str:

@@ -6,24 +6,26 @@ are. Weights are read a tensor at a time into networks that have none, so that a
 
 import inspect
 import json
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base
+from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base, what_else
 from limner.base.model import BaseModel
 from limner.base.original import VAE, Configs, Place, family_name, is_kept, place, places, with_wrapper
 from limner.base.published import check_sizes, published
 from limner.container import TensorFile, open_tensors
 from limner.errors import UserError
+from limner.generators import finish
 
 __all__ = [
     "ARCHITECTURE",
@@ -45,6 +47,8 @@ NETWORKS = {
     "text_encoder": CLIPTextModel,
     "text_encoder_2": CLIPTextModelWithProjection,
 }
+T = TypeVar("T")
+Reading: TypeAlias = Generator[int, None, T]  # what is read, yielding the bytes of each part
 _OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers' until 0.17
 _YAML = re.compile(r"""^\s*parameterization:\s*["']?(\w+)""", re.MULTILINE)
 
@@ -89,7 +93,8 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
     with open_tensors(path) as file:
         found = identity or _identify(file)
         if found.refusal:
-            raise UserError(f"the base {path} is {found.title}: {found.refusal}")
+            reason = (what_else(file.shapes) if found.family == "unknown" else "") or found.refusal
+            raise UserError(f"the base {path} is {found.title}: {reason}")
         said = file.metadata.get(ARCHITECTURE)
         if not said:
             return published(found.family, found.prediction_type, found.zero_terminal_snr)
@@ -105,17 +110,18 @@ def load_network(
     configs: Configs,
     dtype: torch.dtype,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> nn.Module:
-    """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
+) -> Reading[nn.Module]:
+    """One of the NETWORKS, on the CPU. Yields the bytes of each tensor that is read. Raises UserError if the file does
+    not hold it as its configuration says."""
     with _describing(path):
         network = skeleton(part, configs)
-        return _filled(network, _read_state(path, part, network, configs, dtype, memory_format))
+        return _filled(network, (yield from _read_state(path, part, network, configs, dtype, memory_format)))
 
 
 def load_state(path: Path, part: str, configs: Configs) -> dict[str, Tensor]:
     """The weights of one of the NETWORKS in the file's own dtypes, by limner.weights' paths. Raises UserError."""
     with _describing(path):
-        return _read_state(path, part, skeleton(part, configs), configs, None)
+        return finish(_read_state(path, part, skeleton(part, configs), configs, None))
 
 
 def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
@@ -138,7 +144,7 @@ def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
             raise UserError(f"the VAE {path} has no {its.key.removeprefix(VAE)}; give another file with --vae")
 
         network = skeleton("vae", configs)
-        return _filled(network, _taken(file, "vae", network, configs, dtype, find))
+        return _filled(network, finish(_taken(file, "vae", network, configs, dtype, find)))
 
 
 def kept(path: Path, configs: Configs) -> dict[str, Tensor]:
@@ -182,7 +188,7 @@ def _read_state(
     configs: Configs,
     dtype: torch.dtype | None,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> dict[str, Tensor]:
+) -> Reading[dict[str, Tensor]]:
     with open_tensors(path) as file:
         keys = {with_wrapper(key): key for key in file.shapes}
 
@@ -190,7 +196,7 @@ def _read_state(
             its = place(f"{part}.{own}", configs)
             return keys.get(its.key, its.key), its
 
-        return _taken(file, part, network, configs, dtype, find, memory_format)
+        return (yield from _taken(file, part, network, configs, dtype, find, memory_format))
 
 
 def _taken(
@@ -201,9 +207,9 @@ def _taken(
     dtype: torch.dtype | None,
     find: Callable[[str], tuple[str, Place]],
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> dict[str, Tensor]:
+) -> Reading[dict[str, Tensor]]:
     """A network's weights out of a file, in a dtype or the file's. find: our own name -> the file's key, and what lies
-    there."""
+    there. Yields the bytes of each weight in the file."""
     state = {}
     shared: dict[str, tuple[Tensor, int]] = {}  # what further thirds will be taken of, and how many
     for name, empty in network.state_dict().items():
@@ -220,6 +226,7 @@ def _taken(
         if its.third is None:
             tensor = its.take(file.get_as(key, dtype or file.dtypes[key], memory_format))
             state[own] = tensor if tensor.is_contiguous(memory_format=memory_format) else tensor.contiguous()
+            yield math.prod(shape) * file.dtypes[key].itemsize
             continue
         if key not in shared:
             shared[key] = file.get_as(key, dtype or file.dtypes[key]), 3
@@ -227,6 +234,7 @@ def _taken(
         state[own] = its.take(whole).clone()
         if left > 1:
             shared[key] = whole, left - 1
+        yield math.prod(empty.shape) * file.dtypes[key].itemsize
     return state
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from limner.base.open import open_base
 from limner.cli.app import Interrupted
+from limner.cli.opening import open_with_bar
 from limner.cli.output import Bar, Output, duration, megabytes, quoted
 from limner.compare import Comparison, Happening, Learning, Training, compare
 from limner.config import CompareSettings, EvaluateSettings
 from limner.data.folder import load_folder
-from limner.device import choose_device, choose_dtype
 from limner.evaluate.clip import Clip
 from limner.evaluate.judge import Progress, iterate_evaluation
 from limner.evaluate.pictures import Learned
@@ -35,12 +34,7 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
         settings.strength,
     )
     clip = None if settings.clip is None else Clip(settings.clip)
-    device = choose_device(settings.device)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
-    for warning in model.warnings:
-        output.warn(warning)
+    model = open_with_bar(settings, output)
     report = None
     with output.progress("picture", 0) as bar:
         for each in iterate_evaluation(model, learned, evidence, protocol, clip):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from limner.cli.app import Unfinished, verb
 from limner.cli.output import Output, megabytes, quoted
 from limner.config import DownloadSettings, ModelsSettings, SearchSettings
-from limner.errors import UserError
 
 if TYPE_CHECKING:
     from limner.library.choose import Terms

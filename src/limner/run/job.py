@@ -12,7 +12,7 @@ import torch
 from limner.base import pocket
 from limner.base.find import find_base
 from limner.base.model import BaseModel
-from limner.base.open import open_base
+from limner.base.open import opening
 from limner.config import KIND_FOLDERS, Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.buckets import buckets
@@ -28,6 +28,7 @@ from limner.diffusion import Objective, signal_levels
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_cache
 from limner.generate import Request, make_plan
+from limner.generators import retold
 from limner.methods.method import Method, find_method, find_methods
 from limner.named import PromptFiles
 from limner.run.data import (
@@ -49,6 +50,10 @@ from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
 from limner.train import BatchSource, Plan
 from limner.weights import Weights, down_to_noise
+
+MEGABYTE = 1_000_000  # bytes
+READING = "reading the pictures"
+HASHING = "working out the base's hash"
 
 
 @dataclass(frozen=True)
@@ -204,12 +209,12 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
     find_base(settings.base)
     device = choose_device(settings.device)
+    yield Prepared(0, 1, READING)
     data = load_data(settings, dataset)
     yield from remarks(data, settings)
     settings, counted = count_class(settings, data)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
+    dtype = choose_dtype(settings.precision, device)
+    model = yield from opened(settings, device, dtype)
     yield from map(Warned, model.warnings)
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
@@ -226,6 +231,22 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     yield from chosen
     yield from choose_mirrored(settings, job.items)
     return job
+
+
+def hashed(model: BaseModel) -> Iterator[Prepared]:
+    """Work out the base's hash, which is kept then, and takes a while for a large one."""
+    yield Prepared(0, 1, HASHING)
+    assert model.fingerprint
+
+
+def opened(settings: TrainSettings, device: torch.device, dtype: torch.dtype) -> Generator[Prepared, None, BaseModel]:
+    """The run's base. Raises UserError."""
+    return (
+        yield from retold(
+            opening(settings.base, device, dtype, settings.prediction_type, settings.vae),
+            lambda step: Prepared(step.done // MEGABYTE, max(step.total // MEGABYTE, 1), "opening the base, MB"),
+        )
+    )
 
 
 def assemble(
