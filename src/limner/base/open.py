@@ -22,6 +22,7 @@ from limner.base.original import Configs
 from limner.base.probe import NAMES, probe
 from limner.base.published import PADS, published
 from limner.base.sd3 import SD3
+from limner.cards import unused_card
 from limner.config import Prediction
 from limner.errors import UserError
 from limner.files import sha256_file
@@ -106,6 +107,8 @@ def opening(
         vae_source=vae_source,
         warnings=_warnings(identity, vae_source),
     )
+    if device.type == "cpu" and (sentence := unused_card()) is not None:
+        model.warnings += (sentence,)
     _settle(model, identity, prediction_type)
     return model
 

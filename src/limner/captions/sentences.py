@@ -3,6 +3,7 @@
 Only classes that transformers itself has are used: no code that comes with a model is run, nothing is unpickled.
 """
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -64,9 +65,9 @@ class Sentences(Captioner):
         self._device = choose_device(model.device)
         self._network = network.float().to(self._device).requires_grad_(False).eval()
 
+    @abstractmethod
     def prompt(self) -> str | None:
         """What the network is asked; None where it needs no text."""
-        return None
 
     def describe(self, image: Image.Image, facts: Facts) -> list[str]:
         import torch

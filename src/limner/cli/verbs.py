@@ -16,7 +16,9 @@ from limner.config import (
     CaptionsSettings,
     CheckSettings,
     CompareSettings,
+    CompletionSettings,
     DemoSettings,
+    DoctorSettings,
     EvaluateSettings,
     GenerateSettings,
     GridSettings,
@@ -86,8 +88,9 @@ def captions(settings: CaptionsSettings, output: Output) -> dict:
 @verb(TrainSettings, "images", configurable=True)
 def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRun = False, rank: Rank = None) -> dict:
     """Learn a subject or style from a folder of pictures, and write it as a file that other programs load."""
-    if rank is not None:
-        values.setdefault(str(values.get("method", Learning.model_fields["method"].default)), {})["rank"] = rank
+    from limner.methods.settings import in_tables, with_tables
+
+    values = in_tables(with_tables(values, origin), {} if rank is None else {"rank": rank}, origin)
     settings, table = read_training(values, origin)
     say_opening(output, settings.base)
     from limner import run
@@ -261,6 +264,22 @@ def inspect_(settings: InspectSettings, output: Output) -> dict:
     from limner.cli.facts import show
 
     return show(settings.file, output)
+
+
+@verb(DoctorSettings)
+def doctor(settings: DoctorSettings, output: Output) -> dict:
+    """Look at this machine, from Python and PyTorch to the disk, and say what is missing and what to run."""
+    from limner.cli.doctor import show_doctor
+
+    return show_doctor(settings, output)
+
+
+@verb(CompletionSettings, "shell")
+def completion(settings: CompletionSettings, output: Output) -> dict:
+    """Complete limner's commands and options by the Tab key: print the shell's script, or install it with --install."""
+    from limner.cli.completion import show_completion
+
+    return show_completion(settings, output)
 
 
 from limner.cli import edit, library  # noqa: E402, F401 (behind these, in the order of the work)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from limner.errors import UserError
 from limner.preparation.segment import Shares
+from limner.texts import read_text
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CENTRED = (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)
@@ -99,8 +100,8 @@ def normalisation_of(said: dict[str, Any], path: Path) -> tuple[np.ndarray, np.n
 def read_json(path: Path) -> dict[str, Any]:
     """Raises UserError for what is no object."""
     try:
-        said = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        said = json.loads(read_text(path, is_data=True))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path} ({_first_line(error)}); copy it again") from error
     if not isinstance(said, dict):
         raise UserError(f"{path} is no object of JSON; copy it again")

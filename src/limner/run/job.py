@@ -29,7 +29,7 @@ from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_cache
 from limner.generate import Request, make_plan
 from limner.generators import retold
-from limner.methods.method import Method, find_method, find_methods
+from limner.methods.method import Method, find_method, find_methods, usual_rates
 from limner.named import PromptFiles
 from limner.run.data import (
     RunData,
@@ -156,7 +156,7 @@ class Job:
         assert self.settings.resolution is not None
         assert self.settings.batch_size is not None
         side = self.settings.resolution // self.model.factor
-        return [Example(torch.zeros(4, side, side), "", None)] * self.settings.batch_size
+        return [Example(torch.zeros(self.model.channels, side, side), "", None)] * self.settings.batch_size
 
     def new_methods(self) -> list[Method]:
         return [find_method(name)(config) for name, config in self.methods.items()]
@@ -219,7 +219,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
-    rates = min(method.rates for method in find_methods(settings.method).values())
+    rates = usual_rates(find_methods(settings.method).values())
     chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
@@ -262,7 +262,7 @@ def assemble(
         if item.picture.sha256 in unseen
     ]
     learned = [item for item in items if item.picture.sha256 not in unseen]
-    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data.of_class))
+    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data))
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())
