@@ -6,11 +6,11 @@ from pathlib import Path
 from limner.base import layout, pocket
 from limner.base.families import FAMILIES
 from limner.base.identify import TITLES, identify_base
+from limner.base.weight_files import find_weights
 from limner.errors import UserError
 from limner.texts import display
 
 MOST_HEADER_BYTES = 2**24
-WEIGHTS = (".safetensors", ".bin")
 
 
 def about_base(name: str | Path) -> str:
@@ -33,9 +33,11 @@ def size_of(path: Path) -> int:
 
 
 def size_of_part(folder: Path) -> int:
-    """Bytes of the weights that diffusers would read of one network: a folder may hold them in several formats."""
-    sizes = {suffix: sum(path.stat().st_size for path in folder.glob(f"*{suffix}")) for suffix in WEIGHTS}
-    return next((size for size in sizes.values() if size), 0)
+    """Bytes of the weights of one network that are read, 0 if there are none: a folder may hold several copies."""
+    try:
+        return sum(path.stat().st_size for path in find_weights(folder))
+    except UserError:
+        return 0
 
 
 def size_in_words(size: int) -> str:

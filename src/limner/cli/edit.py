@@ -1,6 +1,7 @@
 """The verbs that change finished files: each reads its settings, edits, and says what came of it."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from limner.cli.app import verb
@@ -9,7 +10,7 @@ from limner.cli.output import Output, duration, megabytes
 from limner.config import ConvertSettings, ExtractSettings, MergeSettings, ResizeSettings
 
 if TYPE_CHECKING:  # help loads no torch
-    from limner.edit import Edit, Resized
+    from limner.edit import Converted, Edit, Extracted, Resized
 
 T = TypeVar("T")
 
@@ -22,10 +23,10 @@ def convert(settings: ConvertSettings, output: Output) -> dict:
 
     began = time.monotonic()
     made = follow(converting(settings), output, "tensor")
-    _warn(made.faults, output)
+    _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     sizes = {"size_before": made.size_before, "size_bytes": made.size_bytes}
-    return {"file": str(made.path), "kind": made.kind} | sizes | {"faults": made.faults} | _cost(output, began)
+    return {"file": str(made.path), "kind": made.kind} | sizes | _said(made) | _cost(output, began)
 
 
 @verb(ExtractSettings, "tuned", "base", "out")
@@ -39,9 +40,9 @@ def extract(settings: ExtractSettings, output: Output) -> dict:
     _tell_energy(made.energy, made.ranks, output)
     for what, share in made.left_out.items():
         output.say(f"left out: {what}, {share:.2%} of everything that differs")
-    _warn(made.faults, output)
+    _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, holds {made.energy['all']:.2%} of its layers' change")
-    facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out, "faults": made.faults}
+    facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out} | _said(made)
     return {"file": str(made.path), "size_bytes": made.size_bytes} | facts | _cost(output, began)
 
 
@@ -57,8 +58,10 @@ def merge(settings: MergeSettings, output: Output) -> dict:
         return _tell_lora(made, output, began)
     for word in made.left_out:
         output.warn(f"the embedding {word!r} that came with a LoRA is not in the checkpoint, which has no place for it")
+    _warn({}, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, {made.layers} layers changed")
     facts = {"size_bytes": made.size_bytes, "layers": made.layers, "left_out": list(made.left_out)}
+    facts |= {"warnings": list(made.warnings)}
     return {"file": str(made.path)} | facts | _cost(output, began)
 
 
@@ -92,10 +95,14 @@ def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
     return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
 
 
-def _warn(faults: dict[str, str], output: Output) -> None:
-    """Which programs would not use a file as it is meant."""
-    for program, fault in faults.items():
-        output.warn(f"{program} {fault}")
+def _warn(faults: dict[str, str], output: Output, warnings: Sequence[str] = ()) -> None:
+    """What is to be said of the models that were read, and which programs would not use a file as it is meant."""
+    for warning in (*warnings, *(f"{program} {fault}" for program, fault in faults.items())):
+        output.warn(warning)
+
+
+def _said(made: "Converted | Extracted") -> dict[str, Any]:
+    return {"faults": made.faults, "warnings": list(made.warnings)}
 
 
 def _tell_energy(energy: dict[str, float], ranks: dict[int, int], output: Output) -> None:

@@ -25,13 +25,15 @@ DIFFUSERS = "diffusers"  # of LoRAs dotted names, of an embedding its token as i
 
 @dataclass(frozen=True)
 class Converted:
-    """A file or folder. kind: of its weights. faults: {program: what it makes of a LoRA, where that is wrong}."""
+    """A file or folder. kind: of its weights. faults: {program: what it makes of a LoRA, where that is wrong}.
+    warnings: what there is to be said of a checkpoint, in sentences."""
 
     path: Path
     kind: str
     size_before: int
     size_bytes: int
     faults: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def convert(
@@ -88,12 +90,12 @@ def _convert_checkpoint(
     if to not in (None, DIFFUSERS, Checkpoint.name):
         raise UserError(f"{path} is a checkpoint, which {to} cannot hold; use --to {Checkpoint.name} or {DIFFUSERS}")
     check_out(out, overwrite, [path], into_folder)
-    with open_stored(path) as stored:
+    with open_stored(path, averages=ema == "use") as stored:
         get = _averages(stored) if ema == "use" else stored.get
         metadata = carried([stored.metadata], "convert", [stored.source()], averages=True if ema == "use" else None)
         size = yield from rewrite(stored, out, get, dtype, metadata, into_folder)
-        before = sum(file.file.path.stat().st_size for file in stored.files)
-    return Converted(out, "checkpoint", before, size, {})
+        before = stored.size_bytes
+    return Converted(out, "checkpoint", before, size, {}, stored.warnings)
 
 
 def _averages(stored: Stored) -> Callable[[str], Tensor]:

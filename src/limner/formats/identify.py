@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from limner.base.identify import identify_base
+from limner.base.identify import TOLD, identify_base
 from limner.container.header import Header
 
 # Leaves that only these kinds of adapters have, in the order in which they are looked for.
@@ -50,12 +50,6 @@ _LATER = {  # families without a UNet, by names of their layers in adapters
     "flux": r"(double_blocks|single_blocks|single_transformer_blocks)[._]\d",
     "sd3": r"(joint_blocks[._]\d|transformer[._]transformer_blocks[._]\d)",
 }
-_TOLD = {  # how sd-scripts and the model spec begin a family's name
-    "sdxl_refiner": "sdxl-refiner", "stable-diffusion-xl-v1-refiner": "sdxl-refiner", "sdxl": "sdxl",
-    "stable-diffusion-xl": "sdxl", "sd_v2": "sd2", "sd_v1": "sd1", "flux": "flux", "sd3": "sd3",
-    "stable-diffusion-3": "sd3", "stable-diffusion-v3": "sd3", "stable-diffusion-v2": "sd2",
-    "stable-diffusion-v1": "sd1",
-}  # fmt: skip
 
 
 def kind(header: Header) -> str:
@@ -108,7 +102,7 @@ def family_with_reasons(header: Header) -> tuple[str, tuple[str, ...]]:
         return found.family, found.reasons
     for key in ("ss_base_model_version", "modelspec.architecture"):
         told = header.metadata.get(key, "")
-        known = next((name for start, name in _TOLD.items() if told.startswith(start)), None)
+        known = next((name for start, name in TOLD.items() if told.startswith(start)), None)
         if known is not None:
             return known, (f"its metadata say {key} = {told}",)
     if header.metadata.get("ss_v2") == "True":

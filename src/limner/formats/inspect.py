@@ -13,18 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limner.base import single
 from limner.base.identify import Identity
-from limner.base.single import identify_file
+from limner.base.original import VAE, places, with_wrapper
+from limner.base.weight_reader import not_finite, open_weights
 from limner.container import open_tensors
 from limner.container.hashes import Hashes, hash_file
 from limner.container.header import Header
 from limner.container.places import DTYPE_NAMES
+from limner.errors import UserError
 from limner.formats import verdicts
 from limner.formats.blocks import Block, blocks_of, counted, layers_of, network_of
 from limner.formats.factors import spellings
 from limner.formats.identify import ADAPTERS, BUNDLE, family_with_reasons, kind, naming
 from limner.formats.metadata import run_card
 from limner.formats.verdicts import Verdict
+from limner.inventory import named
 from limner.methods.form import form_of, forms
 
 _PARTS = {
@@ -106,7 +110,10 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
         small = {name: file.get(name) for name, shape in file.shapes.items() if _is_small(name, shape)}
         header: Header = file
     sort, (family, reasons) = _kind(header), family_with_reasons(header)
-    identity = identify_file(path) if sort == "checkpoint" else None
+    identity = single.identify_file(path) if sort == "checkpoint" else None
+    warnings = identity.warnings if identity else ()
+    if identity and hashed and not identity.refusal:
+        warnings = (*warnings, *_about_weights(path, identity))
     is_adapter = sort in ADAPTERS or sort in forms()
     alphas = _alphas(header, small) if is_adapter else {}
     blocks = blocks_of(header, alphas) if is_adapter else {}
@@ -133,7 +140,7 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
         dtypes=counted(DTYPE_NAMES[dtype] for dtype in header.dtypes.values()),
         prediction_type=identity.prediction_type if identity else None,
         refusal=identity.refusal if identity else "",
-        warnings=identity.warnings if identity else (),
+        warnings=warnings,
         tags=_tags(header.metadata),
         metadata=dict(sorted(header.metadata.items())),
         extras=header.extras,
@@ -148,6 +155,27 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
         modelspec_matches=None if spec is None or not hashed else spec.lower().removeprefix("0x") == hashes.tensors,
         programs=_programs(header, sort, family, identity, small, _hides_alpha(header, blocks)),
     )
+
+
+def _about_weights(path: Path, identity: Identity) -> list[str]:
+    """What is wrong with a checkpoint's tensors, and which of them are not used; reads all of them."""
+    try:
+        configs = single.read_configs(path, identity)
+    except UserError as error:
+        return [str(error)]
+    names = [name for part in single.networks_of(configs) for name in single.names_of(part, configs)]
+    found = []
+    with open_weights(path) as file:
+        if lost := not_finite(file):
+            found.append(f"{len(lost)} of its tensors hold numbers that are not finite (NaN): {named(lost)}")
+        there = {with_wrapper(key) for key in file.shapes}
+        has_vae = any(key.startswith(VAE) for key in there)
+        missing = [key for key in places(names, configs) if key not in there and (has_vae or not key.startswith(VAE))]
+        if missing:
+            found.append(
+                f"it lacks {len(missing)} of its networks' tensors, so that it cannot be opened: {named(missing)}"
+            )
+        return found + single.inventory(file, configs, names).remarks(path.name, "tensor", "tensors")
 
 
 def _is_small(name: str, shape: tuple[int, ...]) -> bool:
