@@ -20,10 +20,11 @@ def convert(settings: ConvertSettings, output: Output) -> dict:
 
     began = time.monotonic()
     made = follow(converting(settings), output, "tensor")
-    _warn(made.faults, output)
+    _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     sizes = {"size_before": made.size_before, "size_bytes": made.size_bytes}
-    return {"file": str(made.path), "kind": made.kind} | sizes | {"faults": made.faults} | _cost(output, began)
+    facts = {"faults": made.faults, "warnings": list(made.warnings)}
+    return {"file": str(made.path), "kind": made.kind} | sizes | facts | _cost(output, began)
 
 
 @verb(ExtractSettings, "tuned", "base", "out")
@@ -51,10 +52,12 @@ def merge(settings: MergeSettings, output: Output) -> dict:
     made = follow(merging(settings), output, "layer" if settings.into == "lora" else "tensor")
     if not isinstance(made, Merged):
         return _tell_lora(made, output, began)
+    _warn({}, output, made.warnings)
     for word in made.left_out:
         output.warn(f"the embedding {word!r} that came with a LoRA is not in the checkpoint, which has no place for it")
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, {made.layers} layers changed")
     facts = {"size_bytes": made.size_bytes, "layers": made.layers, "left_out": list(made.left_out)}
+    facts |= {"warnings": list(made.warnings)}
     return {"file": str(made.path)} | facts | _cost(output, began)
 
 
@@ -81,14 +84,17 @@ def follow(edit: "Edit[T]", output: Output, what: str) -> T:
 
 def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
     _tell_energy(made.energy, made.ranks, output)
-    _warn(made.faults, output)
+    _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     facts = {"size_bytes": made.size_bytes, "ranks": made.ranks, "energy": made.energy, "faults": made.faults}
+    facts |= {"warnings": list(made.warnings)}
     return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
 
 
-def _warn(faults: dict[str, str], output: Output) -> None:
-    """Which programs would not use a file as it is meant."""
+def _warn(faults: dict[str, str], output: Output, warnings: tuple[str, ...] = ()) -> None:
+    """What of the files that were read is not used, and which programs would not use a file as it is meant."""
+    for warning in warnings:
+        output.warn(warning)
     for program, fault in faults.items():
         output.warn(f"{program} {fault}")
 

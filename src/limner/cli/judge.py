@@ -39,7 +39,7 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
     model = open_base(
         settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
     )
-    for warning in model.warnings:
+    for warning in (*model.warnings, *learned.weights.warnings):
         output.warn(warning)
     report = None
     with output.progress("picture", 0) as bar:

@@ -21,12 +21,13 @@ from limner.methods.form import Part, form_of
 @dataclass(frozen=True)
 class Merged:
     """A checkpoint's file or folder. layers: that it has otherwise than its base. left_out: embeddings that the files
-    bring along, which a checkpoint cannot."""
+    bring along, which a checkpoint cannot. warnings: what else of the files is not in it."""
 
     path: Path
     size_bytes: int
     layers: int
     left_out: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def merge(
@@ -45,7 +46,7 @@ def merge(
     path = find_base(base)
     check_out(out, overwrite, [path, *(each.path for each in ingredients)], is_folder=path.is_dir())
     with open_stored(path) as stored:
-        parts, words = _parts(stored, ingredients)
+        parts, words, warnings = _parts(stored, ingredients)
 
         def get(name: str) -> Tensor:
             original = stored.get(name)
@@ -54,7 +55,7 @@ def merge(
         sources = [stored.source(), *(each.source() for each in ingredients)]
         metadata = carried([stored.metadata], "merge", sources)
         size = yield from rewrite(stored, out, get, dtype, metadata, into_folder=path.is_dir())
-    return Merged(out, size, len(parts), tuple(words))
+    return Merged(out, size, len(parts), tuple(words), tuple(warnings))
 
 
 def _added(original: Tensor, parts: list[Part], dtype: torch.dtype) -> Tensor:
@@ -64,10 +65,12 @@ def _added(original: Tensor, parts: list[Part], dtype: torch.dtype) -> Tensor:
     return made
 
 
-def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str, list[Part]], list[str]]:
-    """{name of a weight: what is added to it}, and the names of embeddings on the way. Raises UserError."""
+def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str, list[Part]], list[str], list[str]]:
+    """{name of a weight: what is added to it}, the names of embeddings on the way, and warnings of the files. Raises
+    UserError."""
     parts: dict[str, list[Part]] = {}
     words: list[str] = []
+    warnings: list[str] = []
     for ingredient in ingredients:
         weights = ingredient.load()
         if weights.family != stored.family.name:
@@ -89,4 +92,5 @@ def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str,
                 f"there or have another shape, {wrong[0]} for one; use the base it was made for"
             )
         words += weights.words
-    return parts, words
+        warnings += weights.warnings
+    return parts, words, warnings

@@ -186,6 +186,8 @@ def _fits(module: nn.Module, leaves: Leaves) -> bool:
 def _has_bias(module: nn.Module, form: type[Form], leaves: Leaves) -> bool:
     """Whether there is a bias of the right size, if the leaves change one."""
     bias = getattr(module, "bias", None)
-    outputs = weight_of(module).new_zeros(len(weight_of(module))).cpu()
-    changed = form.bias_change(outputs, leaves)
+    try:
+        changed = form.bias_change(weight_of(module).new_zeros(len(weight_of(module))).cpu(), leaves)
+    except RuntimeError:  # of another size
+        return False
     return changed is None or (bias is not None and changed.shape == bias.shape)
