@@ -169,9 +169,7 @@ def test_pefts_oft_turns_all_layers_alike(tmp_path: Path, tiny_base: BaseModel, 
     assert torch.equal(theirs.tensors[leaf], onetrainers.tensors[leaf].transpose(1, 2))
 
 
-def test_onetrainers_loha_of_convolutions(
-    tmp_path: Path, tiny_base: BaseModel, numbers: Callable[..., Tensor]
-) -> None:
+def test_onetrainers_loha_of_convolutions(tmp_path: Path, tiny_base: BaseModel, numbers: Callable[..., Tensor]) -> None:
     for path in (ENDS, CONV):
         w = weight(tiny_base, path)
         out, into, height, width = w.shape
