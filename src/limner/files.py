@@ -10,6 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from limner.errors import UserError
+from limner.texts import display
+
+MOST_NAME_BYTES = 255  # of a file's name, on nearly every file system
 
 
 @contextmanager
@@ -18,11 +21,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     Raises UserError if the folder cannot be made or written to.
     """
+    _check_name(target)
+    stem, suffix = shortened(target.stem, 40), shortened(target.suffix, 40)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem[:40]}.", suffix=target.suffix)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{stem}.", suffix=suffix)
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another place with --out") from error
+        raise UserError(
+            f"cannot write {target}: {error.strerror}; make its folder writable, or choose another place"
+        ) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -35,11 +42,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def require_writable(target: Path, option: str = "--out") -> None:
+def require_writable(target: Path, option: str = "--out", what: str = "") -> None:
     """Raise UserError unless `target` can be written: found out by trying, since permissions do not tell all.
 
-    `option` is the one that names another place. Nothing stays behind.
+    `option` is what names another place; what: that lies there, if the path alone does not say. Nothing stays behind.
     """
+    _check_name(target)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder; give the name of a file")
     made: list[Path] = []
@@ -52,10 +60,35 @@ def require_writable(target: Path, option: str = "--out") -> None:
         os.close(handle)
         Path(name).unlink()
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another place with {option}") from error
+        whole = f"{what} in {target.parent}" if what else target
+        raise UserError(f"cannot write {whole}: {error.strerror}; choose another place with {option}") from error
     finally:
         for folder in reversed(made):
             folder.rmdir()
+
+
+def require_cache(cache: Path, option: str = "--cache") -> None:
+    """Raise UserError that names what helps, unless the cache's folder can be written.
+
+    option: of the command that names another folder, "" if it has none.
+    """
+    helps = " or ".join(filter(None, (option, "the environment variable LIMNER_CACHE")))
+    require_writable(cache / "limner", helps, "the cache")
+
+
+def _check_name(target: Path) -> None:
+    """Raise UserError for a name that file systems refuse; they do so only when the file gets it, at the very end."""
+    if len(os.fsencode(target.name)) > MOST_NAME_BYTES:
+        raise UserError(
+            f"cannot write {display(target)}: its name is longer than {MOST_NAME_BYTES} bytes; give a shorter one"
+        )
+
+
+def shortened(name: str, most_bytes: int) -> str:
+    """The beginning of a name, of at most so many bytes on disk, without half a letter at its end."""
+    while len(os.fsencode(name)) > most_bytes:
+        name = name[:-1]
+    return name
 
 
 def _umask() -> int:

@@ -116,7 +116,9 @@ def _placed(out: Path) -> Iterator[Path]:
                 out.replace(Path(place) / "before")
             (Path(place) / "model").replace(out)
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}; choose another place with --out") from error
+        raise UserError(
+            f"cannot write {out}: {error.strerror}; make its folder writable, or choose another place with --out"
+        ) from error
 
 
 def _weights_of(stored: Stored) -> Callable[[str, list[str]], list[str]]:

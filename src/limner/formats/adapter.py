@@ -20,7 +20,7 @@ from limner.formats.keys import Slot, owner_of, split_key
 from limner.formats.names import is_of_family
 from limner.formats.peft import RANKED, Source, in_our_form
 from limner.inventory import UNKNOWN, Inventory, named
-from limner.texts import display
+from limner.texts import display, read_text
 from limner.weights import Weights
 
 SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network
@@ -172,7 +172,7 @@ def _settings(header: Header) -> dict[str, Any]:
             settings = json.loads(text)
             return settings if isinstance(settings, dict) else {}
         if beside.is_file() and beside.stat().st_size <= MAX_SETTINGS:
-            settings = json.loads(beside.read_text("utf-8"))
+            settings = json.loads(read_text(beside, is_data=True))
             return {f"{network}.{name}": value for network in NETWORKS for name, value in settings.items()}
     except (ValueError, RecursionError, AttributeError, OSError) as error:
         raise UserError(

@@ -30,9 +30,9 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     if not (folder / INDEX).is_file():
-        raise UserError(f"{folder} is there already and no model in diffusers' layout; give another --diffusers-folder")
+        raise UserError(f"{folder} is there already and no model in diffusers' layout; choose another folder")
     if not overwrite:
-        raise UserError(f"{folder} is there already; give another --diffusers-folder, or say --overwrite")
+        raise UserError(f"{folder} is there already; choose another folder, or say --overwrite")
 
 
 def save_folder(weights: Weights, folder: Path, model: BaseModel, dtype: torch.dtype = torch.float16) -> ReaderReport:
@@ -51,7 +51,9 @@ def save_folder(weights: Weights, folder: Path, model: BaseModel, dtype: torch.d
                 folder.replace(Path(place) / "before")
             made.replace(folder)
     except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}; choose another --diffusers-folder") from error
+        raise UserError(
+            f"cannot write {folder}: {error.strerror}; make it writable, or choose another folder"
+        ) from error
     return report
 
 
@@ -114,7 +116,7 @@ def _write_network(
             tensor = get(own[key]).detach().to("cpu", dtypes[key])
             if not all_finite({key: tensor}):
                 raise UserError(
-                    f"{own[key]} would hold numbers that {dtypes[key]} cannot; use --file-precision bf16 or fp32"
+                    f"{own[key]} would hold numbers that {dtypes[key]} cannot; write the file in bf16 or fp32"
                 )
             writer.add(tensor.reshape(shapes[key]))
             yield own[key]

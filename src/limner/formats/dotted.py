@@ -17,6 +17,7 @@ from limner.errors import UserError
 from limner.formats.adapter import SETTINGS, is_adapter, load_adapter
 from limner.formats.dotted_names import dotted_name
 from limner.formats.factors import check_factors
+from limner.formats.format import Format
 from limner.formats.kohya import as_deep
 from limner.formats.metadata import complete
 from limner.formats.programs import dotted_faults_of
@@ -27,7 +28,7 @@ from limner.weights import Weights
 WRITTEN = {"lora_down": "lora_A.weight", "lora_up": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 
 
-class Dotted:
+class Dotted(Format):
     """`unet.<path>.lora_A.weight` and its kin."""
 
     name = "diffusers"

@@ -15,6 +15,7 @@ from limner.container.header import Header, all_finite, read_header, read_tensor
 from limner.errors import UserError
 from limner.formats.bundle import AT_OUTPUT
 from limner.formats.embedding_readers import HALF, READERS, REFUSED, SINGLE_ONLY
+from limner.formats.format import Format
 from limner.formats.identify import judge_family, kind
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport
@@ -35,7 +36,7 @@ OUTPUTS = {"emb_params_out", "emp_params_out", "clip_l_out", "clip_g_out"}
 MAX_VECTORS = 75  # places of a prompt
 
 
-class Embedding:
+class Embedding(Format):
     """`.safetensors`, read in every layout that is known and written in the one that most programs read."""
 
     name = "embedding"

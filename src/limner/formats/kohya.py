@@ -14,12 +14,13 @@ from limner.errors import UserError
 from limner.formats.adapter import load_adapter
 from limner.formats.bundle import bundled_name
 from limner.formats.factors import check_factors
+from limner.formats.format import Format
 from limner.formats.metadata import complete
 from limner.formats.names import PREFIXES, file_name, kernel_of
 from limner.weights import Weights
 
 
-class Kohya:
+class Kohya(Format):
     """`lora_unet_`, `lora_te_` and the like, one alpha a module; blocks are named by family, as formats.names says."""
 
     name = "kohya"

@@ -8,6 +8,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from limner.errors import UserError
+from limner.texts import read_text
 from limner.run.folder import Log, RunFolder
 from limner.run.kept import Kept
 
@@ -43,7 +44,7 @@ def examine_run(path: Path) -> Run:
     folder = RunFolder(path)
     record, log = folder.record(), Log(folder.log_file)
     try:
-        settings = tomlkit.parse(folder.settings_file.read_text(encoding="utf-8")).unwrap()
+        settings = tomlkit.parse(read_text(folder.settings_file, is_data=True)).unwrap()
     except (OSError, ValueError, TOMLKitError) as error:
         raise UserError(f"{folder.settings_file} is damaged or gone; copy the run's folder again") from error
     return Run(

@@ -64,7 +64,7 @@ class RunFolder:
     ) -> None:
         """Write what a resumed run needs. Raises UserError if there is a run already or it cannot be written."""
         self.require_new()
-        write_text(self.record_file, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
+        write_text(self.record_file, json.dumps(asdict(record), indent=1) + "\n")  # in ASCII: any name
         write_text(self.settings_file, to_toml(settings, methods, chosen))
 
     def require_new(self) -> None:

@@ -183,7 +183,7 @@ def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
         first = changed[0]
         raise UserError(
             f"{first}{others} changed since the run began; put the old files back, "
-            f"or start a new run with --config {folder.settings_file}"
+            f"or start a new run with limner train --config {folder.settings_file}"
         )
     for name, version in before.versions.items():
         if now.versions.get(name) != version:
