@@ -43,6 +43,7 @@ LEFT_OUT: dict[str, tuple[Tensors, list[str]]] = {  # beside a layer that is use
         ["text_projection", "Stable Diffusion 1.x has no"],
     ),
     "a layer of rank 0": (pair(TWO, rank=0), [f"{TWO}.lora_down.weight", "rank 0"]),
+    "a layer of alpha 0": (pair(TWO) | {f"{TWO}.alpha": torch.tensor(0.0)}, ["3 of 5 tensors", "alpha", "is 0"]),
     "a tensor of no kind": ({"notes": torch.ones(3)}, ["1 of 3 tensors", "notes"]),
     "an unknown leaf": (pair(TWO) | {f"{TWO}.foo": torch.ones(3)}, ["3 of 5 tensors", f"{TWO}.foo", "left out"]),
     "a value to be set": ({f"{TWO}.set_weight": torch.ones(64, 64)}, [f"{TWO}.set_weight"]),
@@ -65,7 +66,7 @@ REFUSED: dict[str, tuple[Tensors, list[str]]] = {
     "an endless alpha": (pair(ONE) | {f"{ONE}.alpha": torch.tensor(torch.inf)}, ["not finite", "alpha"]),
     "alphas in a row": (pair(ONE) | {f"{ONE}.alpha": torch.ones(2)}, ["alpha of shape (2,)"]),
     "a bias of two axes": (pair(ONE) | {f"{ONE}.diff_b": torch.ones(64, 1)}, ["do not fit"]),
-    "another model's": (dotted("diffusion_model.blocks.0.self_attn.q"), ["nothing in", "no such layers"]),
+    "another model's": (dotted("diffusion_model.blocks.0.self_attn.q"), ["nothing in", "has such layers"]),
     "nothing but what is unknown": (pair(ONE) | {f"{ONE}.foo": torch.ones(3)}, ["nothing in", f"{ONE}.foo"]),
     "an empty rotation": ({f"{ONE}.oft_R.weight": torch.ones(4, 0)}, ["no triangle"]),
 }

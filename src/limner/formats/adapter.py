@@ -17,7 +17,7 @@ from limner.formats.bundle import bundled
 from limner.formats.factors import check_factors
 from limner.formats.identify import ADAPTERS, BUNDLE, judge_family, kind
 from limner.formats.keys import Slot, owner_of, split_key
-from limner.formats.names import is_of_family
+from limner.formats.names import PREFIXES, is_of_family
 from limner.formats.peft import RANKED, Source, in_our_form
 from limner.inventory import UNKNOWN, Inventory, named
 from limner.texts import display, read_text
@@ -28,9 +28,10 @@ BESIDE = "adapter_config.json"  # PEFT's own place for it
 MAX_SETTINGS = 2**20  # bytes
 NETWORKS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 ONETRAINER = "ot_"  # begins names in OneTrainer's metadata
-NO_LAYER = "Stable Diffusion has no such layers"
+NO_LAYER = "no Stable Diffusion from 1.x to XL has such layers"
 NO_LEAF = "Limner does not know what one of these tensors does in its layer, so the layer is left out"
 NO_RANK = "their layers have rank 0 and change nothing"
+NO_STRENGTH = "the alpha of their layers is 0, so that they change nothing"
 _NUMBERS = {"alpha", "scale", "on_input", "scaled_oft"}  # leaves that may be whole numbers
 _EXACT = {torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz}  # in half precision
 
@@ -64,6 +65,11 @@ def of_tensors(header: Header, tensors: Mapping[str, Tensor]) -> Weights:
             f"{display(path)} is a LoRA for {judged.family}, which Limner does not know; use one for "
             f"{' or '.join(FAMILIES)}"
         )
+    if family.denoiser != "unet" and any(key.startswith(tuple(PREFIXES)) for key in tensors):
+        raise UserError(
+            f"{display(path)} is a LoRA for {family.title} in kohya's names, which Limner does not read; use one in "
+            "diffusers' names"
+        )
     inventory = Inventory(tensors)
     layers = _layers(path, tensors, inventory, family)
     _check_halves(path, layers)
@@ -74,8 +80,12 @@ def of_tensors(header: Header, tensors: Mapping[str, Tensor]) -> Weights:
         origin = next(iter(slots.values()))[1].origin
         leaves = {leaf: _as_float(tensors[key], leaf, key, path) for leaf, (key, _) in slots.items()}
         keys = [key for key, _ in slots.values()]
-        if any(0 in leaves[leaf].shape[:1] for leaf in RANKED if leaf in leaves):
+        ranked = [leaves[leaf] for leaf in RANKED if leaf in leaves]
+        if any(0 in each.shape[:1] for each in ranked):
             inventory.leave(NO_RANK, *keys)
+            continue
+        if ranked and _is_zero(leaves) and "diff_b" not in leaves:
+            inventory.leave(NO_STRENGTH, *keys)
             continue
         source = Source(path, family.name, origin, _of_network(settings, layer.partition(".")[0]), is_onetrainers)
         modules[layer] = in_our_form(leaves, layer, source)
@@ -126,6 +136,12 @@ def _layers(
         known = [key for key, _ in layers.pop(layer, {}).values()]
         inventory.leave(NO_LEAF, *keys, *known)
     return {layer: slots for layer, slots in layers.items() if slots}
+
+
+def _is_zero(leaves: Mapping[str, Tensor]) -> bool:
+    """Whether a layer has an alpha that makes its change nothing."""
+    alpha = leaves.get("scale", leaves.get("alpha"))
+    return alpha is not None and not alpha.is_meta and alpha.numel() == 1 and not bool(alpha)
 
 
 def _check_halves(path: Path, layers: Mapping[str, Mapping[str, Any]]) -> None:
