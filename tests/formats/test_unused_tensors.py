@@ -141,7 +141,7 @@ def test_every_command_hands_it_on(tmp_path: Path, tiny_folder: Path, capsys: py
         "convert": ["convert", str(path), str(out), "--overwrite"],
         "resize": ["resize", str(path), str(out), "--rank", "1", "--overwrite"],
         "merge": ["merge", base, str(tmp_path / "merged"), "--lora", str(path)],
-        "combine": ["merge", base, str(out), "--lora", str(path), "--into", "lora", "--overwrite"],
+        "combine": ["merge", str(path), str(out), "--lora", str(path), "--into", "lora", "--overwrite"],
         "generate": ["generate", "a cat <lora:zqvx:1>", "--base", base, "--lora", str(path), "--steps", "1"],
     }
     for command, arguments in commands.items():
@@ -159,7 +159,7 @@ def test_every_command_hands_it_on(tmp_path: Path, tiny_folder: Path, capsys: py
 
 def test_biases_survive_edits(tmp_path: Path) -> None:
     path, out = at(tmp_path, pair(ONE, rank=4) | {f"{ONE}.diff_b": torch.arange(64.0)}), tmp_path / "out.safetensors"
-    summed = ["merge", "none", str(out), "--lora", f"{path}:0.5", "--lora", str(path), "--into", "lora"]
+    summed = ["merge", f"{path}:0.5", str(out), "--lora", str(path), "--into", "lora"]
     for command, factor in (
         (["convert", str(path), str(out)], 1.0),
         (["resize", str(path), str(out), "--rank", "1"], 1.0),

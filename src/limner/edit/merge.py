@@ -55,7 +55,7 @@ def merge(
         sources = [stored.source(), *(each.source() for each in ingredients)]
         metadata = carried([stored.metadata], "merge", sources)
         size = yield from rewrite(stored, out, get, dtype, metadata, into_folder=path.is_dir())
-    return Merged(out, size, len(parts), tuple(words), tuple(warnings))
+    return Merged(out, size, len(parts), tuple(words), tuple(dict.fromkeys(warnings)))
 
 
 def _added(original: Tensor, parts: list[Part], dtype: torch.dtype) -> Tensor:
