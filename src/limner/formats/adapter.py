@@ -17,7 +17,7 @@ from limner.formats.bundle import bundled
 from limner.formats.factors import check_factors
 from limner.formats.identify import ADAPTERS, BUNDLE, judge_family, kind
 from limner.formats.keys import Slot, owner_of, split_key
-from limner.formats.names import PREFIXES, is_of_family
+from limner.formats.names import PREFIXES, lacking
 from limner.formats.peft import RANKED, Source, in_our_form
 from limner.inventory import UNKNOWN, Inventory, named
 from limner.texts import display, read_text
@@ -120,8 +120,8 @@ def _layers(
         layer = owner_of(key) if slot is None else slot.layer
         if not layer:
             inventory.leave(NO_LAYER if "." in key else UNKNOWN, key)
-        elif not is_of_family(layer, family):
-            inventory.leave(f"{family.title} has no such layer", key)
+        elif lacks := lacking(layer, family):
+            inventory.leave(lacks, key)
         elif slot is None:
             unknown.setdefault(layer, []).append(key)
         elif slot.leaf in layers.setdefault(layer, {}):

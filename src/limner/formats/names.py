@@ -113,10 +113,14 @@ def kernel_of(module: str, family: str) -> int:
     return 1 if module.endswith("conv_shortcut") else 3
 
 
-def is_of_family(module: str, family: Family) -> bool:
-    """Whether a family has the part of a model that a layer lies in."""
+def lacking(module: str, family: Family) -> str:
+    """What a family's bases lack for a layer to be theirs, in words; "" if nothing."""
     network, _, path = module.partition(".")
-    return network in family.networks and (path != PROJECTION or (family.name, network) in PROJECTED)
+    if network not in family.networks:
+        return f"{family.title} has no {network}"
+    if path == PROJECTION and (family.name, network) not in PROJECTED:
+        return f"{family.title} has no {PROJECTION} in its {network}"
+    return ""
 
 
 def neutral_path(path: str) -> str:
