@@ -21,7 +21,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     Raises UserError if the folder cannot be made or written to.
     """
-    _check_name(target)
+    check_name(target)
     stem, suffix = shortened(target.stem, 40), shortened(target.suffix, 40)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def require_writable(target: Path, option: str = "--out", what: str = "") -> Non
 
     `option` is what names another place; what: that lies there, if the path alone does not say. Nothing stays behind.
     """
-    _check_name(target)
+    check_name(target)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder; give the name of a file")
     made: list[Path] = []
@@ -76,7 +76,7 @@ def require_cache(cache: Path, option: str = "--cache") -> None:
     require_writable(cache / "limner", helps, "the cache")
 
 
-def _check_name(target: Path) -> None:
+def check_name(target: Path) -> None:
     """Raise UserError for a name that file systems refuse; they do so only when the file gets it, at the very end."""
     if len(os.fsencode(target.name)) > MOST_NAME_BYTES:
         raise UserError(
@@ -98,8 +98,9 @@ def _umask() -> int:
 
 
 def write_text(target: Path, text: str) -> None:
+    """Write a text in UTF-8; bytes of names that are none are written out, as JSON reads them back."""
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def sha256_file(path: Path) -> str:

@@ -40,7 +40,7 @@ LEFT_OUT: dict[str, tuple[Tensors, list[str]]] = {  # beside a layer that is use
     "another model's layers": (pair("lora_unet_blocks_0_cross"), ["2 of 4 tensors", "lora_unet_blocks_0_cross"]),
     "a projection that 1.x lacks": (
         pair("lora_te_text_projection"),
-        ["text_projection", "Stable Diffusion 1.x has no"],
+        ["lora_te_text_projection", "Stable Diffusion 1.x has no text_projection"],
     ),
     "a layer of rank 0": (pair(TWO, rank=0), [f"{TWO}.lora_down.weight", "rank 0"]),
     "a layer of alpha 0": (pair(TWO) | {f"{TWO}.alpha": torch.tensor(0.0)}, ["3 of 5 tensors", "alpha", "is 0"]),

@@ -9,6 +9,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from limner.base import layout, pocket
 from limner.base.families import FAMILIES
 from limner.base.identify import Identity
+from limner.base.weight_files import find_weights
 from limner.errors import UserError
 
 
@@ -65,10 +66,11 @@ def find_vae(path: Path) -> Path:
     if path.is_file():
         return path
     for place in (path, path / "vae"):
-        for name in ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16"):
-            for suffix in (".safetensors", ".bin"):
-                if (found := place / f"{name}{suffix}").is_file():
-                    return found
+        if (place / "config.json").is_file() or any(place.glob("diffusion_pytorch_model*")):
+            found, *others = find_weights(place)
+            if others:
+                raise UserError(f"the VAE in {place} is in several files; give one file of it with --vae")
+            return found
     raise UserError(f"there is no VAE at {path}; give a file, or a folder in diffusers' layout, with --vae")
 
 

@@ -1,6 +1,7 @@
 """The verbs that change finished files: each reads its settings, edits, and says what came of it."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from limner.cli.app import verb
@@ -8,7 +9,7 @@ from limner.cli.output import Output, duration, megabytes
 from limner.config import ConvertSettings, ExtractSettings, MergeSettings, ResizeSettings
 
 if TYPE_CHECKING:  # help loads no torch
-    from limner.edit import Edit, Resized
+    from limner.edit import Converted, Edit, Extracted, Resized
 
 T = TypeVar("T")
 
@@ -23,8 +24,7 @@ def convert(settings: ConvertSettings, output: Output) -> dict:
     _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     sizes = {"size_before": made.size_before, "size_bytes": made.size_bytes}
-    facts = {"faults": made.faults, "warnings": list(made.warnings)}
-    return {"file": str(made.path), "kind": made.kind} | sizes | facts | _cost(output, began)
+    return {"file": str(made.path), "kind": made.kind} | sizes | _said(made) | _cost(output, began)
 
 
 @verb(ExtractSettings, "tuned", "base", "out")
@@ -37,9 +37,9 @@ def extract(settings: ExtractSettings, output: Output) -> dict:
     _tell_energy(made.energy, made.ranks, output)
     for what, share in made.left_out.items():
         output.say(f"left out: {what}, {share:.2%} of everything that differs")
-    _warn(made.faults, output)
+    _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, holds {made.energy['all']:.2%} of its layers' change")
-    facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out, "faults": made.faults}
+    facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out} | _said(made)
     return {"file": str(made.path), "size_bytes": made.size_bytes} | facts | _cost(output, began)
 
 
@@ -52,9 +52,9 @@ def merge(settings: MergeSettings, output: Output) -> dict:
     made = follow(merging(settings), output, "layer" if settings.into == "lora" else "tensor")
     if not isinstance(made, Merged):
         return _tell_lora(made, output, began)
-    _warn({}, output, made.warnings)
     for word in made.left_out:
         output.warn(f"the embedding {word!r} that came with a LoRA is not in the checkpoint, which has no place for it")
+    _warn({}, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, {made.layers} layers changed")
     facts = {"size_bytes": made.size_bytes, "layers": made.layers, "left_out": list(made.left_out)}
     facts |= {"warnings": list(made.warnings)}
@@ -91,12 +91,14 @@ def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
     return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
 
 
-def _warn(faults: dict[str, str], output: Output, warnings: tuple[str, ...] = ()) -> None:
-    """What of the files that were read is not used, and which programs would not use a file as it is meant."""
-    for warning in warnings:
+def _warn(faults: dict[str, str], output: Output, warnings: Sequence[str] = ()) -> None:
+    """What is to be said of the files that were read, and which programs would not use a file as it is meant."""
+    for warning in (*warnings, *(f"{program} {fault}" for program, fault in faults.items())):
         output.warn(warning)
-    for program, fault in faults.items():
-        output.warn(f"{program} {fault}")
+
+
+def _said(made: "Converted | Extracted") -> dict[str, Any]:
+    return {"faults": made.faults, "warnings": list(made.warnings)}
 
 
 def _tell_energy(energy: dict[str, float], ranks: dict[int, int], output: Output) -> None:

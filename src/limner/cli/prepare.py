@@ -43,6 +43,10 @@ def _tell(made: "Made", settings: PrepareSettings, output: Output) -> None:
     if made.left_out:
         named = ((ALL_KINDS[kind].title if kind in ALL_KINDS else kind, n) for kind, n in made.left_out.most_common())
         output.table(("left out", "pictures"), named)
+        faults = (kind for kind, _ in made.left_out.most_common() if kind in ALL_KINDS)
+        kind = next((kind for kind in faults if ALL_KINDS[kind].level == "fault"), None)
+        if kind is not None:
+            output.say(f"to keep what is left out for one of these reasons: --keep KIND, as in --keep {kind}")
     if made.sizes:
         output.table(("size", "pictures"), made.sizes.most_common())
     for remark in made.remarks:

@@ -28,7 +28,7 @@ class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
         (), description="A kind of fault that is no reason to leave a picture out, as in blurred; may be repeated."
     )
     drop: tuple[str, ...] = Field(
-        (), description="A kind of note that is a reason to leave a picture out, as in screenshot; may be repeated."
+        (), description="A kind of note that is a reason to leave a picture out, as in text; may be repeated."
     )
     bucket_step: Annotated[int | None, Usual(8, 128)] = Field(
         None, ge=8, le=1024, description="Pixels between the sides of buckets; by default as in training."

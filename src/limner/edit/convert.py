@@ -26,7 +26,7 @@ DIFFUSERS = "diffusers"  # of LoRAs dotted names, of an embedding its token as i
 @dataclass(frozen=True)
 class Converted:
     """A file or folder. kind: of its weights. faults: {program: what it makes of a LoRA, where that is wrong}.
-    warnings: what of the file that was read is not in it."""
+    warnings: sentences on the file that was read, such as what of it is not used."""
 
     path: Path
     kind: str
@@ -90,12 +90,12 @@ def _convert_checkpoint(
     if to not in (None, DIFFUSERS, Checkpoint.name):
         raise UserError(f"{path} is a checkpoint, which {to} cannot hold; use --to {Checkpoint.name} or {DIFFUSERS}")
     check_out(out, overwrite, [path], into_folder)
-    with open_stored(path) as stored:
+    with open_stored(path, averages=ema == "use") as stored:
         get = _averages(stored) if ema == "use" else stored.get
         metadata = carried([stored.metadata], "convert", [stored.source()], averages=True if ema == "use" else None)
         size = yield from rewrite(stored, out, get, dtype, metadata, into_folder)
-        before = sum(file.file.path.stat().st_size for file in stored.files)
-    return Converted(out, "checkpoint", before, size, {})
+        before = stored.size_bytes
+    return Converted(out, "checkpoint", before, size, {}, stored.warnings)
 
 
 def _averages(stored: Stored) -> Callable[[str], Tensor]:

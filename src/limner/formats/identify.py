@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from limner.base.identify import identify_base
+from limner.base.identify import TOLD, identify_base
 from limner.container.header import Header
 from limner.formats.evidence import FAMILIES, Clue, hints, proofs
 from limner.texts import display
@@ -57,12 +57,6 @@ _BASES = {"controlnet": "controlnet", "motion": "motion module", "vae": "vae", "
 _WORD_WIDTHS = {768: "sd1", 1024: "sd2", 1280: "sdxl", 2048: "sdxl"}  # of an embedding's vectors
 BUNDLE = "bundle_emb."  # begins the name of an embedding's tensor that lies in a LoRA's file
 _KOHYA = re.compile(r"(lora_unet|lora_te|lora_te1|lora_te2|lora_te3|oft_unet|lycoris)_")
-_TOLD = {  # how sd-scripts and the model spec begin a family's name
-    "sdxl_refiner": "sdxl-refiner", "stable-diffusion-xl-v1-refiner": "sdxl-refiner", "sdxl": "sdxl",
-    "stable-diffusion-xl": "sdxl", "sd_v2": "sd2", "sd_v1": "sd1", "flux": "flux", "sd3": "sd3",
-    "stable-diffusion-3": "sd3", "stable-diffusion-v3": "sd3", "stable-diffusion-v2": "sd2",
-    "stable-diffusion-v1": "sd1",
-}  # fmt: skip
 
 
 CLAIMS = ("ss_base_model_version", "modelspec.architecture", "ss_v2")  # metadata that say the family
@@ -157,7 +151,7 @@ def _claimed(metadata: Mapping[str, str]) -> tuple[str, str] | None:
     """The family that the metadata say, and how they say it."""
     for key in CLAIMS[:2]:
         told = metadata.get(key, "")
-        known = next((name for start, name in _TOLD.items() if told.startswith(start)), None)
+        known = next((name for start, name in TOLD.items() if told.startswith(start)), None)
         if known is not None:
             return known, f"{key} = {display(told)}"
     return ("sd2", "ss_v2 = True") if metadata.get("ss_v2") == "True" else None

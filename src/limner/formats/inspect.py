@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limner.base import single
 from limner.base.identify import Identity
-from limner.base.single import identify_file
+from limner.base.original import VAE, places, with_wrapper
+from limner.base.weight_reader import not_finite, open_weights
 from limner.container import open_tensors
 from limner.container.hashes import Hashes, hash_file
 from limner.container.header import Header, all_finite
@@ -28,6 +30,7 @@ from limner.formats.factors import spellings
 from limner.formats.identify import ADAPTERS, BUNDLE, judge_family, kind, naming
 from limner.formats.metadata import run_card
 from limner.formats.verdicts import Verdict
+from limner.inventory import named
 from limner.methods.form import form_of, forms
 
 _PARTS = {
@@ -117,7 +120,11 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
             spoilt = next((name for name in file.shapes if not all_finite({name: file.get(name)})), None)
             refusal = "" if spoilt is None else f"{spoilt} holds numbers that are not finite (NaN or infinity)"
     judged = judge_family(header)
-    identity = identify_file(path) if sort == "checkpoint" else None
+    identity = single.identify_file(path) if sort == "checkpoint" else None
+    if identity:
+        refusal, warnings = identity.refusal, identity.warnings
+        if hashed and not refusal:
+            warnings = (*warnings, *_about_weights(path, identity))
     alphas = _alphas(header, small) if is_adapter else {}
     blocks = blocks_of(header, alphas) if is_adapter else {}
     hashes = hash_file(path, header.data_start) if hashed else Hashes("", "", "")
@@ -142,8 +149,8 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
         words=tuple(sorted({name.split(".")[1] for name in header.shapes if name.startswith(BUNDLE)})),
         dtypes=counted(DTYPE_NAMES[dtype] for dtype in header.dtypes.values()),
         prediction_type=identity.prediction_type if identity else None,
-        refusal=identity.refusal if identity else refusal,
-        warnings=identity.warnings if identity else warnings or judged.doubts,
+        refusal=refusal,
+        warnings=warnings or judged.doubts,
         tags=_tags(header.metadata),
         metadata=dict(sorted(header.metadata.items())),
         extras=header.extras,
@@ -158,6 +165,27 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
         modelspec_matches=None if spec is None or not hashed else spec.lower().removeprefix("0x") == hashes.tensors,
         programs=_programs(header, sort, judged.family, identity, small, _hides_alpha(header, blocks)),
     )
+
+
+def _about_weights(path: Path, identity: Identity) -> list[str]:
+    """What is wrong with a checkpoint's tensors, and which of them are not used; reads all of them."""
+    try:
+        configs = single.read_configs(path, identity)
+    except UserError as error:
+        return [str(error)]
+    names = [name for part in single.networks_of(configs) for name in single.names_of(part, configs)]
+    found = []
+    with open_weights(path) as file:
+        if lost := not_finite(file):
+            found.append(f"{len(lost)} of its tensors hold numbers that are not finite (NaN): {named(lost)}")
+        there = {with_wrapper(key) for key in file.shapes}
+        has_vae = any(key.startswith(VAE) for key in there)
+        missing = [key for key in places(names, configs) if key not in there and (has_vae or not key.startswith(VAE))]
+        if missing:
+            found.append(
+                f"it lacks {len(missing)} of its networks' tensors, so that it cannot be opened: {named(missing)}"
+            )
+        return found + single.inventory(file, configs, names).remarks(path.name, "tensor", "tensors")
 
 
 def _is_small(name: str, shape: tuple[int, ...]) -> bool:

@@ -24,6 +24,9 @@ NETWORKS: dict[str, tuple[str, dict[str, str]]] = {  # kohya's words for a form:
 }
 
 
+PREDICTS = {"v_prediction": "v"}  # the model spec's words for prediction types, where they are others than diffusers'
+
+
 @dataclass(frozen=True)
 class Description:
     """What a file says about its making; whatever is None stays out of it.
@@ -69,9 +72,8 @@ class Description:
             for item in fields(self)
             if "ss" in item.metadata and getattr(self, item.name) is not None
         }
-        v_prediction = self.prediction_type == "v_prediction"
-        entries["ss_base_model_version"] = base_version(family, v_prediction)
-        entries["modelspec.prediction_type"] = "v" if v_prediction else "epsilon"
+        entries["ss_base_model_version"] = base_version(family, self.prediction_type == "v_prediction")
+        entries["modelspec.prediction_type"] = PREDICTS.get(self.prediction_type, self.prediction_type)
         entries["modelspec.title"] = self.title
         if self.keyword is not None:
             entries["modelspec.trigger_phrase"] = self.keyword

@@ -8,9 +8,9 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from limner.errors import UserError
-from limner.texts import read_text
 from limner.run.folder import Log, RunFolder
 from limner.run.kept import Kept
+from limner.texts import read_text
 
 
 @dataclass(frozen=True)

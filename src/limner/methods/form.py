@@ -68,7 +68,7 @@ class Form(PlugIn, ABC):
     @classmethod
     def bias_change(cls, bias: Tensor, leaves: Leaves) -> Tensor | None:
         """What is added to the layer's bias, shaped like it; None if nothing, as in most files."""
-        return leaves["diff_b"].reshape(bias.shape) if "diff_b" in leaves else None
+        return leaves.get("diff_b")
 
     @classmethod
     def gradients(cls, seen: "Seen", leaves: Leaves) -> tuple[Tensor, ...] | None:

@@ -24,6 +24,7 @@ from limner.preparation.layouts import CLASS, SUFFIX, clean
 from limner.preparation.ledger import Ledger
 from limner.preparation.pictures import key_of, view_of
 from limner.preparation.write import Task, write
+from limner.texts import display
 from limner.vision.hashes import distance
 
 Size = tuple[int, int]  # width and height, in pixels
@@ -63,7 +64,7 @@ class _Chosen:
         twin = next((each for each in self.pictures if _are_alike(each.facts, facts)), None)
         if twin is not None:
             self.alike += 1
-            return f"shows the same as {twin.source.name}"
+            return f"shows the same as {display(twin.source.name)}"
         return None
 
 
@@ -158,14 +159,14 @@ def _own(
             beside = None if objection else source.beside(".txt", MAX_CAPTION_BYTES)
             caption = (text_of(beside, f"{source.name}'s .txt") if beside else None) or prompt
         except Unusable as problem:
-            yield Warned(f"{source.name} {problem}; it is called {prompt!r}")
+            yield Warned(f"{display(source.name)} {problem}; it is called {prompt!r}")
         if objection is None:
             framing = frame(each.facts, sizes, None, settings.most_enlargement)
             if framing.enlargement <= settings.most_enlargement:
                 chosen.pictures.append(ClassPicture(source, each.facts, framing, caption))
                 continue
             objection = f"would have to be enlarged {framing.enlargement:.3g} times"
-        yield Warned(f"{source.path} {objection}; it is left out of the class's pictures")
+        yield Warned(f"{display(source.path)} {objection}; it is left out of the class's pictures")
     return chosen.pictures
 
 
@@ -190,7 +191,7 @@ def _write(
         for record in outcome.records:
             ledger.wrote(record)
         if outcome.problem:
-            raise UserError(f"{tasks[done - 1].source.path} {outcome.problem}")
+            raise UserError(f"{display(tasks[done - 1].source.path)} {outcome.problem}")
         yield Prepared(done, len(tasks), WRITING)
     ledger.commit()
 

@@ -10,6 +10,7 @@ from limner.data.buckets import FACTOR
 from limner.preparation.choices import NOTHING, Choice
 from limner.preparation.framing import Framing, frame
 from limner.preparation.ledger import plain
+from limner.texts import display
 
 TWIN = "duplicate"
 BY_HAND = "by hand"
@@ -110,7 +111,7 @@ def _speaks(finding: Finding, rules: Rules) -> bool:
 
 def _same_as(better: str, found: Sequence[Finding]) -> str:
     how = next((finding.sentence for finding in found if finding.kind == TWIN and better in finding.others), None)
-    return how or f"shows the same as {better}, which is kept"
+    return how or f"shows the same as {display(better)}, which is kept"
 
 
 def _smaller(framing: Framing, most: float) -> Framing:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from limner.errors import UserError
 from limner.files import atomic_path
-from limner.texts import display, read_text
 from limner.preparation.choices import NAME
 from limner.preparation.layouts import BEFORE, CLASS, IMAGES, MASKS, STATE
 from limner.preparation.ledger import Ledger, Record
+from limner.texts import read_text
 
 LEDGER = "prepared.sqlite"
 SET_ASIDE = "set-aside"
@@ -93,8 +93,8 @@ class Texts:
     def put_lines(self, path: str, lines: Iterable[str]) -> None:
         """Write a report, line by line, in place of what is there."""
         self.ledger.want(path)
-        with atomic_path(self.out / path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(lines)
+        with atomic_path(self.out / path) as temporary, temporary.open("wb") as stream:
+            stream.writelines(line.encode("utf-8", "backslashreplace") for line in lines)
         self.ledger.wrote(Record.of(self.out, path, ""))
 
 

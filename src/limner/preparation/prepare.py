@@ -22,6 +22,7 @@ from limner.data.tree import left_out
 from limner.errors import UserError
 from limner.events import Event, Warned
 from limner.files import locked
+from limner.inventory import named
 from limner.preparation.choices import NAME, NOTHING, Choice, check_names, read_choices
 from limner.preparation.classes import check_class, write_class
 from limner.preparation.decide import Rules, better_twins, decide
@@ -34,8 +35,6 @@ from limner.preparation.pictures import complete_masks, write_pictures
 from limner.preparation.report import write_report
 from limner.texts import display
 from limner.vision.faces import Faces
-
-MOST_NAMED = 3  # files that a warning names
 
 
 @dataclass
@@ -171,8 +170,7 @@ def _tidy(out: Path, ledger: Ledger) -> Generator[Event, None, None]:
         yield Warned(f"what you changed of a picture that is not kept any more lies in {out / place}")
     others = list(foreign(out, ledger))
     if others:
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         yield Warned(
-            f"{out} holds files that prepare did not write ({', '.join(map(display, others[:MOST_NAMED]))}{more}); they are left "
-            "alone, and will be trained on"
+            f"{out} holds files that prepare did not write ({named(others)}); they are left alone, and will be "
+            "trained on"
         )

@@ -182,8 +182,8 @@ def _one_class_each(parts: Iterable[Part]) -> None:
         if not _same(other.class_word, part.class_word):
             classes = f"{other.class_word or 'none'} and {part.class_word or 'none'}"
             raise UserError(
-                f"{display(other.folder)} and {display(part.folder)} give the keyword {part.keyword!r} two classes, {classes}; "
-                "rename one of them, or say --class"
+                f"{display(other.folder)} and {display(part.folder)} give the keyword {part.keyword!r} two classes, "
+                f"{classes}; rename one of them, or say --class"
             )
 
 
@@ -247,8 +247,8 @@ def remarks(data: RunData, settings: TrainSettings) -> Iterator[Warned]:
     count = len(data.taught)
     if count == 1:
         yield Warned(
-            f"{display(data.taught[0].path.name)} is the only picture: its pose, light and background will be learned as part "
-            "of the subject; ten or more different ones leave these free"
+            f"{display(data.taught[0].path.name)} is the only picture: its pose, light and background will be learned "
+            "as part of the subject; ten or more different ones leave these free"
         )
     if count > MANY:
         yield Warned(
@@ -293,8 +293,8 @@ def remarks_on_size(data: RunData, resolution: int) -> Iterator[Warned]:
         picture, by = max(blurred, key=lambda pair: pair[1])
         others = f" and {len(blurred) - 1} more" if len(blurred) > 1 else ""
         yield Warned(
-            f"{display(picture.path.name)} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} times, "
-            "and will be learned as blurred; take larger pictures if you have them"
+            f"{display(picture.path.name)} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} "
+            "times, and will be learned as blurred; take larger pictures if you have them"
         )
 
 

@@ -12,11 +12,16 @@ LARGE = 768  # pixels: beyond, one picture at a time fills an accelerator
 
 
 def derive(
-    settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool, rates: Rates = (1.0, 1.0, 1.0)
+    settings: TrainSettings,
+    pictures: int,
+    base_resolution: int,
+    on_cpu: bool,
+    rates: Rates = (1.0, 1.0, 1.0),
+    ends_in_noise: bool = False,
 ) -> list[Chosen]:
     """A value for each setting that is None, in an order in which each can rest on those before.
 
-    rates: the method's, as methods/method.py has them.
+    rates: the method's, as methods/method.py has them. ends_in_noise: whether the last timestep is pure noise.
     """
     resolution = settings.resolution or base_resolution
     small = resolution <= SMALL
@@ -43,6 +48,7 @@ def derive(
         ),
         _learning_rate(settings, rates, small),
         _class_count(settings, patient),
+        _weighting(ends_in_noise),
         Chosen("warmup_steps", min(steps // 20, 100), "it is a twentieth of the steps, at most 100"),
         Chosen(
             "previews", 4 if patient else 1, f"one takes {'seconds' if patient else 'a minute or more'} on this machine"
@@ -67,6 +73,14 @@ def _learning_rate(settings: TrainSettings, rates: Rates, small: bool) -> Chosen
     if rate != 1:
         reason += f" by the method {settings.method}"
     return Chosen("learning_rate", optimizer.learning_rate * rate, reason)
+
+
+def _weighting(ends_in_noise: bool) -> Chosen:
+    """In pure noise the signal-to-noise ratio is 0, and so is every weight that is made of it; v and flows, which are
+    all that is learned there, are trained with equal weights (Lin et al. 2023, Esser et al. 2024)."""
+    if ends_in_noise:
+        return Chosen("weighting", "none", "the last timestep is pure noise, which the others give no weight")
+    return Chosen("weighting", "min-snr", "easy timesteps would crowd out the others")
 
 
 def _class_count(settings: TrainSettings, patient: bool) -> Chosen:

@@ -24,7 +24,8 @@ from limner.data.keyword import keyword_problem
 from limner.data.prior import WithPrior
 from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
-from limner.diffusion import Objective, signal_levels
+from limner.diffusion import Objective, loss_weights, signal_levels
+from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_cache
 from limner.generate import Request, make_plan
@@ -47,8 +48,12 @@ from limner.run.folder import Record, Source
 from limner.run.outputs import check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
+from limner.run.unused import unused
+from limner.texts import display
 from limner.train import BatchSource, Plan
 from limner.weights import Weights, down_to_noise
+
+PATHS = ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")  # settings
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,7 @@ class Job:
 
 def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
     """Check everything, load pictures and base, and decide what was left open. Raises UserError."""
+    _names_are_text(settings)
     dataset = find_data(settings)
     settings, told = complete(settings, dataset)
     methods = read_methods(settings, tables, origin)
@@ -214,15 +220,25 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
+    given = settings
     rates = usual_rates(find_methods(settings.method).values())
-    chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
+    last = signal_levels(model, settings.zero_terminal_snr)[-1:]
+    on_cpu, ends_in_noise = device.type == "cpu", bool(last == 0)
+    chosen = [*told, *counted]
+    chosen += derive(settings, len(data.taught), model.resolution, on_cpu, rates, ends_in_noise)
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
+    yield from unused(given, methods, model, any(item.picture.mask is not None for item in job.items))
     yield from remarks_on_captions(job.items)
     assert settings.resolution is not None
     yield from remarks_on_size(data, settings.resolution)
     yield from _called_otherwise(job)
+    if not bool(loss_weights(last, model.prediction_type, job.objective)):
+        yield Warned(
+            f"weighting = {job.settings.weighting} gives the last timestep, which is pure noise, no weight at all, so "
+            "that nothing is learned there; leave weighting out, or use none"
+        )
     yield from chosen
     yield from choose_mirrored(settings, job.items)
     return job
@@ -269,15 +285,24 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
     base = Path(settings.base).expanduser()  # or a hub id, which looks like a path too
     assert settings.out is not None
-    paths = {
-        name: getattr(settings, name)
-        for name in ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")
-    }
+    paths = {name: getattr(settings, name) for name in PATHS}
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}
     values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.exists() else {}
     return TrainSettings.read(settings.model_dump(by_alias=True) | values, "the settings that were left open")
+
+
+def _names_are_text(settings: TrainSettings) -> None:
+    """Raise UserError for a place whose name run.toml cannot hold; files in it may be called anything."""
+    for path in (getattr(settings, name) for name in (*PATHS, "run")):
+        if path is not None and not str(path.absolute()).isascii():
+            try:
+                str(path.absolute()).encode()
+            except UnicodeEncodeError as error:
+                raise UserError(
+                    f"{display(path.absolute())} has a name that is not UTF-8, which a run cannot put down; rename it"
+                ) from error
 
 
 def _called_otherwise(job: Job) -> Iterator[Warned]:

@@ -13,6 +13,7 @@ from limner.container.header import read_header
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
 from limner.events import Done, Event, Exported, Kept, Measured, Preview, Saved, Started, Step, Warned
+from limner.files import shortened
 from limner.formats import save_weights
 from limner.formats.diffusers import save_folder, size_of
 from limner.formats.metadata import run_card
@@ -30,6 +31,8 @@ from limner.run.watch import Outcome, Watch
 from limner.train import BatchSource
 from limner.train import train as loop
 from limner.weights import Weights
+
+MOST_STEM_BYTES = 200  # of names that get a time or a number behind
 
 
 def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "settings") -> Generator[Event, None, None]:
@@ -52,6 +55,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
 def new_folder(runs: Path, name: str) -> Path:
     """The folder of a run that begins now, not that of one which began in the same second."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 (a name for people, in their own time)
+    name = shortened(name, MOST_STEM_BYTES)
     first = runs / f"{name}-{stamp}"
     others = (runs / f"{name}-{stamp}-{number}" for number in itertools.count(2))
     return next(folder for folder in itertools.chain([first], others) if not folder.exists())
@@ -93,7 +97,11 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
         outcome = yield from events
     for state in watch.files():
         for weights, out in job.results(state.weights):
-            path = folder.states / KIND_FOLDERS[weights.kind] / f"{out.stem}-{state.step:06d}{out.suffix}"
+            path = (
+                folder.states
+                / KIND_FOLDERS[weights.kind]
+                / f"{shortened(out.stem, MOST_STEM_BYTES)}-{state.step:06d}{out.suffix}"
+            )
             yield from export(job, weights, path, path, log.final_loss(state.step), state)
     if outcome.why:
         yield Kept(outcome.step, outcome.why)
