@@ -75,9 +75,11 @@ def of_tensors(header: Header, tensors: Mapping[str, Tensor]) -> Weights:
     _check_halves(path, layers)
     settings = _settings(header)
     is_onetrainers = any(name.startswith(ONETRAINER) for name in header.metadata)
+    is_pefts = bool(settings) or SETTINGS in header.metadata
     modules: dict[str, dict[str, Tensor]] = {}
     for layer, slots in layers.items():
         origin = next(iter(slots.values()))[1].origin
+        origin = "peft" if is_pefts and origin == "diffusers" else origin
         leaves = {leaf: _as_float(tensors[key], leaf, key, path) for leaf, (key, _) in slots.items()}
         keys = [key for key, _ in slots.values()]
         ranked = [leaves[leaf] for leaf in RANKED if leaf in leaves]

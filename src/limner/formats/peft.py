@@ -20,7 +20,8 @@ _HALVES = [(f"hada_w{number}_{side}", f"hada_t{number}") for number in "12" for 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a layer of a file comes from. origin: as of limner.formats.keys.Slot. settings: PEFT's configuration of the
+    """Where a layer of a file comes from. origin: as of limner.formats.keys.Slot, and "peft" too if PEFT's settings are
+    there. settings: PEFT's configuration of the
     network, empty if the file has none. is_onetrainers: whether its metadata say that OneTrainer wrote it."""
 
     path: Path
@@ -87,9 +88,9 @@ def _bound(found: dict[str, Tensor]) -> None:
 
 
 def _is_onetrainers(source: Source) -> bool:
-    """Whether an OFT in PEFT's leaves is OneTrainer's. It says so in its metadata; without any, names tell: PEFT has
-    its configuration beside it, or names without a network or in a wrapper, and neither kohya's nor ComfyUI's."""
-    return source.is_onetrainers or (source.origin not in ("peft", "bare") and not source.settings)
+    """Whether an OFT in PEFT's leaves is OneTrainer's. It says so in its metadata; without any, the origin tells: PEFT
+    has its configuration beside it, or names without a network or in a wrapper, and neither kohya's nor ComfyUI's."""
+    return source.is_onetrainers or source.origin not in ("peft", "bare")
 
 
 def _alpha(settings: Mapping[str, Any], module: str, rank: int, path: Path) -> float:
