@@ -89,14 +89,15 @@ def follow(edit: "Edit[T]", output: Output, what: str) -> T:
 
 def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
     _tell_energy(made.energy, made.ranks, output)
-    _warn(made.faults, output)
+    _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     facts = {"size_bytes": made.size_bytes, "ranks": made.ranks, "energy": made.energy, "faults": made.faults}
+    facts |= {"warnings": list(made.warnings)}
     return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
 
 
 def _warn(faults: dict[str, str], output: Output, warnings: Sequence[str] = ()) -> None:
-    """What is to be said of the models that were read, and which programs would not use a file as it is meant."""
+    """What is to be said of the files that were read, and which programs would not use a file as it is meant."""
     for warning in (*warnings, *(f"{program} {fault}" for program, fault in faults.items())):
         output.warn(warning)
 

@@ -18,6 +18,8 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
     for skipped in asked.skipped:
         output.warn(f"{skipped.path} {skipped.reason}; it is left out")
     model = open_with_bar(settings, output)
+    for warning in asked.learned.weights.warnings:
+        output.warn(warning)
     report = None
     with output.progress("picture", 0) as bar:
         for each in iterate_evaluation(model, asked.learned, asked.evidence, asked.protocol, asked.clip):

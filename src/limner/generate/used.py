@@ -87,7 +87,7 @@ def _cut(weights: Weights, rank: int) -> tuple[Weights, int]:
     uncut = 0
     tensors = dict(weights.tensors)
     for name, leaves in weights.modules().items():
-        if not {"lora_down", "lora_up"} <= leaves.keys() <= {"lora_down", "lora_up", "alpha"}:
+        if not {"lora_down", "lora_up"} <= leaves.keys() <= {"lora_down", "lora_up", "alpha", "diff_b"}:
             uncut += 1
             continue
         down, up = leaves["lora_down"], leaves["lora_up"]
