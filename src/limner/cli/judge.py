@@ -11,13 +11,15 @@ from limner.config import CompareSettings, EvaluateSettings
 from limner.device import choose_device, choose_dtype
 from limner.evaluate.judge import Evaluation, Progress, iterate_evaluation
 from limner.evaluate.report import Report
+from limner.events import Warned
+from limner.texts import display
 
 
 def judge(settings: EvaluateSettings, output: Output) -> dict:
     """Draw with and without the file, and compare with real pictures."""
     asked = Evaluation.of(settings)
     for skipped in asked.skipped:
-        output.warn(f"{skipped.path} {skipped.reason}; it is left out")
+        output.warn(f"{display(skipped.path)} {skipped.reason}; it is left out")
     device = choose_device(settings.device)
     model = open_base(
         settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
@@ -88,6 +90,9 @@ class _Teller:
         if isinstance(happening, Training):
             self._close()
             self.output.say(f"training: {happening.method}")
+            return
+        if isinstance(happening, Warned):
+            self.output.warn(happening.message)
             return
         if isinstance(happening, Learning):  # the training's own process shows it
             return
