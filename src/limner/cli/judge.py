@@ -10,13 +10,15 @@ from limner.compare import Comparison, Happening, Learning, Training, compare
 from limner.config import CompareSettings, EvaluateSettings
 from limner.evaluate.judge import Evaluation, Progress, iterate_evaluation
 from limner.evaluate.report import Report
+from limner.events import Warned
+from limner.texts import display
 
 
 def judge(settings: EvaluateSettings, output: Output) -> dict:
     """Draw with and without the file, and compare with real pictures."""
     asked = Evaluation.of(settings)
     for skipped in asked.skipped:
-        output.warn(f"{skipped.path} {skipped.reason}; it is left out")
+        output.warn(f"{display(skipped.path)} {skipped.reason}; it is left out")
     model = open_with_bar(settings, output)
     for warning in asked.learned.weights.warnings:
         output.warn(warning)
@@ -84,6 +86,9 @@ class _Teller:
         if isinstance(happening, Training):
             self._close()
             self.output.say(f"training: {happening.method}")
+            return
+        if isinstance(happening, Warned):
+            self.output.warn(happening.message)
             return
         if isinstance(happening, Learning):  # the training's own process shows it
             return
