@@ -14,11 +14,11 @@ from limner.config import CompareSettings, PrepareSettings, TrainSettings, read_
 from limner.data.folder import load_folder
 from limner.demo import SAMPLES
 from limner.errors import UserError
-from limner.events import Chosen, Event, Opening, Warned
+from limner.events import Chosen, Event, UsingBase, Warned
 from limner.generators import finish
 from limner.preparation.again import training
 from limner.preparation.prepare import preparing
-from limner.run.base import opening, require_drawings
+from limner.run.base import require_drawings, using
 from limner.run.data import choose_resolution, complete, find_data, load_data
 from limner.studio.places import Places
 from limner.studio.requests import TrainRequest
@@ -39,7 +39,8 @@ def photographs(tmp_path: Path) -> Path:
 def test_photographs_without_a_base_are_refused(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(photographs), "--keyword", "zqvx"]) == 2
     first, *_, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("base: pocket (")
+    assert first.startswith("opening pocket (")
+    assert "for simple drawings" in first
     assert "these are photographs" in last
     assert "--base path/to/model.safetensors" in last
     assert "limner search" in last
@@ -72,9 +73,9 @@ def test_the_studio_asks_for_a_base_too(photographs: Path, tmp_path: Path, base:
 
 
 def test_what_a_base_is(tiny_folder: Path) -> None:
-    assert opening("pocket") == Opening("pocket", opening("pocket").about)
-    assert "simple drawings of 128 pixels" in opening("pocket").about
-    assert opening(str(tiny_folder)).about == "Stable Diffusion 1.x, 64 pixels"
+    assert using("pocket") == UsingBase("pocket", using("pocket").about)
+    assert "for simple drawings" in using("pocket").about
+    assert using(str(tiny_folder)).about.startswith(f"{tiny_folder.name} (Stable Diffusion 1.x")
 
 
 def prepare(images: Path, out: Path, **values: Any) -> None:
@@ -107,7 +108,7 @@ def test_a_set_for_another_base_is_prepared_again(
     prepare(Path("photos"), out, base=str(tiny_folder))
     assert read_toml(out / "dataset.toml")["datasets"][0]["resolution"] == 64
     events = begun(out, "pocket")
-    assert isinstance(events[0], Opening)
+    assert isinstance(events[0], UsingBase)
     assert "was prepared for 64 pixels, and the base pocket is made for 128" in messages(events)
     assert read_toml(out / "dataset.toml")["datasets"][0]["resolution"] == 128
     assert Image.open(next((out / "images").glob("*.png"))).width >= 100

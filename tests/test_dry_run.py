@@ -9,7 +9,7 @@ from training import small_run
 from limner import run
 from limner.config import read_training
 from limner.evaluate.milestone import Judge
-from limner.events import Measured, Opening
+from limner.events import Measured, UsingBase
 
 
 def test_the_first_milestone_is_tried_too(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,7 @@ def test_the_first_milestone_is_tried_too(tmp_path: Path, tiny_folder: Path, mon
     values = small_run(tmp_path / "photos", [(90, 70)] * 3, tiny_folder, tmp_path / "cache", **watched)
     settings, tables = read_training(values, "test")
     events = list(run.dry_run(settings, tables))
-    assert isinstance(events[0], Opening)
+    assert isinstance(events[0], UsingBase)
     assert len(judged) == 1
     assert len(judged[0]) == 6  # all of its images, so that their memory is taken
     measured = {event.name: event.value for event in events if isinstance(event, Measured)}

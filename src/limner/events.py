@@ -5,8 +5,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Opening:
-    """The base that what follows rests on, named before anything else. about: what it is, in a few words."""
+class UsingBase:
+    """The base that what follows rests on, named before anything else. about: its name with what it is."""
 
     base: str
     about: str
@@ -107,4 +107,4 @@ class Done:
     reason: str
 
 
-Event = Opening | Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Kept | Exported | Done
+Event = UsingBase | Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Kept | Exported | Done

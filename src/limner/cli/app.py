@@ -11,6 +11,7 @@ import limner
 from limner.cli.options import group, parameters, read_settings
 from limner.cli.output import Output
 from limner.config import Machine, Settings
+from limner.errors import UserError
 
 EVERYWHERE = group(Machine.title)
 OPTIONAL_PATH = Path | None
@@ -29,6 +30,14 @@ app = App(
 
 class Interrupted(Exception):
     """The person stopped a command whose state is saved. facts: for --json."""
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+class Unfinished(UserError):
+    """A command could do only a part of what it was called for. facts: of that part, for --json."""
 
     def __init__(self, message: str, **facts: object) -> None:
         super().__init__(message)

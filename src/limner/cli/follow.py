@@ -12,12 +12,12 @@ from limner.events import (
     Exported,
     Kept,
     Measured,
-    Opening,
     Prepared,
     Preview,
     Saved,
     Started,
     Step,
+    UsingBase,
     Warned,
 )
 
@@ -92,9 +92,8 @@ def _count(step: Step, result: Followed) -> None:
 
 def _tell(event: Event, output: Output, result: Followed) -> None:
     match event:
-        case Opening(base, about):
+        case UsingBase(base):  # the command has said it
             result.base = base
-            output.say(f"base: {base} ({about})")
         case Chosen(name, value, reason):
             result.chosen[name] = value
             output.say(f"{name} = {value}: {reason}")

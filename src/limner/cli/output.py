@@ -78,13 +78,6 @@ class Output:
         return Progress(*parts, TimeRemainingColumn(), console=self._stderr)
 
 
-def say_base(output: Output, base: str) -> None:
-    """Name the base before anything else is done with it. Raises UserError if there is none of that name."""
-    from limner.base.find import about_base  # here, for help need not wait for it
-
-    output.say(f"base: {base} ({about_base(base)})")
-
-
 class Bar:
     """Progress towards a total, as a bar or as a line now and then."""
 
@@ -112,6 +105,9 @@ class Bar:
             self._live.update(self._task, completed=done, note=note)
         elif now - self._told >= SECONDS_BETWEEN_LINES or done == self.total:
             self._told = now
+            if self.total == 1 and not done:
+                self.output.say(f"{self.what} ...")  # one thing is not counted
+                return
             self.output.say(f"{self.what} {done} of {self.total}{', ' if note else ''}{note}{left}")
 
     def close(self) -> None:

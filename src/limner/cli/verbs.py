@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from limner.cli.app import SETTINGS, Interrupted, verb
 from limner.cli.follow import Followed, follow
+from limner.cli.opening import base_of, say_opening
 from limner.cli.options import group
 from limner.cli.output import Output, duration, megabytes, quoted
 from limner.config import (
@@ -65,6 +66,7 @@ def check(settings: CheckSettings, output: Output) -> dict:
 @verb(KeywordSettings, "keyword")
 def keyword(settings: KeywordSettings, output: Output) -> dict:
     """Say what a base makes of a keyword: its tokens, what it means to the base already, and emptier ones."""
+    say_opening(output, settings.base)
     from limner.cli.keyword import tell
 
     return tell(settings, output)
@@ -94,6 +96,7 @@ def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRu
 
     values = in_tables(with_tables(values, origin), {} if rank is None else {"rank": rank}, origin)
     settings, table = read_training(values, origin)
+    say_opening(output, settings.base)
     from limner.preparation.again import training
 
     events = training(settings, table, origin, dry_run)
@@ -111,6 +114,7 @@ def dreambooth(
 @verb(ResumeSettings, "run")
 def resume(settings: ResumeSettings, output: Output) -> dict:
     """Go on with a training that was stopped, from the state that was saved last."""
+    say_opening(output, base_of(settings.run))
     from limner import run
 
     return _train(run.resume(settings), output)
@@ -212,6 +216,7 @@ def _predict(events: Generator[Event, None, None], output: Output, method: str) 
 @verb(GenerateSettings, "prompt")
 def generate(settings: GenerateSettings, output: Output) -> dict:
     """Make pictures from a prompt in the webui's grammar, as in "a fox, zvq style <lora:zvq:0.8>"."""
+    say_opening(output, settings.base)
     from limner.cli.pictures import draw
 
     return draw(settings, output)
@@ -220,6 +225,7 @@ def generate(settings: GenerateSettings, output: Output) -> dict:
 @verb(GridSettings, "prompt")
 def grid(settings: GridSettings, output: Output) -> dict:
     """Draw a prompt in a table in which two or three things change: seeds, weights, samplers, files, words."""
+    say_opening(output, settings.base)
     from limner.cli.pictures import draw_grid
 
     return draw_grid(settings, output)
@@ -228,6 +234,8 @@ def grid(settings: GridSettings, output: Output) -> dict:
 @verb(EvaluateSettings, "file")
 def evaluate(settings: EvaluateSettings, output: Output) -> dict:
     """Measure a file: likeness and style against real pictures, prompt fidelity, drift, copies."""
+    say_opening(output, settings.base)
+    say_opening(output, settings.file, doing="judging")
     from limner.cli.judge import judge
 
     return judge(settings, output)
@@ -236,6 +244,7 @@ def evaluate(settings: EvaluateSettings, output: Output) -> dict:
 @verb(CompareSettings, "images")
 def compare(settings: CompareSettings, output: Output) -> dict:
     """Teach the same pictures by several methods, judge all alike, and say which to take: report.html."""
+    say_opening(output, settings.base, doing="comparing methods on")
     from limner.cli.judge import compare_methods
 
     return compare_methods(settings, output)
@@ -252,6 +261,7 @@ def studio(settings: StudioSettings, output: Output) -> dict:
 @verb(InspectSettings, "file", "other", rename="inspect")
 def inspect_(settings: InspectSettings, output: Output) -> dict:
     """Say what a file, picture or folder is, what made it, and which programs load it; or how two of them differ."""
+    say_opening(output, settings.file, settings.other, doing="reading")
     if settings.other is not None:
         from limner.cli.difference import show_difference
 

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 
 from limner.base import pocket
-from limner.base.find import about_base
+from limner.base.announce import about_base
 from limner.config import Settings
 from limner.data.folder import Picture
 from limner.errors import UserError
 from limner.evaluate.online import some
 from limner.evaluate.photograph import are_photographs
-from limner.events import Opening
+from limner.events import UsingBase
 
 MOST_LOOKED_AT = 16  # images of a set
 
 
-def opening(base: str) -> Opening:
-    """What a training says first. Raises UserError if there is no such base."""
-    return Opening(base, about_base(base))
+def using(base: str) -> UsingBase:
+    """What a training says first."""
+    return UsingBase(base, about_base(base))
 
 
 def is_by_default(settings: Settings) -> bool:

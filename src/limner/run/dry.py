@@ -16,7 +16,7 @@ from limner.evaluate.milestone import IMAGES, SAMPLER_STEPS
 from limner.events import Event, Exported, Measured, Step, Warned
 from limner.generate import generate
 from limner.methods.method import Method
-from limner.run.base import opening
+from limner.run.base import using
 from limner.run.folder import Log, RunFolder
 from limner.run.job import Job, prepare
 from limner.run.schedule import AT_THE_START
@@ -37,7 +37,7 @@ def dry_run(
     Yields, last, Measured "seconds" and "memory_bytes" (peak, resident) of the whole run as predicted, "file_bytes",
     and on an accelerator "device_memory_bytes". Raises UserError as `train` would.
     """
-    yield opening(settings.base)
+    yield using(settings.base)
     job = yield from prepare(settings, tables, origin)
     steps, batch = job.settings.steps, job.settings.batch_size
     assert steps is not None

@@ -12,7 +12,7 @@ import torch
 from limner.base import pocket
 from limner.base.find import find_base
 from limner.base.model import BaseModel
-from limner.base.open import open_base
+from limner.base.open import opening
 from limner.config import KIND_FOLDERS, Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.buckets import buckets
@@ -29,6 +29,7 @@ from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_cache
 from limner.generate import Request, make_plan
+from limner.generators import retold
 from limner.methods.method import Method, find_method, find_methods, usual_rates
 from limner.named import PromptFiles
 from limner.run.base import require_drawings
@@ -55,6 +56,9 @@ from limner.texts import display
 from limner.train import BatchSource, Plan
 from limner.weights import Weights, down_to_noise
 
+MEGABYTE = 1_000_000  # bytes
+READING = "reading the pictures"
+HASHING = "working out the base's hash"
 PATHS = ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")  # settings
 
 
@@ -213,13 +217,13 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
     find_base(settings.base)
     device = choose_device(settings.device)
+    yield Prepared(0, 1, READING)
     data = load_data(settings, dataset)
     require_drawings(settings, data.taught)
     yield from remarks(data, settings)
     settings, counted = count_class(settings, data)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
+    dtype = choose_dtype(settings.precision, device)
+    model = yield from opened(settings, device, dtype)
     yield from map(Warned, model.warnings)
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
@@ -249,6 +253,22 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     yield from chosen
     yield from choose_mirrored(settings, job.items)
     return job
+
+
+def hashed(model: BaseModel) -> Iterator[Prepared]:
+    """Work out the base's hash, which is kept then, and takes a while for a large one."""
+    yield Prepared(0, 1, HASHING)
+    assert model.fingerprint
+
+
+def opened(settings: TrainSettings, device: torch.device, dtype: torch.dtype) -> Generator[Prepared, None, BaseModel]:
+    """The run's base. Raises UserError."""
+    return (
+        yield from retold(
+            opening(settings.base, device, dtype, settings.prediction_type, settings.vae),
+            lambda step: Prepared(step.done // MEGABYTE, max(step.total // MEGABYTE, 1), "opening the base, MB"),
+        )
+    )
 
 
 def assemble(

@@ -20,7 +20,6 @@ from limner.studio.sizes import Shapes, file_bytes, shapes_of
 FORMS = Path(__file__).parent / "methods.json"
 # Mean likeness over the six subjects, and the best of them: docs/defaults.md, "What comes of them".
 LIKENESS = {"lora": (0.31, 0.80), "dreambooth": (0.29, 0.72), "embedding": (-0.02, 0.29)}
-ALONE = ("slider",)  # learns without pictures, which the page says
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 from limner.compare import Comparison, Happening, Judging, Learning, compare
 from limner.compare.entry import Entry
 from limner.config import CompareSettings
-from limner.events import Event, Prepared
+from limner.events import Event, Prepared, Warned
 from limner.files import atomic_path
 from limner.generators import retold
 from limner.preparation.layouts import IMAGES
@@ -62,7 +62,9 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event | Compared, 
     return {"advice": found.advice, "methods": [_brief(entry, task.places) for entry in found.entries]}
 
 
-def _told(happening: Happening) -> Prepared:
+def _told(happening: Happening) -> Prepared | Warned:
+    if isinstance(happening, Warned):
+        return happening
     if isinstance(happening, Judging):
         progress = happening.progress
         return Prepared(progress.done, progress.total, f"drawing with {happening.state}")

@@ -8,7 +8,7 @@ from typing import Any
 from limner import run
 from limner.base import pocket
 from limner.config import read_training
-from limner.events import Event, Measured, Opening, Warned
+from limner.events import Event, Measured, UsingBase, Warned
 from limner.run.folder import RunFolder
 from limner.studio.names import for_the_page
 from limner.studio.requests import TrainRequest
@@ -30,7 +30,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event, None, dict[st
             if isinstance(event, Measured) and event.name in TOLD:
                 told[event.name] = event.value
             match event:
-                case Opening():
+                case UsingBase():
                     yield replace(event, base=request.base or pocket.NAME)
                 case Warned():
                     yield Warned(for_the_page(event.message, task.places))

@@ -10,7 +10,7 @@ from limner import run
 from limner.base import pocket
 from limner.config import ResumeSettings, read_training
 from limner.container.header import read_header
-from limner.events import Event, Exported, Measured, Opening, Preview, Warned
+from limner.events import Event, Exported, Measured, Preview, UsingBase, Warned
 from limner.formats.metadata import run_card
 from limner.library.filenames import clean_stem
 from limner.run.folder import RunFolder
@@ -52,7 +52,7 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
                     card = run_card(read_header(event.path).metadata)
                     placed.append(place(event.path, event.kind, task, picture, request.replace))
                     yield from _told(event, placed[-1])
-                case Opening():
+                case UsingBase():
                     yield replace(event, base=request.base or pocket.NAME)  # not the place where it lies
                 case Warned():
                     yield Warned(for_the_page(event.message, task.places))
