@@ -113,8 +113,9 @@ def test_a_set_for_another_base_is_prepared_again(
     assert read_toml(out / "dataset.toml")["datasets"][0]["resolution"] == 128
     assert Image.open(next((out / "images").glob("*.png"))).width >= 100
     assert not messages(begun(out, "pocket"))
-    smaller = begun(out, str(tiny_folder))  # no need to do anything again
-    assert "it is trained at 64" in messages(smaller)
+    smaller = messages(begun(out, str(tiny_folder)))  # no need to do anything again
+    assert "was prepared for 128 pixels" in smaller
+    assert "it is trained at 64" in smaller
     assert read_toml(out / "dataset.toml")["datasets"][0]["resolution"] == 128
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from limner import run
 from limner.base.find import resolution_of
-from limner.config import PrepareSettings, TrainSettings
+from limner.config import Base, PrepareSettings, TrainSettings
 from limner.data.layout import DATASET, find_dataset
 from limner.events import Event, Warned
 from limner.preparation.prepare import preparing, settings_of
@@ -45,5 +45,6 @@ def _fitted(settings: TrainSettings) -> tuple[TrainSettings, PrepareSettings | N
         return settings.model_copy(update={"resolution": own}), None, f"{differs}: it is trained at {own}"
     if made == own or not request.images.exists():
         return unchanged
-    again = request.model_copy(update={"out": folder, "resolution": own})
+    now = {name: getattr(settings, name) for name in Base.model_fields}
+    again = request.model_copy(update={"out": folder} | now)  # the size follows from the base
     return settings, again, f"{differs}: it is prepared again from {request.images}"
