@@ -48,7 +48,7 @@ MODULES = {
     "cli/pictures.py": DRAWS,
     "cli/prepare.py": ("prepare",),
     "cli/show.py": ("demo",),
-    "cli/verbs.py": TRAINING,
+    "cli/verbs.py": (*TRAINING, "generate"),  # the command that tries what was trained, put together
     "compare/": ("compare",),
     "compare/training.py": ("compare", "train"),
     "config/captions.py": ("captions",),
@@ -81,6 +81,7 @@ MODULES = {
 }
 # Where alternatives stand side by side, of which each command has its own.
 ANY_OF_THEM = (
+    "cli/verbs.py",
     "config/settings.py",
     "config/editing.py",
     "cli/library.py",
