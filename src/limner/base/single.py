@@ -20,7 +20,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, SD3Transformer2DModel, UNet2
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base
+from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base, what_else
 from limner.base.model import BaseModel
 from limner.base.original import (
     BUFFERS,
@@ -125,7 +125,8 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
     with open_tensors(path) as file:
         found = identity or _identify(file)
         if found.refusal:
-            raise UserError(f"the base {path} is {found.title}: {found.refusal}")
+            reason = (what_else(file.shapes) if found.family == "unknown" else "") or found.refusal
+            raise UserError(f"the base {path} is {found.title}: {reason}")
         told = _described(file, found.family)
         plain = published(found.family, found.prediction_type, found.zero_terminal_snr)
         if told is None and ARCHITECTURE in file.metadata and not _may_be(file.shapes, plain):
@@ -305,8 +306,8 @@ def taken(
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Reading[dict[str, Tensor]]:
     """A network's weights out of a file, in a dtype or the file's. find: our own name -> the file's key, and what lies
-    there. complaint: of what is wrong with a tensor, the error to raise. Yields the bytes of each weight as the file has
-    them. Raises UserError."""
+    there. complaint: of what is wrong with a tensor, the error to raise. Yields each weight's bytes in the file. Raises
+    UserError."""
     state = {}
     shared: dict[str, tuple[Tensor, int]] = {}  # what further thirds will be taken of, and how many
     for name, empty in network.state_dict().items():
