@@ -58,6 +58,7 @@ MODULES = {
     "config/settings.py": EVERY,
     "config/training.py": TRAINING,
     "device.py": OPENS_A_BASE,
+    "doctor.py": ("train",),  # it names folders that others use
     "edit/": EDITS,
     "edit/convert.py": ("convert",),
     "edit/extract.py": ("extract",),
@@ -87,7 +88,11 @@ ANY_OF_THEM = (
     "files.py",
     "edit/written.py",
 )
-ELSEWHERE = ("--dataset_config", "--masked_loss")  # sd-scripts' options
+ELSEWHERE = {
+    *("--dataset_config", "--masked_loss"),  # sd-scripts'
+    *("--python", "--torch-backend", "--reinstall-package", "--upgrade", "--force-reinstall"),  # pip's and uv's
+    *("--query-gpu", "--format"),  # nvidia-smi's
+}
 NO_SENTENCES = (
     "checking/page.py",
     "compare/page.py",

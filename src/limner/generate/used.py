@@ -53,8 +53,8 @@ def use_lora(model: BaseModel, tag: LoraTag, path: Path) -> UsedLora:
         weights, uncut = _cut(weights, tag.rank)
         if uncut:
             remarks = (
-                f"{path}: {uncut} of {len(weights.modules())} layers are not cut to rank {tag.rank}, as <lora:{tag.name}> "
-                "asks: they have no more than that, or are no LoRA",
+                f"{path}: {uncut} of {len(weights.modules())} layers are not cut to rank {tag.rank}, as "
+                f"<lora:{tag.name}> asks: they have no more than that, or are no LoRA",
             )
     return UsedLora(tag, weights, short_hash(path), remarks)
 
