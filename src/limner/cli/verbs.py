@@ -191,10 +191,12 @@ def _use(result: Followed) -> str:
     assert result.exported is not None
     path, kind = result.exported.path, result.exported.kind
     name = result.chosen.get("preview_prompt") or path.stem
-    prompt = f"{name} <lora:{path.stem}:1>" if kind == "lora" else str(name)
-    base = path if kind == "checkpoint" else result.base
-    files = {"lora": f" --lora {quoted(path)}", "embedding": f" --embedding {quoted(path)}"}
-    return f"try it: limner generate {quoted(prompt)} --base {quoted(base)}{files.get(kind, '')}"
+    if kind == "checkpoint":
+        return f"try it: limner generate {quoted(str(name))} --base {quoted(path)}"
+    if kind == "embedding":
+        return f"try it: limner generate {quoted(str(name))} --base {quoted(result.base)} --embedding {quoted(path)}"
+    prompt = quoted(f"{name} <lora:{path.stem}:1>")
+    return f"try it: limner generate {prompt} --base {quoted(result.base)} --lora {quoted(path)}"
 
 
 def _predict(events: Generator[Event, None, None], output: Output, method: str) -> dict:

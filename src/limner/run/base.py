@@ -32,6 +32,6 @@ def require_drawings(settings: Settings, pictures: Sequence[Picture]) -> None:
 
 PHOTOGRAPHS = (
     f"these are photographs, and the built-in base {pocket.NAME!r} is a small demo model that only knows simple "
-    "drawings; name a Stable Diffusion model with --base path/to/model.safetensors (limner search finds some), or say "
-    f"--base {pocket.NAME} to train on it all the same"
+    "drawings; name a Stable Diffusion model with --base path/to/model.safetensors, or say "
+    f"--base {pocket.NAME} to train on it all the same; limner search finds models"
 )
