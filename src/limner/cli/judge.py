@@ -3,12 +3,11 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from limner.base.open import open_base
 from limner.cli.app import Interrupted
+from limner.cli.opening import open_with_bar
 from limner.cli.output import Bar, Output, duration, megabytes, quoted
 from limner.compare import Comparison, Happening, Learning, Training, compare
 from limner.config import CompareSettings, EvaluateSettings
-from limner.device import choose_device, choose_dtype
 from limner.evaluate.judge import Evaluation, Progress, iterate_evaluation
 from limner.evaluate.report import Report
 from limner.events import Warned
@@ -20,11 +19,8 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
     asked = Evaluation.of(settings)
     for skipped in asked.skipped:
         output.warn(f"{display(skipped.path)} {skipped.reason}; it is left out")
-    device = choose_device(settings.device)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
-    for warning in model.warnings:
+    model = open_with_bar(settings, output)
+    for warning in asked.learned.weights.warnings:
         output.warn(warning)
     report = None
     with output.progress("picture", 0) as bar:

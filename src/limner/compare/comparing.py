@@ -26,6 +26,7 @@ from limner.events import Warned
 from limner.files import locked, require_writable, write_text
 from limner.generators import retold
 from limner.methods.method import find_methods
+from limner.run.base import require_drawings
 
 SEED = 1  # of the drawings
 BEGUN = "compare.json"
@@ -84,6 +85,7 @@ def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happeni
     with locked(out):
         training, judging = split(settings.images, out, settings.seed)
         yield from map(Warned, training.remarks)
+        require_drawings(settings, training.pictures)
         _require_same(out, settings)
         entries = []
         for method in methods:

@@ -44,7 +44,6 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event | Compared, 
             "images": pictures,
             "keyword": request.keyword,
             "class": request.class_word,
-            "base": task.base(request.base),
             "methods": request.methods,
             "minutes": request.minutes,
             "count": request.count,
@@ -53,6 +52,7 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event | Compared, 
             "train": tuple(_as_options({name: each for name, each in request.more.items() if name not in SHARED})),
             "out": task.folder / FOLDER,
         }
+        | ({"base": task.base(request.base)} if request.base else {})
         | {name: each for name, each in request.more.items() if name in SHARED},
         ORIGIN,
     )
