@@ -35,7 +35,7 @@ def at(folder: Path, tensors: Tensors, **metadata: str) -> Path:
 LEFT_OUT: dict[str, tuple[Tensors, list[str]]] = {  # beside a layer that is used; words of the remark
     "a third text encoder": (
         pair("lora_te3_encoder_block_0"),
-        ["2 of 4 tensors", "lora_te3_encoder_block_0", "has no"],
+        ["2 of 4 tensors", "lora_te3_encoder_block_0"],
     ),
     "another model's layers": (pair("lora_unet_blocks_0_cross"), ["2 of 4 tensors", "lora_unet_blocks_0_cross"]),
     "a projection that 1.x lacks": (
