@@ -58,7 +58,8 @@ def _remarks(found: ImageFolder) -> list[str]:
     masked = [each.path.name for each in found.pictures if each.mask is not None]
     if masked:
         said.append(
-            f"a comparison does not use masks; there {'is one' if len(masked) == 1 else f'are {len(masked)}'} ({named(masked)})"
+            f"a comparison does not use masks; there {'is one' if len(masked) == 1 else f'are {len(masked)}'} "
+            f"({named(masked)})"
         )
     below = left_below(DataSet(found.folder, (Part(found.folder),)))
     return [*said, *found.remarks, *below]
