@@ -151,7 +151,7 @@ def test_a_folder_without_a_usable_picture(name: str, tmp_path: Path, capsys: py
 def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "photos").mkdir()
     assert main(["train", "photos", "--keyword", "zqvx"]) == 2
-    assert "no pictures in photos" in sentence(capsys)
+    assert "no images in photos" in sentence(capsys)
 
 
 def test_check_tells_what_cannot_be_used_and_what_is_there_twice(

@@ -232,7 +232,7 @@ MISTAKES = {
     "no class": ({"class": ""}, "say what the subject is"),
     "class pictures without use": ({"prior": "match", "class_images": "dogs"}, "--prior images"),
     "a count without use": ({"prior": "none"}, "class_count is of no use"),
-    "an empty folder": ({"class_images": "empty"}, "no pictures in"),
+    "an empty folder": ({"class_images": "empty"}, "no images in"),
     "no folder": ({"class_images": "nowhere"}, "no folder"),
     "no pictures at all": ({"method": "slider", "images": None, "slider": {"positive": "a"}}, "leave --prior"),
 }

@@ -75,7 +75,7 @@ def test_the_command_line_and_toml_mean_the_same(values: dict[str, Any], monkeyp
     if expected is None:
         return
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr("limner.run.dry_run", lambda settings, *_: given.append(settings))
+    monkeypatch.setattr("limner.preparation.again.training", lambda settings, *_: given.append(settings))
     monkeypatch.setattr(verbs, "_predict", lambda *_: {})
     options = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
     app(["train", "--dry-run", *(name if value is True else f"{name}={value}" for name, value in options.items())])

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Iterable
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import Any
 
 from limner.config.settings import nearest
 from limner.errors import UserError
 
-Kind = TypeVar("Kind")
 _FUNCTIONS = (staticmethod, classmethod, property, cached_property)
 
 
@@ -70,7 +69,7 @@ def registered(group: str) -> dict[str, EntryPoint]:
     return found
 
 
-def load(entry: EntryPoint, base: type[Kind]) -> type[Kind]:
+def load(entry: EntryPoint, base: type) -> Any:
     """The class of an entry point, derived from `base` and complete.
 
     Raises UserError that names the package if it is not, declares what is read by nothing, or cannot be imported.

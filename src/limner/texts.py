@@ -38,10 +38,10 @@ def decode_text(data: bytes, *, is_data: bool = False) -> str:
         except UnicodeDecodeError as error:
             raise UnknownEncoding(f"begins as {encoding.upper()} text but is damaged; save it as UTF-8") from error
         return _lines(text, is_data)
-    text = _without_mark(data)
-    if text is None:
+    found = _without_mark(data)
+    if found is None:
         raise UnknownEncoding("is not text in UTF-8, UTF-16, UTF-32 or Latin-1; save it as UTF-8")
-    return _lines(text, is_data)
+    return _lines(found, is_data)
 
 
 def read_text(path: Path, *, is_data: bool = False) -> str:
@@ -83,11 +83,12 @@ def _without_mark(data: bytes) -> str | None:
             return text
     except UnicodeDecodeError:
         pass
-    wide = [text for name in ("utf-32-le", "utf-32-be") if (text := _tried(data, name)) is not None]
+    longest = (_tried(data, name) for name in ("utf-32-le", "utf-32-be"))
+    wide = [each for each in longest if each is not None]
     if not wide:
         # Of the two byte orders one makes of spaces, digits and line ends characters that no text is made of.
         orders = {name: _tried(data, name) for name in ("utf-16-le", "utf-16-be")}
-        wide = sorted((text for text in orders.values() if text is not None), key=_commonness, reverse=True)
+        wide = sorted((each for each in orders.values() if each is not None), key=_commonness, reverse=True)
         if wide and _commonness(wide[0]) == 0:
             wide = []
     if wide:

@@ -171,7 +171,8 @@ def test_folders() -> None:
     two = folder({"cross_attention_dim": 1024, "use_linear_projection": True})
     assert (two.family, two.known_by) == ("sd2", "probe needed")
     xl = {"cross_attention_dim": 2048, "use_linear_projection": True, "addition_embed_type": "text_time"}
-    told = folder(xl, BETAS | {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True})
+    scheduler = BETAS | {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    told = folder(xl, scheduler, _class_name="StableDiffusionXLPipeline")
     assert (told.family, told.prediction_type, told.known_by, told.zero_terminal_snr, told.warnings) == (
         ("sdxl", "v_prediction", "config", True, ())
     )

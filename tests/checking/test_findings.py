@@ -212,5 +212,5 @@ def test_what_prepare_mends_is_a_note() -> None:
     facts = replace(CLEAN, frames=3, transparent=0.4, wide=True, profile="Display P3", bits=16, mode="CMYK")
     said = findings(facts, Wanted())
     assert {each.kind for each in said} == {"frames", "transparent", "wide", "deep", "cmyk"}
-    assert all(KINDS[each.kind].mended for each in said)
+    assert {each.level for each in said} == {"note"}
     assert "holds colours that sRGB has not (Display P3)" in [each.sentence for each in said]

@@ -36,8 +36,8 @@ def load_network(
     part: str,
     dtype: torch.dtype,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> nn.Module:
-    """A network on the CPU. Raises UserError if it cannot be read."""
+) -> single.Reading[nn.Module]:
+    """A network on the CPU. Yields the bytes of each tensor that is read. Raises UserError if it cannot be read."""
     place = folder / part
     with open_part(folder, part) as file:
         network = skeleton(folder, family, part)
@@ -53,7 +53,7 @@ def load_network(
         def complaint(fault: str) -> UserError:
             return UserError(f"{place} does not fit its config.json: {fault}; use a folder whose files belong together")
 
-        return single.filled(network, single.taken(file, network, find, dtype, complaint, memory_format))
+        return single.filled(network, (yield from single.taken(file, network, find, dtype, complaint, memory_format)))
 
 
 def open_part(folder: Path, part: str, is_widened: bool = False) -> AbstractContextManager[WeightReader]:

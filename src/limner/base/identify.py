@@ -292,6 +292,17 @@ def _other(shapes: Shapes) -> tuple[str, list[str]] | None:
     return "unknown", ["it has no model.diffusion_model.input_blocks.0.0"]
 
 
+def what_else(shapes: Shapes) -> str:
+    """What a file is that is no base model, and what to do with it, "" if that cannot be told."""
+    if any(re.search(r"lora[_.]|\.(?:hada|lokr|oft)_|dora_scale", key) for key in shapes):
+        return "it is a LoRA; give the model that it was made for as the base, and write <lora:NAME:1> in the prompt"
+    widths = {shape[-1] for shape in shapes.values() if 1 <= len(shape) <= 2}
+    is_embedding = any(re.match(r"emb_params|string_to_param|clip_[lg]$", key) for key in shapes)
+    if is_embedding or (len(shapes) == 1 and widths <= {768, 1024, 1280} and widths):
+        return "it is an embedding; give the model that it was made for as the base, and say its name in the prompt"
+    return ""
+
+
 def _form(shapes: Shapes, family: str) -> str:
     """Why a model of a known family is of a form that is not opened, or ""."""
     if family not in ("sd1", "sd2", "sdxl"):

@@ -1,6 +1,7 @@
 """Open a base model by name: the pocket base, a diffusers folder, a single file, or a hub id in the cache."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from limner.base import flow, folder, layout, pocket, single
+from limner.base.announce import size_of, size_of_part
 from limner.base.attention import AttentionByShape
 from limner.base.families import FAMILIES
 from limner.base.family import Family
@@ -25,12 +27,21 @@ from limner.cards import unused_card
 from limner.config import Prediction
 from limner.errors import UserError
 from limner.files import sha256_file
+from limner.generators import finish
 
 # Of families that are more than names.
 MODELS: dict[str, type[BaseModel]] = {SD3.name: flow.FlowModel}
 # How a base says itself what it predicts, by Identity.known_by.
 SAYS = {"mark": "marks say", "metadata": "metadata say", "config": "configuration says"}
 _verdicts: dict[tuple[Any, ...], Verdict] = {}  # by the base's files as they were when it was asked
+
+
+@dataclass(frozen=True)
+class Opening:
+    """So many bytes of a base's weights are read, of about so many."""
+
+    done: int
+    total: int
 
 
 def open_base(
@@ -40,6 +51,17 @@ def open_base(
     prediction_type: Prediction = "auto",
     vae: Path | None = None,
 ) -> BaseModel:
+    """As `opening`, to its end."""
+    return finish(opening(name, device, dtype, prediction_type, vae))
+
+
+def opening(
+    name: str | Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    prediction_type: Prediction = "auto",
+    vae: Path | None = None,
+) -> Generator[Opening, None, BaseModel]:
     """Load a base model onto a device, without asking a hub for anything.
 
     `name` is "pocket", a folder in diffusers' layout, a single file as base/single.py has it, or a hub id
@@ -53,9 +75,19 @@ def open_base(
     vae_source = None if vae is None else find_vae(vae)
     configs = single.read_configs(source, identity) if source.is_file() else None
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
-    networks: dict[str, Any] = {
-        part: _network(source, family, part, dtype, configs, vae_source, memory_format) for part in family.networks
-    }
+    networks: dict[str, Any] = {}
+    total = sum(size_of_part(source / part) for part in family.networks) if source.is_dir() else size_of(source)
+    done = 0
+    yield Opening(0, total)
+    for part in family.networks:
+        loading = _network(source, family, part, dtype, configs, vae_source, memory_format)
+        while True:
+            try:
+                done += next(loading)
+            except StopIteration as end:
+                networks[part] = end.value
+                break
+            yield Opening(min(done, total), total)
     pads: Mapping[str, str] = PADS.get(family.name, {}) if source.is_file() else {}
     tokenizers = {}
     for encoder in family.encoders:
@@ -92,7 +124,7 @@ def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:
     else:
         source = find_base(model.source)
         configs = single.configs_of(model) if source.is_file() else None
-        network = _network(source, model.family, part, torch.float32, configs, model.vae_source)
+        network = finish(_network(source, model.family, part, torch.float32, configs, model.vae_source))
     return {name: tensor.float().cpu() for name, tensor in weights_of(network).items()}
 
 
@@ -104,14 +136,14 @@ def _network(
     configs: Configs | None,
     vae_source: Path | None,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> nn.Module:
-    """A network on the CPU, of a folder or a single file; configs: of the latter."""
+) -> single.Reading[nn.Module]:
+    """A network on the CPU, of a folder or a single file; configs: of the latter. Yields the bytes of each tensor."""
     if part == "vae" and vae_source is not None:
         base = configs or {"vae": layout.read_config(source, "vae")}
         return single.load_vae(vae_source, base, dtype)
     if configs is None:
-        return folder.load_network(source, family, part, dtype, memory_format)
-    return single.load_network(source, part, configs, dtype, memory_format)
+        return (yield from folder.load_network(source, family, part, dtype, memory_format))
+    return (yield from single.load_network(source, part, configs, dtype, memory_format))
 
 
 def _noise(source: Path, configs: Configs | None, family: Family) -> tuple[dict[str, Any], Tensor, float]:

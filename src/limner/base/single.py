@@ -6,20 +6,21 @@ are. Weights are read a tensor at a time into networks that have none, so that a
 
 import inspect
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, SD3Transformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base
+from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base, what_else
 from limner.base.model import BaseModel
 from limner.base.original import (
     BUFFERS,
@@ -38,6 +39,7 @@ from limner.base.published import check_sizes, published
 from limner.base.weight_reader import WeightReader, open_weights
 from limner.container import TensorFile, open_tensors
 from limner.errors import UserError
+from limner.generators import finish
 from limner.inventory import Inventory
 from limner.texts import display, read_text
 
@@ -61,6 +63,8 @@ NETWORKS: dict[str, Any] = {
     "text_encoder": CLIPTextModel,
     "text_encoder_2": CLIPTextModelWithProjection,
 }
+T = TypeVar("T")
+Reading: TypeAlias = Generator[int, None, T]  # what is read, yielding the bytes of each part
 CLASSES = NETWORKS | {"transformer": SD3Transformer2DModel}  # with those that only folders hold
 _OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers' until 0.17
 MOST_YAML_BYTES = 1 << 20  # of a configuration; what is larger is none
@@ -121,7 +125,8 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
     with open_tensors(path) as file:
         found = identity or _identify(file)
         if found.refusal:
-            raise UserError(f"the base {path} is {found.title}: {found.refusal}")
+            reason = (what_else(file.shapes) if found.family == "unknown" else "") or found.refusal
+            raise UserError(f"the base {path} is {found.title}: {reason}")
         told = _described(file, found.family)
         plain = published(found.family, found.prediction_type, found.zero_terminal_snr)
         if told is None and ARCHITECTURE in file.metadata and not _may_be(file.shapes, plain):
@@ -153,17 +158,18 @@ def load_network(
     configs: Configs,
     dtype: torch.dtype,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> nn.Module:
-    """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
+) -> Reading[nn.Module]:
+    """One of the NETWORKS, on the CPU. Yields the bytes of each tensor that is read. Raises UserError if the file does
+    not hold it as its configuration says."""
     with _describing(path):
         network = skeleton(part, configs)
-        return filled(network, _read_state(path, part, network, configs, dtype, memory_format))
+        return filled(network, (yield from _read_state(path, part, network, configs, dtype, memory_format)))
 
 
 def load_state(path: Path, part: str, configs: Configs) -> dict[str, Tensor]:
     """The weights of one of the NETWORKS in the file's own dtypes, by limner.weights' paths. Raises UserError."""
     with _describing(path):
-        return _read_state(path, part, skeleton(part, configs), configs, None)
+        return finish(_read_state(path, part, skeleton(part, configs), configs, None))
 
 
 def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
@@ -183,7 +189,7 @@ def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
             raise UserError(f"the VAE {path} has no {its.key.removeprefix(VAE)}; give another file with --vae")
 
         network = skeleton("vae", configs)
-        return filled(network, taken(file, network, find, dtype, _unpublished(path, configs)))
+        return filled(network, finish(taken(file, network, find, dtype, _unpublished(path, configs))))
 
 
 def before_017(own: str) -> str:
@@ -270,7 +276,7 @@ def _read_state(
     configs: Configs,
     dtype: torch.dtype | None,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> dict[str, Tensor]:
+) -> Reading[dict[str, Tensor]]:
     with open_weights(path) as file:
         keys = {with_wrapper(key): key for key in sorted(file.shapes, key=len)}  # of two spellings, the longer
 
@@ -280,7 +286,7 @@ def _read_state(
                 raise _lacking(file, part, its.key)
             return keys[its.key], its
 
-        return taken(file, network, find, dtype, _unpublished(path, configs), memory_format)
+        return (yield from taken(file, network, find, dtype, _unpublished(path, configs), memory_format))
 
 
 def _unpublished(path: Path, configs: Configs) -> Callable[[str], UserError]:
@@ -298,9 +304,10 @@ def taken(
     dtype: torch.dtype | None,
     complaint: Callable[[str], UserError],
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> dict[str, Tensor]:
+) -> Reading[dict[str, Tensor]]:
     """A network's weights out of a file, in a dtype or the file's. find: our own name -> the file's key, and what lies
-    there. complaint: of what is wrong with a tensor, the error to raise. Raises UserError."""
+    there. complaint: of what is wrong with a tensor, the error to raise. Yields each weight's bytes in the file. Raises
+    UserError."""
     state = {}
     shared: dict[str, tuple[Tensor, int]] = {}  # what further thirds will be taken of, and how many
     for name, empty in network.state_dict().items():
@@ -312,6 +319,7 @@ def taken(
         if its.third is None:
             tensor = its.take(file.get_finite(key, dtype or file.dtypes[key], memory_format))
             state[own] = tensor if tensor.is_contiguous(memory_format=memory_format) else tensor.contiguous()
+            yield math.prod(shape) * file.dtypes[key].itemsize
             continue
         if key not in shared:
             shared[key] = file.get_finite(key, dtype or file.dtypes[key]), 3
@@ -319,6 +327,7 @@ def taken(
         state[own] = its.take(whole).clone()
         if left > 1:
             shared[key] = whole, left - 1
+        yield math.prod(empty.shape) * file.dtypes[key].itemsize
     return state
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from limner.cli.app import verb
+from limner.cli.opening import say_opening
 from limner.cli.output import Output, duration, megabytes
 from limner.config import ConvertSettings, ExtractSettings, MergeSettings, ResizeSettings
 
@@ -17,6 +18,7 @@ T = TypeVar("T")
 @verb(ConvertSettings, "file", "out")
 def convert(settings: ConvertSettings, output: Output) -> dict:
     """Write a LoRA, embedding or checkpoint in another format or number format."""
+    say_opening(output, settings.file, doing="reading")
     from limner.edit import converting
 
     began = time.monotonic()
@@ -30,6 +32,7 @@ def convert(settings: ConvertSettings, output: Output) -> dict:
 @verb(ExtractSettings, "tuned", "base", "out")
 def extract(settings: ExtractSettings, output: Output) -> dict:
     """Take a LoRA out of a fine-tuned checkpoint: what it does otherwise than the base that it was tuned from."""
+    say_opening(output, settings.tuned, settings.base, doing="reading")
     from limner.edit import extracting
 
     began = time.monotonic()
@@ -46,6 +49,7 @@ def extract(settings: ExtractSettings, output: Output) -> dict:
 @verb(MergeSettings, "base", "out")
 def merge(settings: MergeSettings, output: Output) -> dict:
     """Add LoRAs, or any of their kin, to a checkpoint; or, with --into lora, several LoRAs up into one."""
+    say_opening(output, settings.base, doing="reading")
     from limner.edit import Merged, merging
 
     began = time.monotonic()
@@ -64,6 +68,7 @@ def merge(settings: MergeSettings, output: Output) -> dict:
 @verb(ResizeSettings, "lora", "out")
 def resize(settings: ResizeSettings, output: Output) -> dict:
     """Make a LoRA smaller: of each layer keep the directions that matter most."""
+    say_opening(output, settings.lora, doing="reading")
     from limner.edit import resizing
 
     began = time.monotonic()
@@ -84,14 +89,15 @@ def follow(edit: "Edit[T]", output: Output, what: str) -> T:
 
 def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
     _tell_energy(made.energy, made.ranks, output)
-    _warn(made.faults, output)
+    _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     facts = {"size_bytes": made.size_bytes, "ranks": made.ranks, "energy": made.energy, "faults": made.faults}
+    facts |= {"warnings": list(made.warnings)}
     return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
 
 
 def _warn(faults: dict[str, str], output: Output, warnings: Sequence[str] = ()) -> None:
-    """What is to be said of the models that were read, and which programs would not use a file as it is meant."""
+    """What is to be said of the files that were read, and which programs would not use a file as it is meant."""
     for warning in (*warnings, *(f"{program} {fault}" for program, fault in faults.items())):
         output.warn(warning)
 

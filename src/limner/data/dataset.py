@@ -129,9 +129,8 @@ def load(dataset: DataSet, masks: Path | None = None, alpha_masks: bool = False)
         remarks = folder.remarks
         if part.masks is not None:
             listing = list_folder(part.masks, "masks")[0]
-            remarks += unused_masks(
-                part.masks, listing, [each.path.name for each in (*folder.pictures, *folder.skipped)]
-            )
+            images = [path.name for path in _paths(folder.pictures, folder.skipped)]
+            remarks += unused_masks(part.masks, listing, images)
         loaded.append(Loaded(part, folder.pictures, folder.skipped, remarks))
     if masks is not None:
         if not any(picture.mask for each in loaded for picture in each.pictures):
@@ -171,12 +170,16 @@ def _unused(masks: Path, places: Mapping[Path, list[Path]], loaded: Sequence[Loa
     """Sentences on the masks that are of no image, in the folder and in its subfolders that were looked into."""
     for place in dict.fromkeys(place for each in places.values() for place in each):
         images = [
-            file.path.name
+            path.name
             for each in loaded
             if each.part.masks is None and place in places[each.part.folder]
-            for file in (*each.pictures, *each.skipped)
+            for path in _paths(each.pictures, each.skipped)
         ]
         yield from unused_masks(place, list_folder(place, "masks")[0], images)
+
+
+def _paths(pictures: Sequence[Picture], skipped: Sequence[Skipped]) -> list[Path]:
+    return [*(each.path for each in pictures), *(each.path for each in skipped)]
 
 
 def items(loaded: Sequence[Loaded], teaching: Teaching) -> list[Item]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from limner.data.decode import Unusable
 from limner.data.folder import unused_masks
-from limner.data.listing import CAPTIONS
+from limner.data.listing import CAPTIONS, Listing
 from limner.data.metadata import METADATA, Captions
 from limner.data.source import Folder, Source, find_folders, left_in_zip
 from limner.inventory import Inventory
@@ -13,22 +13,22 @@ from limner.inventory import Inventory
 NOT_FOLLOWED = "they are links to folders elsewhere, which are not followed"
 
 
-def left_out(images: Path, endings: tuple[str, ...] = CAPTIONS, masks: bool = True) -> list[str]:
+def left_out(images: Path, endings: tuple[str, ...] = CAPTIONS) -> list[str]:
     """Sentences on files, links, masks, and rows of metadata.jsonl that are not used. Raises UserError.
 
-    endings: of caption files. masks: whether those in folders of their own are of use.
+    endings: of caption files.
     """
     files = Inventory(())
     said: list[str] = []
     tables: list[tuple[str, Captions, list[str]]] = []
     archive = not images.is_dir()
-    listings = {}
+    listings: dict[str, Listing] = {}
     for folder in find_folders(images):
         start = f"{folder.name}/" if folder.name else ""
         listings[folder.name] = folder.listing
         if folder.is_masks:
-            above = listings[posixpath.dirname(folder.name)]
-            said += unused_masks(images / folder.name, folder.listing, above.images)
+            above = listings.get(posixpath.dirname(folder.name))
+            said += unused_masks(images / folder.name, folder.listing, above.images if above else ())
             continue
         if folder.linked:
             files.leave(NOT_FOLLOWED, *(start + name for name in folder.linked))
@@ -36,9 +36,9 @@ def left_out(images: Path, endings: tuple[str, ...] = CAPTIONS, masks: bool = Tr
         table = _table(images, folder, start, archive)
         if table is not None:
             tables.append((start, table, []))
-        for above, _, names in tables:
-            if start.startswith(above):
-                names += [(start + name).removeprefix(above) for name in folder.listing.images]
+        for root, _, names in tables:
+            if start.startswith(root):
+                names += [(start + name).removeprefix(root) for name in folder.listing.images]
     if archive:
         for reason, names in left_in_zip(images).items():
             files.leave(reason, *names)

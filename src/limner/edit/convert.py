@@ -26,7 +26,7 @@ DIFFUSERS = "diffusers"  # of LoRAs dotted names, of an embedding its token as i
 @dataclass(frozen=True)
 class Converted:
     """A file or folder. kind: of its weights. faults: {program: what it makes of a LoRA, where that is wrong}.
-    warnings: what there is to be said of a checkpoint, in sentences."""
+    warnings: sentences on the file that was read, such as what of it is not used."""
 
     path: Path
     kind: str
@@ -70,7 +70,7 @@ def _convert_adapter(
     by_token = weights.kind == "embedding" and to == DIFFUSERS
     saved = save_adapter(made, out, dtype or _dtype_in(path, weights), Token.name if by_token else to)
     yield Progress(1, 1)
-    return Converted(out, weights.kind, path.stat().st_size, saved.size_bytes, saved.faults)
+    return Converted(out, weights.kind, path.stat().st_size, saved.size_bytes, saved.faults, weights.warnings)
 
 
 def _dtype_in(path: Path, weights: Weights) -> torch.dtype:

@@ -21,7 +21,7 @@ from limner.methods.form import Part, form_of
 @dataclass(frozen=True)
 class Merged:
     """A checkpoint's file or folder. layers: that it has otherwise than its base. left_out: embeddings that the files
-    bring along, which a checkpoint cannot. warnings: what there is to be said of the base, in sentences."""
+    bring along, which a checkpoint cannot. warnings: sentences on the files, such as what else of them is not in it."""
 
     path: Path
     size_bytes: int
@@ -47,7 +47,7 @@ def merge(
     path = find_base(base)
     check_out(out, overwrite, [path, *(each.path for each in ingredients)], is_folder=path.is_dir())
     with open_stored(path, is_widened=True) as stored:
-        parts, words = _parts(stored, ingredients)
+        parts, words, remarks = _parts(stored, ingredients)
 
         def get(name: str) -> Tensor:
             original = stored.get(name)
@@ -57,7 +57,7 @@ def merge(
         sources = [stored.source(), *(each.source() for each in ingredients)]
         metadata = carried([stored.metadata], "merge", sources)
         size = yield from rewrite(stored, out, get, dtype, metadata, into_folder=path.is_dir())
-    warnings = list(stored.warnings)
+    warnings = [*stored.warnings, *dict.fromkeys(remarks)]
     if stored.is_float8:
         warnings.append(
             f"{path} has float8 weights, whose steps are larger than most changes: they are written in fp16"
@@ -76,10 +76,11 @@ def _added(original: Tensor, leaf: str, parts: list[Part], dtype: torch.dtype) -
     return made
 
 
-def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str, list[Part]], list[str]]:
-    """{layer: what is added to it}, and the names of embeddings on the way. Raises UserError."""
+def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str, list[Part]], list[str], list[str]]:
+    """{layer: what is added to it}, the names of embeddings on the way, and warnings of the files. Raises UserError."""
     parts: dict[str, list[Part]] = {}
     words: list[str] = []
+    warnings: list[str] = []
     for ingredient in ingredients:
         weights = ingredient.load()
         if weights.family != stored.family.name:
@@ -104,4 +105,5 @@ def _parts(stored: Stored, ingredients: Sequence[Ingredient]) -> tuple[dict[str,
                 f"there or have another shape, {wrong[0]} for one; use the base it was made for"
             )
         words += weights.words
-    return parts, words
+        warnings += weights.warnings
+    return parts, words, warnings

@@ -18,7 +18,8 @@ from limner.weights import Weights
 @dataclass(frozen=True)
 class Resized:
     """A LoRA's file after an edit. energy: the share of the changes' squared lengths that it keeps, by block of the
-    model and in "all". ranks: {rank: number of layers}. faults: {program: what it makes of it, where that is wrong}."""
+    model and in "all". ranks: {rank: number of layers}. faults: {program: what it makes of it, where that is wrong}.
+    warnings: what of the file that was read is not in it."""
 
     path: Path
     size_before: int
@@ -26,6 +27,7 @@ class Resized:
     ranks: dict[int, int]
     energy: dict[str, float]
     faults: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def resize(
@@ -55,4 +57,4 @@ def resize(
     dtype = dtype or dtype_of(weights.tensors)
     made = Weights("lora", weights.family, to_tensors(layers, dtype), metadata, out.stem, weights.words)
     saved = save_adapter(made, out, dtype)
-    return Resized(out, file.stat().st_size, saved.size_bytes, ranks, energy.shares(), saved.faults)
+    return Resized(out, file.stat().st_size, saved.size_bytes, ranks, energy.shares(), saved.faults, weights.warnings)

@@ -122,16 +122,16 @@ def _drawn(settings: PrepareSettings, count: int, sizes: list[Size]) -> Generato
     yield from map(Warned, model.warnings)
     prompt = settings.class_prompt or class_caption(settings.class_word, settings.template)
     chosen, measure = _Chosen(), Measure(features=False)
-    wanted = Counter(shares(sizes or [(settings.resolution, settings.resolution)], count)[:count])
+    wanted = Counter(shares(sizes or [(settings.side, settings.side)], count)[:count])
     for size, most in wanted.items():
-        request = class_request(model, prompt, size, settings.resolution)
+        request = class_request(model, prompt, size, settings.side)
         end, tried = len(chosen.pictures) + most, 0
         for group in drawn(model, request, settings.class_seed, settings.cache):
             for picture in group[: MOST_TRIES * most - tried]:
                 tried += 1
                 source = Source(picture.path.parent, picture.path.name)
                 facts = measure(source).facts
-                if len(chosen.pictures) < end and chosen.objection(facts, Wanted(settings.resolution)) is None:
+                if len(chosen.pictures) < end and chosen.objection(facts, Wanted(settings.side)) is None:
                     chosen.pictures.append(ClassPicture(source, facts, _whole(facts), prompt))
             yield Prepared(len(chosen.pictures), count, DRAWING)
             if len(chosen.pictures) == end or tried == MOST_TRIES * most:
@@ -153,7 +153,7 @@ def _own(
     prompt = settings.class_prompt or class_caption(settings.class_word, settings.template)
     for done, (source, each) in enumerate(zip(find_sources(folder), measured, strict=True), 1):
         yield Prepared(done, total, LOOKING)
-        objection = chosen.objection(each.facts, Wanted(settings.resolution))
+        objection = chosen.objection(each.facts, Wanted(settings.side))
         caption = prompt
         try:
             beside = None if objection else source.beside(".txt", MAX_CAPTION_BYTES)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from limner.checking.findings import Finding
-from limner.checking.verdict import ALL_KINDS, Judged, Verdict
+from limner.checking.verdict import Judged, Verdict
 from limner.data.buckets import FACTOR
 from limner.preparation.choices import NOTHING, Choice
 from limner.preparation.framing import Framing, frame
@@ -149,8 +149,3 @@ def better_twins(verdict: Verdict, choices: Mapping[str, Choice], rules: Rules) 
         kept = by_hand or possible[:1]
         found |= {at: verdict.facts(kept[0]).name for at in members if kept and at not in kept}
     return found
-
-
-def check_kinds(kinds: Sequence[str]) -> str | None:
-    """The first of the kinds that there is not."""
-    return next((kind for kind in kinds if kind not in ALL_KINDS), None)

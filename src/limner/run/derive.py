@@ -1,13 +1,19 @@
 """What a person left open, decided from the number of pictures and the size of the base; each with its reason."""
 
-from limner.config import TrainSettings
+from collections.abc import Iterator, Mapping
+
+from limner.config import Settings, TrainSettings, Usual
+from limner.errors import UserError
 from limner.evaluate.pictures import SMALL
 from limner.evaluate.protocol import subject_kind
 from limner.events import Chosen
 from limner.methods.method import Rates
 from limner.optimize import OPTIMIZERS
+from limner.run.data import MOST_BESIDE
 from limner.run.schedule import derive_watching
 
+FAR_ABOVE, FAR_BELOW = 20, 250  # times the usual learning rate, and one over that, beyond which it is questioned
+HOPELESS = 1.0  # learning rate, with optimizers whose every step is about that long
 LARGE = 768  # pixels: beyond, one picture at a time fills an accelerator
 
 
@@ -73,6 +79,32 @@ def _learning_rate(settings: TrainSettings, rates: Rates, small: bool) -> Chosen
     if rate != 1:
         reason += f" by the method {settings.method}"
     return Chosen("learning_rate", optimizer.learning_rate * rate, reason)
+
+
+def unusual(
+    settings: TrainSettings, methods: Mapping[str, Settings], base_resolution: int, rates: Rates
+) -> Iterator[str]:
+    """A sentence for each number that is far from what is usual, on this base and by these methods. Raises UserError
+    for a learning rate that can only fail."""
+    rate = float(str(_learning_rate(settings, rates, (settings.resolution or base_resolution) <= SMALL).value))
+    one_rate = OPTIMIZERS[settings.optimizer].one_rate
+    if settings.learning_rate is not None and not one_rate and settings.learning_rate >= HOPELESS:
+        raise UserError(
+            f"learning_rate = {settings.learning_rate:g} can only destroy what is learned with {settings.optimizer}; "
+            f"the usual one here is {rate:g}, so lower it or leave it out"
+        )
+    ranges = {
+        "learning_rate": Usual(0.1, 3) if one_rate else Usual(_rounded(rate / FAR_BELOW), _rounded(rate * FAR_ABOVE)),
+        "resolution": Usual(round(base_resolution / MOST_BESIDE), round(base_resolution * MOST_BESIDE)),
+    }
+    yield from settings.questions(ranges)
+    for name, config in methods.items():
+        yield from (f"{name}.{sentence}" for sentence in config.questions())
+
+
+def _rounded(rate: float) -> float:
+    """To one figure."""
+    return float(f"{rate:.0e}")
 
 
 def _weighting(ends_in_noise: bool) -> Chosen:

@@ -12,7 +12,7 @@ import torch
 from limner.base import pocket
 from limner.base.find import find_base
 from limner.base.model import BaseModel
-from limner.base.open import open_base
+from limner.base.open import opening
 from limner.config import KIND_FOLDERS, Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.buckets import buckets
@@ -29,12 +29,15 @@ from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_cache
 from limner.generate import Request, make_plan
+from limner.generators import retold
 from limner.methods.method import Method, find_method, find_methods, usual_rates
 from limner.named import PromptFiles
+from limner.run.base import require_drawings
 from limner.run.data import (
     RunData,
     choose_background,
     choose_mirrored,
+    choose_resolution,
     complete,
     count_class,
     find_data,
@@ -43,16 +46,19 @@ from limner.run.data import (
     remarks_on_captions,
     remarks_on_size,
 )
-from limner.run.derive import derive
+from limner.run.derive import derive, unusual
 from limner.run.folder import Record, Source
 from limner.run.outputs import check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
-from limner.run.unused import unused
+from limner.run.unused import given_in, without_effect
 from limner.texts import display
 from limner.train import BatchSource, Plan
 from limner.weights import Weights, down_to_noise
 
+MEGABYTE = 1_000_000  # bytes
+READING = "reading the pictures"
+HASHING = "working out the base's hash"
 PATHS = ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")  # settings
 
 
@@ -198,6 +204,7 @@ class Job:
 
 def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
     """Check everything, load pictures and base, and decide what was left open. Raises UserError."""
+    given = given_in(settings)
     _names_are_text(settings)
     dataset = find_data(settings)
     settings, told = complete(settings, dataset)
@@ -210,27 +217,31 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
     find_base(settings.base)
     device = choose_device(settings.device)
+    yield Prepared(0, 1, READING)
     data = load_data(settings, dataset)
+    require_drawings(settings, data.taught)
     yield from remarks(data, settings)
     settings, counted = count_class(settings, data)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
+    dtype = choose_dtype(settings.precision, device)
+    model = yield from opened(settings, device, dtype)
     yield from map(Warned, model.warnings)
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
-    given = settings
     rates = usual_rates(find_methods(settings.method).values())
+    yield from map(Warned, unusual(settings, methods, model.resolution, rates))
+    sized, remark = choose_resolution(settings, data, model.resolution)
+    yield from remark
+    settings = settings.model_copy(update={each.name: each.value for each in sized})
     last = signal_levels(model, settings.zero_terminal_snr)[-1:]
     on_cpu, ends_in_noise = device.type == "cpu", bool(last == 0)
-    chosen = [*told, *counted]
+    chosen = [*told, *sized, *counted]
     chosen += derive(settings, len(data.taught), model.resolution, on_cpu, rates, ends_in_noise)
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
-    yield from unused(given, methods, model, any(item.picture.mask is not None for item in job.items))
     yield from remarks_on_captions(job.items)
+    yield from without_effect(job, given)
     assert settings.resolution is not None
     yield from remarks_on_size(data, settings.resolution)
     yield from _called_otherwise(job)
@@ -242,6 +253,22 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     yield from chosen
     yield from choose_mirrored(settings, job.items)
     return job
+
+
+def hashed(model: BaseModel) -> Iterator[Prepared]:
+    """Work out the base's hash, which is kept then, and takes a while for a large one."""
+    yield Prepared(0, 1, HASHING)
+    assert model.fingerprint
+
+
+def opened(settings: TrainSettings, device: torch.device, dtype: torch.dtype) -> Generator[Prepared, None, BaseModel]:
+    """The run's base. Raises UserError."""
+    return (
+        yield from retold(
+            opening(settings.base, device, dtype, settings.prediction_type, settings.vae),
+            lambda step: Prepared(step.done // MEGABYTE, max(step.total // MEGABYTE, 1), "opening the base, MB"),
+        )
+    )
 
 
 def assemble(

@@ -7,24 +7,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from limner.base.open import open_base
 from limner.config import KIND_FOLDERS, ResumeSettings, TrainSettings, read_toml, read_training
 from limner.container.header import read_header
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
-from limner.events import Done, Event, Exported, Kept, Measured, Preview, Saved, Started, Step, Warned
+from limner.events import Done, Event, Exported, Kept, Measured, Prepared, Preview, Saved, Started, Step, Warned
 from limner.files import shortened
 from limner.formats import save_weights
 from limner.formats.diffusers import save_folder, size_of
 from limner.formats.metadata import run_card
 from limner.generate import generate
 from limner.infotext import save_png
+from limner.run.base import using
 from limner.run.board import require_tensorboard
 from limner.run.budget import within
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder, Source
-from limner.run.job import Job, assemble, prepare, read_methods
+from limner.run.job import READING, Job, assemble, hashed, opened, prepare, read_methods
 from limner.run.outputs import check_out, default_out
 from limner.run.plots import Plots
 from limner.run.watch import Outcome, Watch
@@ -40,6 +40,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
 
     Closing the generator, or an interrupt, saves the state once the loop has begun. Raises UserError.
     """
+    yield using(settings.base)
     named, _ = complete(settings, find_data(settings))
     out = named.out or default_out(named)
     folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
@@ -47,6 +48,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
     if settings.tensorboard:
         require_tensorboard()
     job = yield from prepare(settings, tables, origin)
+    yield from hashed(job.model)
     with folder.locked():
         folder.create(job.settings, job.methods, job.chosen, job.record)
         yield from _work(job, folder)
@@ -70,13 +72,16 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
         raise UserError(f"the run began with --seed {settings.seed}, which cannot change; leave --seed out")
     changes = {name: getattr(request, name) for name in ("device", "precision") if getattr(request, name) != "auto"}
     settings = settings.model_copy(update=changes)
+    yield using(settings.base)
     methods = read_methods(settings, tables, str(folder.settings_file))
     if settings.precision == "auto":
         raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
     device = choose_device(settings.device)
+    yield Prepared(0, 1, READING)
     data = load_data(settings, find_data(settings))
-    model = open_base(settings.base, device, DTYPES[settings.precision], settings.prediction_type, settings.vae)
+    model = yield from opened(settings, device, DTYPES[settings.precision])
     job = assemble(settings, methods, model, data, [])
+    yield from hashed(model)
     yield from _compare(job, folder, before)
     for out in job.outputs:
         if out.exists() and not (settings.overwrite or request.overwrite or _is_own(out, job)):
