@@ -136,8 +136,15 @@ def train() -> AutoencoderKL:
                 optimizer.start_from(before)
             learn(name, vae, optimizer, phase)
         before = state
-    optimizer.use_average()
-    return vae.float().eval()
+    return averaged(optimizer)
+
+
+def averaged(optimizer: MasterAdamW) -> AutoencoderKL:
+    """The averaged weights in an autoencoder that is not compiled, as that would be anew for each shape to be judged."""
+    vae = new_autoencoder()
+    with torch.no_grad():
+        torch._foreach_copy_(list(vae.parameters()), optimizer.average)
+    return vae.eval()
 
 
 def learn(name: str, vae: AutoencoderKL, optimizer: MasterAdamW, phase: Phase) -> None:
@@ -158,7 +165,8 @@ def sharpen() -> None:
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
     compile_blocks(vae.encoder, vae.decoder)
-    optimizer = MasterAdamW(vae.parameters(), weight_decay=1e-4, ema_decay=0.998)
+    trained = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
+    optimizer = MasterAdamW(trained, weight_decay=1e-4, ema_decay=0.998)
     draw = pictures(DECODER)
 
     def loss_of(rng: np.random.Generator) -> tuple[torch.Tensor, int]:
@@ -168,9 +176,11 @@ def sharpen() -> None:
         return reconstruction_loss(x, vae.decode(latents).sample), len(x)
 
     fit("decoder", FOLDER, loss_of, optimizer, DECODER.steps, DECODER.lr, decay_share=DECODER.decay_share)
-    optimizer.use_average()
-    vae.float().eval().save_pretrained(FOLDER / "vae-sharpened")
-    print("held-out PSNR", measure(vae))
+    sharp = AutoencoderKL.from_pretrained(FOLDER / "vae")
+    with torch.no_grad():
+        torch._foreach_copy_([*sharp.post_quant_conv.parameters(), *sharp.decoder.parameters()], optimizer.average)
+    sharp.save_pretrained(FOLDER / "vae-sharpened")
+    print("held-out PSNR", measure(sharp))
     (FOLDER / "sharpened").touch()
 
 
