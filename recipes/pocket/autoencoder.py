@@ -140,7 +140,7 @@ def train() -> AutoencoderKL:
 
 
 def averaged(optimizer: MasterAdamW) -> AutoencoderKL:
-    """The averaged weights in an autoencoder that is not compiled, as that would be anew for each shape to be judged."""
+    """The averaged weights, in an autoencoder that is not compiled: it is judged on batches of many shapes."""
     vae = new_autoencoder()
     with torch.no_grad():
         torch._foreach_copy_(list(vae.parameters()), optimizer.average)
