@@ -22,7 +22,7 @@ from limner.base.published import PADS, published
 from limner.base.sd3 import SD3
 from limner.config import Prediction
 from limner.errors import UserError
-from limner.files import sha256_file
+from limner.files import require_unchanged, sha256_file, stamp_of
 
 # Of families that are more than names.
 MODELS: dict[str, type[BaseModel]] = {SD3.name: flow.FlowModel}
@@ -46,6 +46,7 @@ def open_base(
     identity = identify(source)
     family = FAMILIES[identity.family]
     vae_source = None if vae is None else find_vae(vae)
+    stamps = {path: stamp_of(path) for path in ([source] if source.is_file() else layout.files_of(source, family))}
     configs = single.read_configs(source, identity) if source.is_file() else None
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
     networks: dict[str, Any] = {
@@ -65,7 +66,7 @@ def open_base(
     model = MODELS.get(family.name, BaseModel)(
         family=family,
         name=str(name),
-        sha256=lambda: sha256_file(source) if source.is_file() else layout.fingerprint(source),
+        sha256=lambda: _sha256(source, stamps),
         networks={part: network.to(device) for part, network in networks.items()},
         tokenizers=tokenizers,
         scheduler_config=scheduler_config,
@@ -74,8 +75,16 @@ def open_base(
         vae_source=vae_source,
         warnings=_warnings(identity, vae_source),
     )
+    require_unchanged(stamps)
     _settle(model, identity, prediction_type)
     return model
+
+
+def _sha256(source: Path, stamps: Mapping[Path, tuple[int, ...]]) -> str:
+    """Of what was opened. Raises UserError if something else lies there by now."""
+    digest = sha256_file(source) if source.is_file() else layout.fingerprint(source)
+    require_unchanged(stamps)
+    return digest
 
 
 def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """The verbs that change finished files: each reads its settings, edits, and says what came of it."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from limner.cli.app import verb
@@ -20,6 +21,7 @@ def convert(settings: ConvertSettings, output: Output) -> dict:
 
     began = time.monotonic()
     made = follow(converting(settings), output, "tensor")
+    _tell_name(settings.out, made.path, output)
     _warn(made.faults, output)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     sizes = {"size_before": made.size_before, "size_bytes": made.size_bytes}
@@ -36,6 +38,7 @@ def extract(settings: ExtractSettings, output: Output) -> dict:
     _tell_energy(made.energy, made.ranks, output)
     for what, share in made.left_out.items():
         output.say(f"left out: {what}, {share:.2%} of everything that differs")
+    _tell_name(settings.out, made.path, output)
     _warn(made.faults, output)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, holds {made.energy['all']:.2%} of its layers' change")
     facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out, "faults": made.faults}
@@ -49,6 +52,7 @@ def merge(settings: MergeSettings, output: Output) -> dict:
 
     began = time.monotonic()
     made = follow(merging(settings), output, "layer" if settings.into == "lora" else "tensor")
+    _tell_name(settings.out, made.path, output)
     if not isinstance(made, Merged):
         return _tell_lora(made, output, began)
     for word in made.left_out:
@@ -64,7 +68,9 @@ def resize(settings: ResizeSettings, output: Output) -> dict:
     from limner.edit import resizing
 
     began = time.monotonic()
-    return _tell_lora(follow(resizing(settings), output, "layer"), output, began)
+    made = follow(resizing(settings), output, "layer")
+    _tell_name(settings.out, made.path, output)
+    return _tell_lora(made, output, began)
 
 
 def follow(edit: "Edit[T]", output: Output, what: str) -> T:
@@ -85,6 +91,12 @@ def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     facts = {"size_bytes": made.size_bytes, "ranks": made.ranks, "energy": made.energy, "faults": made.faults}
     return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
+
+
+def _tell_name(wished: Path, path: Path, output: Output) -> None:
+    """That a file came under the name meanwhile."""
+    if path != wished:
+        output.warn(f"{wished} was written by something else meanwhile, and stays; the result is {path}")
 
 
 def _warn(faults: dict[str, str], output: Output) -> None:

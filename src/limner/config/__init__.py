@@ -25,6 +25,7 @@ from limner.config.library import (
     DownloadSettings,
     ModelsSettings,
     SearchSettings,
+    TidySettings,
     Wanted,
     library_path,
 )
@@ -33,6 +34,8 @@ from limner.config.settings import FilePath, Settings, Words, names, nearest, re
 from limner.config.studio import StudioSettings
 from limner.config.training import (
     METHOD_NAMES,
+    OF_ONE_RUN,
+    RUN_HEADER,
     Learning,
     Output,
     Pictures,
@@ -46,6 +49,8 @@ from limner.config.watching import Watching
 __all__ = [
     "KIND_FOLDERS",
     "METHOD_NAMES",
+    "OF_ONE_RUN",
+    "RUN_HEADER",
     "Base",
     "Captioning",
     "CaptionsSettings",
@@ -85,6 +90,7 @@ __all__ = [
     "Seed",
     "Settings",
     "StudioSettings",
+    "TidySettings",
     "TrainSettings",
     "Wanted",
     "Watching",

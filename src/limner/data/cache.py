@@ -232,10 +232,12 @@ def _read(path: Path, recipe: str) -> Tensors | None:
 
 def _write(path: Path, recipe: str, tensors: Tensors) -> None:
     try:
-        with atomic_path(path) as temporary:
+        with atomic_path(path, "--cache") as temporary:
             save_file(tensors, temporary, {"entry": _stamp(recipe, tensors)})
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write to the cache {path.parent} ({error}); free some space or move it") from error
+        raise UserError(
+            f"cannot write to the cache {path.parent} ({error}); make room there, or choose another place with --cache"
+        ) from error
 
 
 def _stamp(recipe: str, tensors: Tensors) -> str:

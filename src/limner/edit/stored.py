@@ -21,7 +21,7 @@ from limner.container import TensorFile, open_tensors
 from limner.container.header import SUFFIX
 from limner.edit.written import Source
 from limner.errors import UserError
-from limner.files import sha256_file
+from limner.files import require_unchanged, sha256_file, stamp_of
 
 AVERAGES = "model_ema."  # begins the keys of averages of the UNet's weights over a training
 _PLAIN = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
@@ -42,6 +42,7 @@ class Stored:
 
     def __init__(self, path: Path, family: Family, files: Sequence[StoredFile]) -> None:
         self.path, self.family, self.files = path, family, files
+        self._stamps = {each.file.path: stamp_of(each.file.path) for each in files}
         self.names = {
             name: (each.file, key, place)
             for each in files
@@ -82,6 +83,10 @@ class Stored:
     def configs(self) -> Configs:
         """How its networks are made."""
         return single.read_configs(self.path) if self.path.is_file() else folder.read_configs(self.path, self.family)
+
+    def require_unchanged(self) -> None:
+        """Raise UserError if a file was written to since it was opened, so that what was read of it may be of both."""
+        require_unchanged(self._stamps)
 
     def require_whole(self) -> None:
         """Raise UserError if it lacks a weight of its networks."""

@@ -1,7 +1,6 @@
 """The prepared folder as a whole: whose it is, what in it is ours, and how it is brought up to date without loss."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,12 +9,11 @@ from limner.files import atomic_path
 from limner.preparation.choices import NAME
 from limner.preparation.layouts import BEFORE, CLASS, IMAGES, MASKS, STATE
 from limner.preparation.ledger import Ledger, Record
+from limner.temporary import clear
 
 LEDGER = "prepared.sqlite"
 SET_ASIDE = "set-aside"
 EDITED = "edited in place"  # where a caption or mask comes from that a person changed in the folder
-# What files.atomic_path leaves behind in a process that was killed.
-UNFINISHED = re.compile(r"\.\d{4,}[-A-Za-z0-9]*\.[a-z0-9_]{8}\.(png|webp|jpg|txt|json|jsonl|toml|html)")
 
 
 def claim(out: Path, images: Path) -> None:
@@ -39,9 +37,7 @@ def claim(out: Path, images: Path) -> None:
 def clear_unfinished(out: Path) -> None:
     """Remove what a killed process was writing: it never got its name."""
     for folder in (IMAGES, MASKS, CLASS, BEFORE, ""):
-        for path in _listed(out / folder):
-            if UNFINISHED.fullmatch(path.name) and path.is_file():
-                path.unlink()
+        clear(out / folder, always=True)
 
 
 def foreign(out: Path, ledger: Ledger) -> Iterator[str]:
@@ -80,7 +76,7 @@ class Texts:
         if there != data:
             if record.changed_by_hand(self.out):
                 return False
-            with atomic_path(target) as temporary:
+            with atomic_path(target, "--out") as temporary:
                 temporary.write_bytes(data)
         if there != data or not record.sha256:
             self.ledger.wrote(Record.of(self.out, path, ""))
@@ -89,7 +85,10 @@ class Texts:
     def put_lines(self, path: str, lines: Iterable[str]) -> None:
         """Write a report, line by line, in place of what is there."""
         self.ledger.want(path)
-        with atomic_path(self.out / path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        with (
+            atomic_path(self.out / path, "--out") as temporary,
+            temporary.open("w", encoding="utf-8", newline="\n") as stream,
+        ):
             stream.writelines(lines)
         self.ledger.wrote(Record.of(self.out, path, ""))
 

@@ -96,9 +96,11 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     total = _count(settings, choices)
     made = Made(settings.out, pictures=total)
     with ExitStack() as stack:
-        stack.enter_context(locked(settings.out / STATE))
+        stack.enter_context(locked(settings.out / STATE, option="--out"))
         ledger = stack.enter_context(Ledger(settings.out / STATE / LEDGER))
-        store = stack.enter_context(Store(settings.out / STATE / "facts", Measure(faces=Faces(settings.face_model))))
+        store = stack.enter_context(
+            Store(settings.out / STATE / "facts", Measure(faces=Faces(settings.face_model)), "--out")
+        )
         workers = stack.enter_context(Workers(settings.workers or cores()))
         clear_unfinished(settings.out)
         step = settings.bucket_step or usual_step(settings.resolution)

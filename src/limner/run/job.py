@@ -26,6 +26,7 @@ from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
 from limner.diffusion import Objective, signal_levels
 from limner.events import Chosen, Event, Prepared, Warned
+from limner.files import require_writable
 from limner.generate import Request, make_plan
 from limner.methods.method import Method, find_method, find_methods
 from limner.named import PromptFiles
@@ -197,6 +198,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     methods = read_methods(settings, tables, origin)
     settings = settings.model_copy(update={"out": settings.out or default_out(settings)})
     check_out(settings)
+    require_writable(settings.cache / "examples" / "new", "--cache")
     if settings.resolution is not None:
         buckets(settings.resolution)
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
