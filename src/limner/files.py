@@ -101,12 +101,13 @@ def require_writable(target: Path, option: str | None = "--out") -> None:
 
     `option` is the one that names another place. Nothing stays behind, nor what dead processes left there.
     """
+    if len(os.fsencode(target.name)) > MOST_NAME:
+        reason = os.strerror(errno.ENAMETOOLONG)
+        raise UserError(f"cannot write {display(target)}: {reason}; {elsewhere(target, option)}")
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder; give the name of a file")
     made: list[Path] = []
     try:
-        if len(os.fsencode(target.name)) > MOST_NAME:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         for folder in reversed([target.parent, *target.parent.parents]):
             if not folder.exists():
                 folder.mkdir()
@@ -148,7 +149,7 @@ def require_unchanged(stamps: Mapping[Path, tuple[int, ...]]) -> None:
     for path, stamp in stamps.items():
         if stamp != stamp_of(path):
             raise UserError(
-                f"{path} was changed while it was read, so nothing was written; give the same command again"
+                f"{path} was changed while it was being read, so nothing is written; give the same command again"
             )
 
 

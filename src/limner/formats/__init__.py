@@ -93,7 +93,7 @@ def save_weights(
     writer = writers[format]
     verify_it = getattr(writer, "verify", verify)
     try:
-        beside = getattr(writer, "beside", lambda _: {})(weights)
+        beside: dict[str, str] = getattr(writer, "beside", lambda _: {})(weights)
         with new_file(path, overwrite, option, is_ours=is_ours, beside=() if overwrite else tuple(beside)) as new:
             if hasattr(writer, "write"):
                 writer.write(weights, new.temporary, path.stem, dtype)

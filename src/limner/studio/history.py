@@ -107,7 +107,7 @@ class Histories:
 
 
 def _values(line: Any) -> Iterator[tuple[str, float]]:
-    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+    if not isinstance(line, dict) or type(line.get("step")) is not int or line["step"] < 0:
         return
     found = {LOSS: line.get("loss")} | (line["measured"] if isinstance(line.get("measured"), dict) else {})
     for name, value in found.items():
