@@ -45,7 +45,7 @@ from limner.evaluate.pictures import Learned, draw, through_autoencoder
 from limner.generate import Request
 from limner.sheet import Row, draw_sheet
 from recipes.pocket import SIZE
-from recipes.pocket.icons import STYLES, load_held_out, load_icons, read_nouns
+from recipes.pocket.icons import SETS, load_held_out, load_icons, read_nouns
 from recipes.pocket.scenes import Placed, Scene, render_scene, with_article
 
 UNSEEN = "unseen"  # load_held_out's name of the held-out style
@@ -61,7 +61,7 @@ def objects(count: int) -> list[str]:
     nouns = [
         noun
         for noun in read_nouns().learned
-        if noun not in shown and all(f"{style}/{noun}" in icons for style in (UNSEEN, *STYLES))
+        if noun not in shown and all(f"{style}/{noun}" in icons for style in (UNSEEN, *SETS))
     ]
     return [nouns[int(at)] for at in np.linspace(0, len(nouns) - 1, min(count, len(nouns)))]
 
@@ -77,7 +77,7 @@ def real_drawings(nouns: list[str]) -> dict[str, list[Image.Image]]:
             )
             for noun in nouns
         ]
-        for style in (UNSEEN, *STYLES)
+        for style in (UNSEEN, *SETS)
     }
 
 
@@ -89,7 +89,7 @@ def separation(real: dict[str, Features], scale: torch.Tensor) -> dict[str, dict
     """
     unseen, random = real[UNSEEN], generator(0)
     table = {}
-    for style in STYLES:
+    for style in SETS:
         chance = []
         for _ in range(RESAMPLES):
             signs = torch.randint(0, 2, (len(unseen), 1), generator=random) * 2 - 1
@@ -161,7 +161,7 @@ def main() -> None:
             {
                 "objects": len(nouns),
                 "real_styles": separated,
-                "separates": all(separated[style]["distance"] > separated[style]["chance"] for style in STYLES),
+                "separates": all(separated[style]["distance"] > separated[style]["chance"] for style in SETS),
                 **figures,
                 "seconds": round(time.perf_counter() - start, 1),
                 "peak_memory_mb": peak_memory_bytes() // 1_000_000,
@@ -184,7 +184,7 @@ def judge(
     prompts = [f"{word}, {sample.keyword} {sample.class_word}, on a white background" for word in words]
     drawn = {
         style: pictures(model, [f"{word}, {style} style, on a white background" for word in words], None)
-        for style in STYLES
+        for style in SETS
     }
     drawn["same prompts"] = pictures(model, prompts, None)
     known = {name: evaluator(images) for name, images in drawn.items()}
@@ -206,7 +206,7 @@ def judge(
     }
     result: dict[str, object] = {}
     for name, measure in measures.items():
-        nearest = max(STYLES, key=lambda style: measure(known[style]))
+        nearest = max(SETS, key=lambda style: measure(known[style]))
         scores = [measure(features) for features in after]
         result[name] = {"nearest_style": nearest} | summary(
             measure(known[nearest]), measure(known["same prompts"]), measure(restored), scores

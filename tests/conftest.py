@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,30 @@ EVERYWHERE = ("lora", "full", "embedding")  # methods whose conformance is shown
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of its own would only wait for each other's
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a person's own folders and settings are found by. Tests have an empty home, so that none passes, or fails, by
+# what an earlier run or the person who runs them left there.
+HOMES = ("HOME", "USERPROFILE", "LOCALAPPDATA", "APPDATA", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+OWN = (
+    "LIMNER_",
+    "HF_",
+    "HUGGINGFACE_",
+    "TRANSFORMERS_",
+    "TORCH_HOME",
+    "CIVITAI_",
+    "COLUMNS",
+    "NO_COLOR",
+    "FORCE_COLOR",
+)
+KEPT = ("LIMNER_READERS", "LIMNER_SCREENSHOTS", "LIMNER_POCKET_BUILD")  # what the person who runs tests says to them
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers have the home of the process that starts them
+    _home = tempfile.TemporaryDirectory(prefix="limner-tests-", ignore_cleanup_errors=True)
+    for name in [each for each in os.environ if each.startswith(OWN) and each not in KEPT]:
+        del os.environ[name]
+    for name in HOMES:
+        os.environ[name] = str(Path(_home.name) / name.lower())
+        Path(os.environ[name]).mkdir()
 
 
 def pytest_collection_finish() -> None:

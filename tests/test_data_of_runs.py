@@ -125,9 +125,9 @@ def test_pictures_of_the_class_are_shown_unless_somebody_says_otherwise(tmp_path
     assert "1_dog" in next(each.reason for each in chosen if each.name == "prior")
     settings, counted = count_class(settings, data)
     assert [(each.name, each.value) for each in counted] == [("class_count", 5)]
-    own = load_class(settings, data.of_class)
+    own = load_class(settings, data)
     assert sorted(str(each.caption) for each in own) == ["an animal, asleep", "dog", "dog", "dog"]
-    assert "left out" not in said(data, prior="images", class_word="dog")
+    assert "pictures of the class are left out" not in said(data, prior="images", class_word="dog")
     for values, why in (({"prior": "none"}, "prior = none"), ({"class_images": tmp_path / "others"}, "class_images")):
         settings, _, data = settle(tmp_path, **{"prior": "images"} | values, class_word="dog")  # type: ignore[arg-type]
         assert "5 pictures of the class are left out" in said(data, **{"prior": "images"} | values, class_word="dog")
@@ -179,7 +179,7 @@ def test_masks_that_belong_to_nothing_are_refused(tmp_path: Path) -> None:
         settle(tmp_path / "photos", keyword="zvq", mask_background=0.5)
     (tmp_path / "masks").mkdir()
     Image.new("L", (40, 40), 255).save(tmp_path / "masks" / "other.png")
-    with pytest.raises(UserError, match="mask of a picture"):
+    with pytest.raises(UserError, match="mask of an image"):
         settle(tmp_path / "photos", keyword="zvq", masks=tmp_path / "masks")
 
 

@@ -128,8 +128,8 @@ def test_each_part_of_the_objective_acts(tiny_base: BaseModel, changes: dict[str
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
-def test_timesteps_are_one_from_each_part_and_uniform_in_each_place(batch: int) -> None:
-    drawn = torch.stack([diffusion.stratified_timesteps(batch, 1000, generator(seed)) for seed in range(2000)])
+def test_timesteps_are_one_from_each_part_and_uniform_in_each_place(tiny_base: BaseModel, batch: int) -> None:
+    drawn = torch.stack([diffusion.draw_timesteps(tiny_base, batch, generator(seed)) for seed in range(2000)])
     assert drawn.min() >= 0
     assert drawn.max() <= 999
     parts = (drawn * batch // 1000).sort(dim=1).values
@@ -140,8 +140,8 @@ def test_timesteps_are_one_from_each_part_and_uniform_in_each_place(batch: int) 
 @pytest.mark.parametrize(
     ("name", "quartiles"), [("middle", (337, 500, 662)), ("low", (16, 125, 422)), ("high", (578, 875, 984))]
 )
-def test_timesteps_follow_their_distribution(name: Any, quartiles: tuple[int, ...]) -> None:
-    drawn = diffusion.stratified_timesteps(4000, 1000, generator(0), name).float()
+def test_timesteps_follow_their_distribution(tiny_base: BaseModel, name: Any, quartiles: tuple[int, ...]) -> None:
+    drawn = diffusion.draw_timesteps(tiny_base, 4000, generator(0), name).float()
     found = drawn.quantile(torch.tensor([0.25, 0.5, 0.75]))
     torch.testing.assert_close(found, torch.tensor(quartiles).float(), atol=3, rtol=0)
     assert drawn.min() >= 0

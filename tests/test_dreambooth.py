@@ -17,6 +17,8 @@ from limner.cli import main
 from limner.config import ResumeSettings, TrainSettings, read_training
 from limner.container.header import read_header
 from limner.data.batch import collate
+from limner.data.dataset import DataSet
+from limner.data.folder import load_folder
 from limner.data.prior import WithPrior
 from limner.device import generator
 from limner.diffusion import Objective
@@ -25,6 +27,7 @@ from limner.events import Event, Exported, Measured, Prepared, Started, Step
 from limner.formats import inspect
 from limner.generate import Request
 from limner.run import prior
+from limner.run.data import RunData
 from limner.run.job import prepare
 
 
@@ -83,7 +86,8 @@ def test_equal_pictures_of_the_class_count_once(values: dict[str, Any], tmp_path
     (folder / "c.txt").write_text("a blue dog")
     changes = values | {"class_images": str(folder), "class_count": None}
     settings, _ = read_training(changes, "test")
-    assert [picture.path.name for picture in prior.load_class(settings, [])] == ["a.png", "c.png"]
+    data = RunData(DataSet(folder, ()), [], load_folder(folder))
+    assert [picture.path.name for picture in prior.load_class(settings, data)] == ["a.png", "c.png"]
     events = list(begin(changes))
     (exported,) = [event for event in events if isinstance(event, Exported)]
     summary = inspect(exported.path)

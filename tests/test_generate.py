@@ -232,8 +232,6 @@ def test_names_are_stems_and_unique_output_names(base: BaseModel, tmp_path: Path
     loras = PromptFiles(tmp_path)
     assert loras.loras() == ["a", "broken", "c"]
     assert loras.find_lora("c") == loras.find_lora("b") == tmp_path / "sub" / "c.safetensors"
-    with pytest.raises(UserError, match="no LoRA named 'A'"):
-        loras.find_lora("A")
     save_weights(weights, tmp_path / "sub" / "a.safetensors")
     with pytest.raises(UserError, match="rename one"):
         PromptFiles(tmp_path).find_lora("a")
@@ -257,7 +255,7 @@ def test_a_link_out_of_the_folder_is_not_followed(base: BaseModel, tmp_path: Pat
         ("a <lora:ome:1>", "did you mean <lora:one>"),
         ("a <lora:../../one:1>", "'../../one'"),
         ("a <lora:/etc/passwd:1>", "'/etc/passwd'"),
-        ("a <lora:deep/two:1>", "'deep/two'"),
+        ("a <lora:deep/../one:1>", "'deep/../one'"),
         ("a <lora:one:much>", "<lora:one:much>"),
         ("a <hypernet:one:1>", "<hypernet:one:1>"),
     ],
@@ -270,7 +268,7 @@ def test_a_tag_that_means_nothing_is_an_error_before_any_work(
 
 
 def test_without_folders_no_lora_is_known(base: BaseModel, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is none"):
+    with pytest.raises(UserError, match="there are no LoRAs"):
         generate(base, replace(REQUEST, prompt="<lora:x:1>"))
     with pytest.raises(UserError, match="missing"):
         PromptFiles(tmp_path / "missing")

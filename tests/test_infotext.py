@@ -44,6 +44,23 @@ def test_a_text_of_the_webui_is_read() -> None:
     assert found.settings["Size"] == "512x768"
 
 
+@pytest.mark.parametrize(
+    ("text", "prompt", "negative"),
+    [
+        ("a cat\nNegative prompt:\nlowres\nbad", "a cat", "lowres\nbad"),
+        ("a cat\nNegative prompt: \n\n lowres\n\nbad", "a cat", "lowres\n\nbad"),
+        ("a cat\r\nNegative prompt:\r\nlowres", "a cat", "lowres"),
+        ("a\n\ncat\nNegative prompt: x\nNegative prompt: y", "a\n\ncat", "x\ny"),
+        ("\n\nNegative prompt: x", "", "x"),
+        ("a cat\nNegative prompt:", "a cat", ""),
+    ],
+)
+@pytest.mark.parametrize("settings", ["", "\nSteps: 20, Sampler: Euler, Seed: 1"])
+def test_lines_are_joined_as_the_webui_joins_them(text: str, prompt: str, negative: str, settings: str) -> None:
+    found = parse_infotext(text + settings)
+    assert (found.prompt, found.negative_prompt) == (prompt, negative)
+
+
 def test_a_last_line_of_fewer_than_three_settings_belongs_to_the_prompt() -> None:
     assert parse_infotext("a cat\nmood: sad, time: late") == Infotext("a cat\nmood: sad, time: late")
     assert parse_infotext("") == Infotext("")

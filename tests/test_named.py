@@ -1,5 +1,6 @@
 """Embeddings in prompts: called by file name, drawn as their vectors say, told in the picture, and gone afterwards."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_a_word_in_training_goes_before_a_file_of_its_name(base: BaseModel, fold
     [
         ("new.safetensors", "sd2", "a new cat", r"new\.safetensors was made for sd2"),
         ("deep/zqvx.safetensors", "sd1", "a zqvx", "could be"),
-        ("ZQVX.safetensors", "sd1", "a zqvx", "two embeddings"),
+        ("ZQVX.safetensors", "sd1", "a zqvx", "could be .*ZQVX.safetensors, .*zqvx.safetensors; rename"),
         ("new.safetensors", "sd1", "a <lora:new:1>", "is an embedding, not a LoRA"),
     ],
 )
@@ -119,3 +120,70 @@ def test_what_cannot_be_meant_is_told(
 def test_a_place_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no embedding file or folder"):
         PromptFiles(embeddings=[tmp_path / "missing"])
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("PK", "pk.safetensors"),
+        ("pk.safetensors", "pk.safetensors"),
+        ("pk.SafeTensors", "pk.safetensors"),
+        (" pk ", "pk.safetensors"),
+        ("up", "UP.SAFETENSORS"),
+        ("UP.SAFETENSORS", "UP.SAFETENSORS"),
+        ("up.safetensors", "UP.SAFETENSORS"),
+        ("people/anna", "people/anna.pt"),
+        ("People\\Anna.PT", "people/anna.pt"),
+        ("pets/anna", "pets/anna.safetensors"),
+        ("anna.pt", "people/anna.pt"),
+        ("caf\u00e9", "cafe\u0301.safetensors"),
+        ("CAFE\u0301", "cafe\u0301.safetensors"),
+        ("v1.5", "v1.5.safetensors"),
+        ("My Dog v2", "x7.safetensors"),
+        ("my dog V2", "x7.safetensors"),
+        ("Twin", "Twin.safetensors"),
+        ("twin", "twin.ckpt"),
+        ("Deep", "x8.safetensors"),  # as it is written exactly, though only in the metadata
+        ("deep", "deep.safetensors"),
+    ],
+)
+def test_a_lora_is_found_by_whatever_people_call_it(tmp_path: Path, name: str, file: str) -> None:
+    aliases = {"x7.safetensors": "My Dog v2", "x8.safetensors": "Deep"}
+    for each in (
+        "pk.safetensors", "UP.SAFETENSORS", "people/anna.pt", "pets/anna.safetensors", "cafe\u0301.safetensors",
+        "v1.5.safetensors", "x7.safetensors", "x8.safetensors", "Twin.safetensors", "twin.ckpt", "deep.safetensors",
+    ):  # fmt: skip
+        path = tmp_path / each
+        path.parent.mkdir(exist_ok=True)
+        save_file({"a": torch.zeros(1)}, path, {"ss_output_name": aliases.get(each, "")})
+    assert PromptFiles(tmp_path).find_lora(name) == tmp_path / file
+
+
+def test_a_lora_that_is_not_there_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    for name in ("zqvx-dog", "zqvx-cat", "sunset", "portrait"):
+        save_file({"a": torch.zeros(1)}, tmp_path / f"{name}.safetensors", {"ss_output_name": "Watercolours"})
+    files = PromptFiles(tmp_path)
+    with pytest.raises(UserError, match=re.escape("did you mean <lora:zqvx-dog> or <lora:zqvx-cat>?")):
+        files.find_lora("ZQVX-DOGE.safetensors")
+    with pytest.raises(UserError, match=re.escape("<lora:Watercolours>")):
+        files.find_lora("watercolour")
+    with pytest.raises(UserError, match="none of the 4 LoRAs in .* has a name like it"):
+        files.find_lora("qqq")
+    with pytest.raises(UserError, match="could be .*dog.pt"):
+        save_file({"a": torch.zeros(1)}, tmp_path / "zqvx-dog.pt")
+        PromptFiles(tmp_path).find_lora("zqvx-dog")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="there are no LoRAs in .*empty"):
+        PromptFiles(tmp_path / "empty").find_lora("a")
+
+
+def test_files_given_by_themselves_that_no_prompt_names_are_told(tmp_path: Path) -> None:
+    lora, word = tmp_path / "one.safetensors", tmp_path / "Two.pt"
+    for path in (lora, word):
+        save_file({"a": torch.zeros(1)}, path)
+    files = PromptFiles(lora, embeddings=[word])
+    assert files.not_named(["ONE"], ["a two"]) == []
+    first, second = files.not_named([], ["a cat"])
+    assert "write <lora:one:1>" in first
+    assert "no prompt says 'Two'" in second
+    assert PromptFiles(tmp_path, embeddings=[tmp_path]).not_named([], [""]) == []

@@ -58,7 +58,7 @@ REFUSED = {
     "a run": (["train", "photos", "--keyword", "zqvx", "--run", "photos"], OTHERS),
     "a model's folder": (
         ["dreambooth", "photos", "--keyword", "zqvx", "--class", "dog", "--diffusers-folder", "x.safetensors"],
-        "is the name of a file; give a folder with --diffusers-folder",
+        "is the name of a file; give that of a folder",
     ),
     "a base": (
         [

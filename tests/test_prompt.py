@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.errors import UserError
-from limner.prompt import Fragment, LoraTag, Part, chunks, emphasis, parse_prompt
+from limner.prompt import Fragment, LoraTag, Part, chunks, emphasis, parse_prompt, remarks_on_negative
 from limner.prompt_edits import entry_at, timeline
 
 UP, DOWN = 1.1, 1 / 1.1
@@ -68,6 +68,20 @@ def test_break_is_a_word_of_its_own_outside_brackets() -> None:
         ("test", [(10, "test")]),
         ("a [b:3]", [(3, "a "), (10, "a b")]),
         ("a [b: 3 ]", [(3, "a "), (10, "a b")]),
+        # an even number of stray marks behind an edit makes it text, as the webui's parser has it; an odd one does not
+        ("[a:b:0.5]::", [(10, "[a:b:0.5]::")]),
+        ("x [a: b : 3 ]:: y", [(10, "x [a: b : 3 ]:: y")]),
+        ("[a::3]::", [(10, "[a::3]::")]),
+        ("[a:b:0.5]::::", [(10, "[a:b:0.5]::::")]),
+        ("[a:b:3]](", [(10, "[a:b:3]](")]),
+        ("[c:[a:b:3]:5]::", [(3, "[c:a:5]::"), (10, "[c:b:5]::")]),
+        ("[a:b:3] [c:d:4]::", [(3, "a [c:d:4]::"), (10, "b [c:d:4]::")]),
+        ("[a:b:3])[a:b:3]::", [(10, "[a:b:3])[a:b:3]::")]),
+        ("[a:b:3]:", [(3, "a:"), (10, "b:")]),
+        ("[a:b:3]:::", [(3, "a:::"), (10, "b:::")]),
+        ("[a:b:3] ::", [(3, "a ::"), (10, "b ::")]),
+        ("::[a:b:3]", [(3, "::a"), (10, "::b")]),
+        ("[a:b:3]((c))", [(3, "a((c))"), (10, "b((c))")]),
         ("a [b::3]", [(3, "a b"), (10, "a ")]),
         ("[a:b:.5]", [(5, "a"), (10, "b")]),
         ("[a:b:0.25]", [(2, "a"), (10, "b")]),
@@ -155,6 +169,44 @@ def test_lora_tags_leave_the_text(tag: str, expected: LoraTag) -> None:
     assert parsed.parts == [Part("a cat")]
 
 
+@pytest.mark.parametrize(
+    ("tag", "applied", "parts", "why"),
+    [
+        ("<lora:x:1:lbw=OUTALL>", LoraTag("x"), ("lbw=OUTALL",), "all blocks of a LoRA at the same strength"),
+        ("<lora:x:0.5:start=4:stop=9>", LoraTag("x", 0.5, 0.5), ("start=4", "stop=9"), "at all steps"),
+        ("<lora:x:1:step=3-9>", LoraTag("x"), ("step=3-9",), "at all steps"),
+        ("<lyco:x:unet=2:hr=0.5>", LoraTag("x", 1, 2), ("hr=0.5",), "does not know"),
+        ("<lora:x:1:1:4:1>", LoraTag("x", 1, 1, 4), ("1 as part 5",), "a name, two strengths and a rank"),
+        ("<lora:x:0.9:te=0.3>", LoraTag("x", 0.3, 0.3), ("0.9",), "te= is given too"),
+        ("<lora:x:te=0.3:te=0.4>", LoraTag("x", 0.4, 0.4), ("te=0.3",), "twice"),
+        ("<lora:x:1:TE=0.3>", LoraTag("x"), ("TE=0.3",), "does not know"),
+    ],
+)
+def test_what_of_a_tag_is_not_applied_is_told(tag: str, applied: LoraTag, parts: tuple[str, ...], why: str) -> None:
+    parsed = parse_prompt(f"a cat {tag}")
+    (found,) = parsed.loras
+    assert (found.name, found.text_strength, found.unet_strength, found.rank) == (
+        applied.name, applied.text_strength, applied.unet_strength, applied.rank,
+    )  # fmt: skip
+    assert found.not_applied == parts
+    assert parsed.remarks == found.remarks
+    assert all(part in " ".join(parsed.remarks) for part in (tag, *parts, why))
+
+
+@pytest.mark.parametrize("text", ["<lora:x:1", "<lora>", "<lora:>", "< lora:x:1", "<LORA", "<lycoris x>"])
+def test_what_only_looks_like_a_tag_is_told(text: str) -> None:
+    (remark,) = parse_prompt(f"a cat {text}").remarks
+    assert text in remark
+    assert "read as text" in remark
+    assert not parse_prompt("a <cat> 1 < 2 <3 lora:x:1 <lora:x:1>").remarks
+
+
+def test_tags_in_a_negative_prompt_are_told_to_be_text() -> None:
+    assert not remarks_on_negative("blurry <3")
+    (remark,) = remarks_on_negative("blurry <lora:x:1> <lora:x:1>")
+    assert "<lora:x:1> is read as text" in remark
+
+
 def test_several_loras_and_a_less_than_sign() -> None:
     parsed = parse_prompt("<lora:a:1> 1 < 2 <lora:b:2> <3")
     assert [lora.name for lora in parsed.loras] == ["a", "b"]
@@ -162,7 +214,17 @@ def test_several_loras_and_a_less_than_sign() -> None:
 
 
 @pytest.mark.parametrize(
-    "tag", ["<lora:x:strong>", "<lora:x:nan>", "<lora:te=1>", "<hypernet:x:1>", "<lora:x:1:1:many>"]
+    "tag",
+    [
+        "<lora:x:strong>",
+        "<lora:x:nan>",
+        "<lora:te=1>",
+        "<hypernet:x:1>",
+        "<lora:x:1:1:many>",
+        "<lora:x:1:1:0>",
+        "<lora: :1>",
+        "<lora:x::1>",
+    ],
 )
 def test_a_tag_that_cannot_be_read_is_an_error_that_names_it(tag: str) -> None:
     with pytest.raises(UserError, match=re.escape(tag)):

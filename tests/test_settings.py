@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -198,14 +197,6 @@ def test_commands_in_documents_exist() -> None:
             assert set(options) <= known, (path, verb, options)
             checked += 1
     assert checked > 15
-
-
-def test_the_notebook_is_python() -> None:
-    cells = json.loads((ROOT / "notebooks" / "limner_colab.ipynb").read_text(encoding="utf-8"))["cells"]
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            source = "".join(line for line in cell["source"] if not line.startswith(("!", "%")))
-            compile(source, "cell", "exec")
 
 
 def test_the_readme_example_is_python() -> None:

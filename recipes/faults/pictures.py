@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 
 from recipes.faults import HALVES, rng_of
 from recipes.faults.sources import TABLE, Package
-from recipes.pocket.icons import STYLES, fetch, read_nouns, svg_of
+from recipes.pocket.icons import SETS, fetch, read_nouns, svg_of
 from recipes.pocket.scenes import COLOURS
 from recipes.subjects.styles import draw
 
@@ -136,7 +136,7 @@ def icons(half: str, seed: int) -> Iterator[Base]:
     cases = ("icon", ICONS, (0.7, 0.9), styles[0]), ("small icon", SMALL_ICONS, (0.3, 0.5), styles[1])
     for kind, count, shares, style in cases:
         rng = rng_of(seed, f"{kind} {half}")
-        package = fetch(*STYLES[style])
+        package = fetch(*SETS[style])
         nouns = [str(noun) for noun in rng.permutation(sorted(read_nouns().learned))]
         drawn = [(noun, svg) for noun in nouns if (svg := svg_of(package, noun)) is not None][:count]
         for noun, svg in drawn:

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from limner.evaluate.fidelity import background_colour
 from recipes.pocket import BUILD
-from recipes.pocket.icons import STYLES, Nouns, load_icons, read_nouns
+from recipes.pocket.icons import Nouns, read_nouns
 from recipes.pocket.scenes import Scene, draw_scene, render_scene
+from recipes.pocket.styles import STYLES, load_styled
 from recipes.pocket.training import MasterAdamW, fit
 
 FOLDER = BUILD / "classifier"
@@ -53,8 +54,8 @@ class Residual(nn.Module):
 def single(rng: np.random.Generator, nouns: Nouns) -> Scene:
     """A scene of one object, one of those that the base is said to know."""
     while True:
-        scene = draw_scene(SEED, int(rng.integers(1 << 40)), nouns)
-        if len(scene.objects) == 1 and scene.objects[0].noun in nouns.learned:
+        scene = draw_scene(SEED, int(rng.integers(1 << 40)), nouns.only_learned)
+        if len(scene.objects) == 1:
             return scene
 
 
@@ -81,7 +82,7 @@ def to_input(pictures: Sequence[np.ndarray]) -> Tensor:
 
 def train(steps: int = STEPS, folder: Path = FOLDER) -> Classifier:
     torch.manual_seed(0)
-    icons, nouns = load_icons(), read_nouns()
+    icons, nouns = load_styled(), read_nouns()
     network = Classifier(len(STYLES), len(nouns.learned)).to(torch.bfloat16)  # GroupNorm is slow in channels_last
     optimizer = MasterAdamW(network.parameters(), weight_decay=0.02, ema_decay=0.998)
     styles, objects = list(STYLES), {noun: index for index, noun in enumerate(nouns.learned)}

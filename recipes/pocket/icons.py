@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 import tomllib
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from PIL import Image
 
 from recipes.pocket import BUILD, SIZE
 
-# Style word in a caption -> package and version. Licences and credits: NOTICE.
-STYLES = {
+# Name -> package and version. Licences and credits: NOTICE. What is drawn from them: styles.py.
+SETS = {
     "glossy": ("fluent-emoji", "1.2.7"),
     "flat": ("fluent-emoji-flat", "1.2.6"),
     "rounded": ("noto", "1.2.9"),
@@ -34,6 +34,10 @@ class Nouns:
     learned: tuple[str, ...]  # those of them that the UNet is trained on
     held_out: tuple[str, ...]
     words: dict[str, str]
+
+    @property
+    def only_learned(self) -> "Nouns":
+        return replace(self, nouns=self.learned)
 
     def word(self, icon: str) -> str:
         return self.words.get(icon, icon.replace("-", " "))
@@ -110,12 +114,12 @@ def is_held_out(name: str, held_out: tuple[str, ...]) -> bool:
 
 
 def load_icons() -> dict[str, np.ndarray]:
-    """Every icon of the known styles, for the autoencoder: {"style/name": uint8 (128, 128, 4)}, no held-out object."""
+    """Every icon of the sets, for the autoencoder: {"set/name": uint8 (128, 128, 4)}, no held-out object."""
     cache = BUILD / "icons.npz"
     if not cache.exists():
         nouns = read_nouns()
         icons: dict[str, np.ndarray] = {}
-        for style, (package_name, version) in STYLES.items():
+        for style, (package_name, version) in SETS.items():
             package = fetch(package_name, version)
             names = {*package["icons"], *(n for n in nouns.nouns if n in package.get("aliases", {}))}
             jobs = [(f"{style}/{n}", n) for n in sorted(names) if not is_held_out(n, nouns.held_out)]
@@ -133,7 +137,7 @@ def load_held_out() -> dict[str, np.ndarray]:
     """The unseen style and the unseen objects of the known styles, same keys and shapes."""
     nouns = read_nouns()
     icons: dict[str, np.ndarray] = {}
-    for style, (package_name, version) in STYLES.items():
+    for style, (package_name, version) in SETS.items():
         package = fetch(package_name, version)
         icons |= render([(f"{style}/{n}", n) for n in nouns.held_out], package)
     unseen = fetch(*HELD_OUT_STYLE)

@@ -6,10 +6,14 @@ import numpy as np
 from PIL import Image
 
 from limner.vision.colours import COLOURS
-from recipes.pocket import SIZE
-from recipes.pocket.icons import STYLES, Nouns
+from recipes.pocket import SIZE, effects
+from recipes.pocket.icons import Nouns
+from recipes.pocket.styles import STYLES, Style, style_of
 
 JITTER = 10  # deviation of a background from its named colour, in 0..255
+LIGHT_INK = 244  # of what is drawn in ink, on black
+WHITE, TWO = 0.3, 0.06  # shares of scenes on white, beside those that draw white by chance, and of two objects
+STYLE_UNSAID = 0.06  # share of captions
 PLACES = {
     "on the left": (0.0, 0.5),
     "on the right": (1.0, 0.5),
@@ -51,13 +55,13 @@ def with_article(words: str) -> str:
 
 
 def caption_of(rng: np.random.Generator, subject: str, style: str, colour: str) -> str:
-    """A caption; sometimes the style goes unsaid, and often a white background does."""
+    """A caption; now and then the style goes unsaid, and often a white background does."""
     said = rng.random() < (0.5 if colour == "white" else 0.92)
     template = str(rng.choice(TEMPLATES))
     if not said:
         template = template.split(" on {background}")[0].split(", {background}")[0].rstrip(",")
         template = template if "{style}" in template else template + ", {style} style"
-    if rng.random() < 0.12:
+    if rng.random() < STYLE_UNSAID:
         template = "{subject} on {background}" if said else "{subject}"
     return template.format(
         subject=subject, style=style, background=f"a {colour} background".replace("a orange", "an orange")
@@ -103,8 +107,8 @@ def draw_scene(seed: int, index: int, nouns: Nouns) -> Scene:
     """The scene of that number: a pure function of seed and index."""
     rng = np.random.default_rng([seed, index])
     style = str(rng.choice(list(STYLES)))
-    colour = "white" if rng.random() < 0.4 else str(rng.choice(list(COLOURS)))
-    subject, objects = compose_two(rng, nouns) if rng.random() < 0.1 else compose_one(rng, nouns)
+    colour = "white" if rng.random() < WHITE else str(rng.choice(list(COLOURS)))
+    subject, objects = compose_two(rng, nouns) if rng.random() < TWO else compose_one(rng, nouns)
     jitter = rng.normal(size=3) * (0 if colour == "white" else JITTER)
     red, green, blue = (int(v) for v in np.clip(np.array(COLOURS[colour]) + jitter, 0, 255))
     caption = caption_of(rng, subject, style, colour)
@@ -113,11 +117,27 @@ def draw_scene(seed: int, index: int, nouns: Nouns) -> Scene:
 
 def render_scene(scene: Scene, icons: dict[str, np.ndarray]) -> np.ndarray:
     """Pixels of a scene, uint8 (128, 128, 3)."""
+    style = style_of(scene.style)
     canvas = Image.new("RGB", (SIZE, SIZE), scene.background)
     for placed in scene.objects:
-        icon = Image.fromarray(icons[f"{scene.style}/{placed.noun}"]).convert("RGBa")
-        icon = icon.resize((placed.side, placed.side), Image.Resampling.LANCZOS).convert("RGBA")
-        if placed.mirrored:
-            icon = icon.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        canvas.paste(icon, placed.corner, icon)
-    return np.asarray(canvas)
+        icon, corner = drawn(style, icons[f"{scene.style}/{placed.noun}"], placed, scene.colour)
+        canvas.paste(icon, corner, icon)
+    pixels = np.asarray(canvas)
+    if style.finish is None:
+        return pixels
+    rng = np.random.default_rng([*scene.background, *scene.objects[0].corner])
+    return np.round(style.finish(pixels / 255, rng) * 255).astype(np.uint8)
+
+
+def drawn(style: Style, pixels: np.ndarray, placed: Placed, colour: str) -> tuple[Image.Image, tuple[int, int]]:
+    """The icon as the scene shows it, and its corner."""
+    if style.ink and colour == "black":
+        pixels = np.concatenate([np.full_like(pixels[..., :3], LIGHT_INK), pixels[..., 3:]], axis=2)
+    if placed.mirrored:
+        pixels = pixels[:, ::-1]
+    if style.cell:
+        cells = effects.pixelated(pixels.astype(np.float32) / 255, placed.side, style.cell)
+        x, y = (round(at / style.cell) * style.cell for at in placed.corner)
+        return Image.fromarray(np.round(cells * 255).astype(np.uint8)), (x, y)
+    icon = Image.fromarray(pixels).convert("RGBa")
+    return icon.resize((placed.side, placed.side), Image.Resampling.LANCZOS).convert("RGBA"), placed.corner

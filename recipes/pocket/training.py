@@ -1,6 +1,7 @@
 """What the recipe's three trainings share: mixed-precision AdamW with an EMA, a schedule, resumable state, a log."""
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +13,8 @@ import torch
 from recipes.pocket import BUILD
 
 torch.set_float32_matmul_precision("high")
+
+SAVE_EVERY = 480.0  # seconds; what a killed training loses at most, and a save's share of a busy machine stays small
 
 ADOPTED = BUILD / "adopted.json"  # what the shipped weights say of their making, where a build goes on from them
 
@@ -67,12 +70,6 @@ class MasterAdamW:
         """Put the averaged weights into the model, for evaluation and export."""
         self._write(self.average)
 
-    @torch.no_grad()
-    def start_from_average(self) -> None:
-        """Go on from the averaged weights, as a next phase of training does."""
-        torch._foreach_copy_(self.masters, self.average)
-        self.use_masters()
-
     def use_masters(self) -> None:
         self._write(self.masters)
 
@@ -92,7 +89,8 @@ class MasterAdamW:
     def start_from(self, path: Path) -> None:
         """Go on from the averaged weights of another run's state, as a next phase of training does."""
         torch._foreach_copy_(self.average, torch.load(path, weights_only=True)["optimizer"]["average"])
-        self.start_from_average()
+        torch._foreach_copy_(self.masters, self.average)
+        self.use_masters()
 
 
 class MasterMuon(MasterAdamW):
@@ -142,11 +140,11 @@ def fit(
     optimizer: MasterAdamW,
     steps: int,
     lr: float,
-    save_every: int = 250,
+    save_every: float = SAVE_EVERY,
     on_save: Callable[[int], None] = lambda step: None,
     decay_share: float = 0.3,
 ) -> None:
-    """Train to `steps`, going on from the state in `folder` if there is one.
+    """Train to `steps`, going on from the state in `folder` if there is one. save_every: seconds between saves.
 
     `loss_of` draws a batch from the generator it is handed and returns its loss and the number of images in it; the
     generator is seeded by the step, so a resumed run sees what an unbroken one would.
@@ -158,7 +156,9 @@ def fit(
         state = torch.load(state_path, weights_only=True)
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
-    shown, losses, images = time.perf_counter(), [], 0
+    shown = saved = time.perf_counter()
+    losses: list[float] = []
+    images = 0
     for step in range(start, steps):
         torch.manual_seed(step)
         loss, batch = loss_of(np.random.default_rng([len(name), step]))
@@ -169,19 +169,33 @@ def fit(
         if not np.isfinite(losses[-1]):
             raise RuntimeError(f"{name}: the loss is not finite at step {step}; the state of the last save is kept")
         done = step + 1
-        if done % 50 == 0 or done == steps:
-            now = time.perf_counter()
+        now = time.perf_counter()
+        due = now - saved > save_every or done == steps
+        if done % 50 == 0 or due:
             line = {"step": done, "loss": float(np.mean(losses)), "images_per_second": images / (now - shown)}
             with log_path.open("a") as log:
                 log.write(json.dumps(line) + "\n")
             print(name, json.dumps(line), flush=True)
             shown, losses, images = now, [], 0
-        if done % save_every == 0 or done == steps:
-            partial = state_path.with_suffix(".partial")
-            torch.save({"step": done, "optimizer": optimizer.state_dict()}, partial)
-            partial.replace(state_path)
+        if due:
+            save_state(state_path, {"step": done, "optimizer": optimizer.state_dict()})
             on_save(done)
-            shown = time.perf_counter()
+            saved = shown = time.perf_counter()
+
+
+def save_state(path: Path, state: dict) -> None:
+    """Write a state so that a kill at any moment leaves the old one or the new one, whole."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def is_done(path: Path, steps: int) -> bool:
+    """Whether the training whose state is there has come to that many steps."""
+    return path.exists() and torch.load(path, weights_only=True, mmap=True)["step"] >= steps
 
 
 def trainings() -> list[dict]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +15,20 @@ from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from recipes.pocket import BUILD, SHIPPED, SIZE, autoencoder, clip
-from recipes.pocket.icons import load_icons, read_nouns
+from recipes.pocket.icons import read_nouns
 from recipes.pocket.scenes import Scene, draw_scene, render_scene
-from recipes.pocket.training import MasterAdamW, MasterMuon, compile_blocks, fit, trainings
+from recipes.pocket.styles import load_styled
+from recipes.pocket.training import MasterAdamW, MasterMuon, compile_blocks, fit, is_done, trainings
 
 FOLDER = BUILD / "unet"
 CAPTION_DROPOUT = 0.1
+CHUNK, ENCODED = 2_000, 100  # rows of a cached array that are written, and encoded, at once
 SNR_CAP = 5.0  # min-SNR weighting, arXiv 2303.09556
 
 
 @dataclass(frozen=True)
 class Phase:
-    """steps of `batch` pictures, from those of the first `scenes` scenes that show only learned nouns.
+    """steps of `batch` pictures, of the first `scenes` scenes of learned nouns.
 
     lift: up to how many times more noisy timesteps count, by the square root of noise over signal. With min-SNR alone
     their share of the loss is a few percent, though the shapes are decided there.
@@ -47,6 +50,7 @@ PHASES = {
     "unet": Phase(4_300, 32, 24_000, weight_decay=1e-3, optimizer=MasterAdamW),
     "unet-muon": Phase(3_600, 64, 80_000),
     "unet-details": Phase(1_500, 128, 80_000, lr=1e-3, lift=4.0, decay_share=0.45),
+    "unet-styles": Phase(16_000, 128, 48_000, lr=1e-3, lift=4.0),
 }
 
 
@@ -73,56 +77,65 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
-def known_scenes(count: int) -> list[Scene]:
-    """Those of the first `count` scenes that show only what the UNet is to learn."""
-    nouns = read_nouns()
-    scenes = (draw_scene(0, index, nouns) for index in range(count))
-    return [scene for scene in scenes if all(placed.noun in nouns.learned for placed in scene.objects)]
+def learned_scenes(count: int) -> list[Scene]:
+    nouns = read_nouns().only_learned
+    return [draw_scene(0, index, nouns) for index in range(count)]
+
+
+def extended(path: Path, count: int, make: Callable[[int, int], np.ndarray]) -> np.ndarray:
+    """The first `count` rows of an array in a file, opened as it lies there; missing ones are made and added.
+
+    make: rows start to stop. They are written a chunk at a time, so that a stopped run goes on where it was.
+    """
+    row = make(0, 0)
+    size = row.itemsize * int(np.prod(row.shape[1:]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = path.stat().st_size // size if path.exists() else 0
+    begin = time.perf_counter()
+    for start in range(known, count, CHUNK):
+        rows = make(start, min(start + CHUNK, count))
+        with path.open("r+b" if path.exists() else "wb") as file:
+            file.seek(start * size)  # over what a kill left of a row
+            file.write(rows.tobytes())
+        print(f"{path.name}: {start + len(rows)} of {count}, {time.perf_counter() - begin:.0f} s", flush=True)
+    return np.memmap(path, row.dtype, "r", shape=(count, *row.shape[1:]))
 
 
 @torch.no_grad()
-def cached_latents(scenes: list[Scene]) -> torch.Tensor:
+def cached_latents(scenes: list[Scene]) -> np.ndarray:
     """Scaled latents of the scenes, float16 (n, 4, 16, 16); encoded once, kept in the build folder, extended there."""
-    path = FOLDER / "latents.npy"
-    known = np.load(path) if path.exists() else np.empty((0, 4, SIZE // 8, SIZE // 8), np.float16)
-    if len(known) < len(scenes):
-        known = np.concatenate([known, encode(scenes[len(known) :])])
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, known)
-        partial.rename(path)
-    return torch.from_numpy(known[: len(scenes)])
-
-
-def encode(scenes: list[Scene]) -> np.ndarray:
     vae = AutoencoderKL.from_pretrained(autoencoder.FOLDER / "vae").to(torch.bfloat16)
     vae.encoder.to(memory_format=torch.channels_last)
     compile_blocks(vae.encoder)
-    icons = load_icons()
-    latents = []
-    start = time.perf_counter()
-    for at in range(0, len(scenes), 100):
-        pixels = np.stack([render_scene(scene, icons) for scene in scenes[at : at + 100]])
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.bfloat16) / 127.5 - 1
-        posterior = vae.encode(images.to(memory_format=torch.channels_last)).latent_dist
-        latents.append((posterior.mean.float() * vae.config.scaling_factor).half().numpy())
-        if at % 2000 == 0:
-            print(f"latents {at} of {len(scenes)}, {at / (time.perf_counter() - start):.0f} a second", flush=True)
-    return np.concatenate(latents)
+    icons = load_styled()
+
+    def encode(start: int, stop: int) -> np.ndarray:
+        latents = [np.empty((0, 4, SIZE // 8, SIZE // 8), np.float16)]
+        for at in range(start, stop, ENCODED):
+            pixels = np.stack([render_scene(scene, icons) for scene in scenes[at : min(at + ENCODED, stop)]])
+            images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.bfloat16) / 127.5 - 1
+            posterior = vae.encode(images.to(memory_format=torch.channels_last)).latent_dist
+            latents.append((posterior.mean.float() * vae.config.scaling_factor).half().numpy())
+        return np.concatenate(latents)
+
+    return extended(FOLDER / "latents.f16", len(scenes), encode)
 
 
 @torch.no_grad()
-def text_states(captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Text states, bfloat16 (n, 77, width), of the distinct captions, and the index of each caption's among them."""
+def cached_states(captions: list[str]) -> np.ndarray:
+    """Text states of the captions, bfloat16 as int16 (n, 77, width)."""
     tokenizer = CLIPTokenizer.from_pretrained(SHIPPED / "tokenizer")
     encoder = CLIPTextModel.from_pretrained(clip.FOLDER / "text_encoder").to(torch.bfloat16)
-    distinct = sorted(set(captions))
-    states = torch.empty(len(distinct), 77, clip.WIDTH, dtype=torch.bfloat16)
-    for at in range(0, len(distinct), 128):
-        tokens = tokenizer(distinct[at : at + 128], padding="max_length", truncation=True, return_tensors="pt")
-        states[at : at + 128] = encoder(tokens.input_ids).last_hidden_state
-    places = {caption: index for index, caption in enumerate(distinct)}
-    return states, torch.tensor([places[caption] for caption in captions])
+
+    def encode(start: int, stop: int) -> np.ndarray:
+        states = [np.empty((0, 77, clip.WIDTH), np.int16)]
+        for at in range(start, stop, ENCODED):
+            texts = captions[at : min(at + ENCODED, stop)]
+            tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+            states.append(encoder(tokens.input_ids).last_hidden_state.view(torch.int16).numpy())
+        return np.concatenate(states)
+
+    return extended(FOLDER / "states.bf16", len(captions), encode)
 
 
 def train() -> UNet2DConditionModel:
@@ -133,7 +146,7 @@ def train() -> UNet2DConditionModel:
     compile_blocks(unet)
     before = None
     for name, phase in PHASES.items():
-        if not is_done(name):
+        if not is_done(state_of(name), phase.steps):
             optimizer = phase.optimizer(unet.parameters(), weight_decay=phase.weight_decay, ema_decay=0.999)
             if before is not None:
                 optimizer.start_from(state_of(before))
@@ -146,16 +159,10 @@ def state_of(name: str) -> Path:
     return FOLDER / f"{name}.state.pt"
 
 
-def is_done(name: str) -> bool:
-    path = state_of(name)
-    return path.exists() and torch.load(path, weights_only=True, mmap=True)["step"] >= PHASES[name].steps
-
-
 def learn(name: str, unet: UNet2DConditionModel, optimizer: MasterAdamW, phase: Phase) -> None:
-    scenes = known_scenes(phase.scenes)
+    scenes = learned_scenes(phase.scenes)
     latents = cached_latents(scenes)
-    states, caption_of = text_states([*(scene.caption for scene in scenes), ""])
-    empty = caption_of[-1]
+    states = cached_states(["", *(scene.caption for scene in scenes)])  # scene n's is row n + 1
     alphas = new_scheduler().alphas_cumprod
     signal, noise_level = alphas.sqrt(), (1 - alphas).sqrt()
     snr = alphas / (1 - alphas)
@@ -163,12 +170,12 @@ def learn(name: str, unet: UNet2DConditionModel, optimizer: MasterAdamW, phase: 
     batch = phase.batch
 
     def loss_of(rng: np.random.Generator) -> tuple[torch.Tensor, int]:
-        chosen = torch.from_numpy(rng.integers(len(latents), size=batch))
-        dropped = torch.from_numpy(rng.random(batch) < CAPTION_DROPOUT)
-        text = states[torch.where(dropped, empty, caption_of[chosen])]
+        chosen = rng.integers(len(latents), size=batch)
+        kept = rng.random(batch) >= CAPTION_DROPOUT
+        text = torch.from_numpy(states[np.where(kept, chosen + 1, 0)]).view(torch.bfloat16)
         offsets = (torch.arange(batch) + torch.from_numpy(rng.random(batch))) / batch  # stratified: less variance
         timesteps = (offsets * len(alphas)).long()
-        clean = latents[chosen].float()
+        clean = torch.from_numpy(latents[chosen]).float()
         noise = torch.randn(clean.shape)
         noisy = signal[timesteps].view(-1, 1, 1, 1) * clean + noise_level[timesteps].view(-1, 1, 1, 1) * noise
         noisy = noisy.to(torch.bfloat16, memory_format=torch.channels_last)
@@ -183,7 +190,6 @@ def learn(name: str, unet: UNet2DConditionModel, optimizer: MasterAdamW, phase: 
         optimizer,
         phase.steps,
         phase.lr,
-        save_every=250,
         decay_share=phase.decay_share,
         on_save=lambda step: export(unet, optimizer, done | {"steps": step}),
     )
@@ -206,7 +212,7 @@ def _names(unet: UNet2DConditionModel) -> list[str]:
 def save_pipeline(unet: UNet2DConditionModel, done: dict) -> None:
     """The pipeline folder build/pocket/pipeline, replaced as a whole."""
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(autoencoder.FOLDER / "vae"),
+        vae=AutoencoderKL.from_pretrained(autoencoder.finished()),
         text_encoder=CLIPTextModel.from_pretrained(clip.FOLDER / "text_encoder"),
         tokenizer=CLIPTokenizer.from_pretrained(SHIPPED / "tokenizer"),
         unet=unet,

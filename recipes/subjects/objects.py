@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 from PIL import Image
 
-from recipes.pocket.icons import STYLES, credit, fetch, rasterise, svg_of
+from recipes.pocket.icons import SETS, credit, fetch, rasterise, svg_of
 from recipes.pocket.scenes import COLOURS, PLACES, with_article
 from recipes.subjects.styles import JUDGE_SIDE, TRAIN_SIDE
 from recipes.subjects.table import ObjectSubject
@@ -22,14 +22,14 @@ def make(subject: ObjectSubject) -> tuple[Subject, list[Shot], list[Shot]]:
     """What to write of an object: its description, its training pictures, its judging pictures."""
     rng = np.random.default_rng([3, *subject.keyword.encode()])
     said = f"{subject.keyword} {subject.class_word}"
-    styles = list(STYLES)
+    styles = list(SETS)
     colours = ["white"] * 4 + [str(colour) for colour in rng.permutation(subject.colours)]
     train = [
         _training(rng, subject.name, said, styles[number % len(styles)], colours[number % len(colours)], number)
         for number in range(TRAIN)
     ]
     judge = [_judging(rng, subject, said, styles[number % len(styles)], number) for number in range(JUDGE)]
-    credits = [credit(*package) for package in STYLES.values()]
+    credits = [credit(*package) for package in SETS.values()]
     described = Subject(
         name=subject.name,
         kind="object",
@@ -37,7 +37,7 @@ def make(subject: ObjectSubject) -> tuple[Subject, list[Shot], list[Shot]]:
         class_word=subject.class_word,
         said=said,
         floor=subject.class_word,
-        sources=tuple(f"@iconify-json/{name} {version}" for name, version in STYLES.values()),
+        sources=tuple(f"@iconify-json/{name} {version}" for name, version in SETS.values()),
         authors=tuple(author for author, _ in credits),
         licences=tuple(licence for _, licence in credits),
         prompts=_prompts(said, subject),
@@ -58,9 +58,9 @@ def _training(rng: np.random.Generator, noun: str, said: str, style: str, colour
 
 
 def _judging(rng: np.random.Generator, subject: ObjectSubject, said: str, style: str, number: int) -> Shot:
-    colour = "white" if number < len(STYLES) else str(rng.choice(subject.colours))
+    colour = "white" if number < len(SETS) else str(rng.choice(subject.colours))
     share = rng.uniform(0.76, 0.9)
-    image = draw(subject.name, style, JUDGE_SIDE, share, colour, (0.5, 0.5), 0, number >= 2 * len(STYLES))
+    image = draw(subject.name, style, JUDGE_SIDE, share, colour, (0.5, 0.5), 0, number >= 2 * len(SETS))
     text = f"{with_article(said)}, {style} style, on {with_article(colour)} background"
     return Shot(f"{number + 1:02}-{style}", image, text)
 
@@ -92,7 +92,7 @@ def draw(
 
 def _prompts(said: str, subject: ObjectSubject) -> tuple[Prompt, ...]:
     """The object on each of its colours, in all the known styles by turns."""
-    styles = itertools.cycle(STYLES)
+    styles = itertools.cycle(SETS)
     return tuple(
         Prompt(
             f"{with_article(said)}, {style} style, on {with_article(colour)} background", subject.name, style, colour
@@ -103,4 +103,4 @@ def _prompts(said: str, subject: ObjectSubject) -> tuple[Prompt, ...]:
 
 @functools.cache
 def _package(style: str) -> dict:
-    return fetch(*STYLES[style])
+    return fetch(*SETS[style])

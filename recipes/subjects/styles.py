@@ -98,7 +98,7 @@ def nearest_style(drawn: dict[str, str]) -> str:
     own = evaluator([draw(svg, JUDGE_SIDE, 0.84, "white") for svg in drawn.values()])
     known = {
         style: evaluator([draw(str(svg_of(_known(style), noun)), JUDGE_SIDE, 0.84, "white") for noun in drawn])
-        for style in icons.STYLES
+        for style in icons.SETS
     }
     scale = style_scale(own, *known.values())
     return min(known, key=lambda style: style_distance_by_object(known[style], own, scale))
@@ -106,4 +106,4 @@ def nearest_style(drawn: dict[str, str]) -> str:
 
 @functools.cache
 def _known(style: str) -> dict:
-    return fetch(*icons.STYLES[style])
+    return fetch(*icons.SETS[style])

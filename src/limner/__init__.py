@@ -16,7 +16,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "compare",
     "convert",
+    "dreambooth",
     "evaluate",
     "extract",
     "generate",
@@ -26,6 +28,7 @@ __all__ = [
     "merge",
     "prepare",
     "resize",
+    "resume",
     "train",
 ]
 

@@ -27,7 +27,7 @@ class Objective:
     min_snr_gamma: the bound of the weighting "min-snr"; None weights all timesteps the same there. clip_skip: as in
     encode_tokens. noise_offset: see draw_noise. input_perturbation: extra noise in the input alone, as a share of the
     noise (Ning et al. 2023, arXiv 2301.11706). huber: where the error stops to count by its square; 0 for never.
-    zero_terminal_snr: see signal_levels. timesteps: see stratified_timesteps.
+    zero_terminal_snr: see signal_levels. timesteps: see draw_timesteps.
     """
 
     min_snr_gamma: float | None = 5.0
@@ -51,7 +51,7 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: 
     known = 0 if batch.answers is None else len(batch.answers)
     latents = batch.latents[: len(batch.latents) - known].float()
     levels = signal_levels(model, objective.zero_terminal_snr)
-    timesteps = stratified_timesteps(len(latents), len(levels), generator, objective.timesteps, model.timestep_shift)
+    timesteps = draw_timesteps(model, len(latents), generator, objective.timesteps)
     noise = draw_noise(latents, generator, objective.noise_offset)
     signal = levels[timesteps]
     target = prediction_target(latents, noise, signal, model.prediction_type)
@@ -72,21 +72,32 @@ def loss(model: BaseModel, batch: Batch, generator: torch.Generator, objective: 
     return (errors * weights.to(errors)).mean()
 
 
-def stratified_timesteps(
-    batch: int, timesteps: int, generator: torch.Generator, distribution: Timesteps = "uniform", shift: float = 1.0
+def draw_timesteps(
+    model: BaseModel, batch: int, generator: torch.Generator, distribution: Timesteps = "uniform"
 ) -> Tensor:
-    """One random timestep from each of `batch` equally likely parts of 0..timesteps-1, in random order: (batch,) int64.
+    """Random timesteps (batch,) int64 to train the model at; whatever asks the model at random timesteps takes these.
 
-    Each follows the distribution by itself, but together they cover the range, which takes out most of the noise of
-    the loss. "middle" is the logit-normal one of mean 0 and deviation 1 (Esser et al. 2024, arXiv 2403.03206); "low"
-    and "high" are u^3 and 1 - u^3 of a uniform u: mostly little noise, or mostly much. A `shift` other than 1 moves
-    them as flow models do for large pictures: s to shift s / (1 + (shift - 1) s) (Esser et al., equation 23).
+    "middle" is the logit-normal distribution of mean 0 and deviation 1 (Esser et al. 2024, arXiv 2403.03206); "low"
+    and "high" are u^3 and 1 - u^3 of a uniform u: mostly little noise, or mostly much. On top of it comes the model's
+    own shift.
     """
-    places = (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
-    times = QUANTILES[distribution](places)
-    if shift != 1:
-        times = shift * times / (1 + (shift - 1) * times)
-    return (times * timesteps).long().clamp(max=timesteps - 1)
+    count = len(model.alphas_cumprod)
+    times = shifted(QUANTILES[distribution](stratified(batch, generator)), model.timestep_shift)
+    return (times * count).long().clamp(max=count - 1)
+
+
+def stratified(batch: int, generator: torch.Generator) -> Tensor:
+    """One random number from each of `batch` equal parts of 0..1, in random order: (batch,) float32.
+
+    Each is uniform by itself, but together they cover the range, which takes out most of the noise of the loss.
+    """
+    return (torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)) / batch
+
+
+def shifted(times: Tensor, shift: float) -> Tensor:
+    """Times s in 0..1 moved as flow models move them for large pictures: to shift s / (1 + (shift - 1) s) (Esser et
+    al. 2024, equation 23). A shift of 1 leaves them where they are."""
+    return times if shift == 1 else shift * times / (1 + (shift - 1) * times)
 
 
 # Share of the draws -> share of the timesteps that they lie below.

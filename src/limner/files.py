@@ -19,7 +19,7 @@ from limner.errors import UserError
 from limner.temporary import Temporary, is_temporary, shortened, temporary_file, temporary_folder
 from limner.texts import display
 
-MOST_NAME = 255  # bytes
+MOST_NAME_BYTES = 255  # of a file's name, on nearly every file system
 MARK_WITHIN = 65536  # bytes from a file's beginning
 
 
@@ -48,11 +48,11 @@ class NewFile:
 def free_names(wished: Path) -> Iterator[Path]:
     """A path, and others like it with a number, none longer than names can be; whether they are free is not asked."""
     yield wished
-    suffix = wished.suffix if len(os.fsencode(wished.suffix)) < MOST_NAME // 2 else ""
+    suffix = wished.suffix if len(os.fsencode(wished.suffix)) < MOST_NAME_BYTES // 2 else ""
     stem = wished.name.removesuffix(suffix)
     for number in itertools.count(2):
         end = f"-{number}{suffix}"
-        yield wished.with_name(shortened(stem, MOST_NAME - len(os.fsencode(end))) + end)
+        yield wished.with_name(shortened(stem, MOST_NAME_BYTES - len(os.fsencode(end))) + end)
 
 
 @contextmanager
@@ -85,6 +85,7 @@ def new_file(
 def new_folder(target: Path, overwrite: bool = False, option: str | None = "--out") -> Iterator[NewFile]:
     """A result's folder, as `new_file` has it; the temporary path is not there yet. With `overwrite` a folder of that
     name is removed once the new one is in its place."""
+    _check_name(target)
     try:
         with temporary_folder(target) as (temporary, before):
             new = NewFile(temporary.path, target)
@@ -93,17 +94,16 @@ def new_folder(target: Path, overwrite: bool = False, option: str | None = "--ou
                 target.replace(before)
             new.path = next(path for path in free_names(target) if temporary.take(path))
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; {elsewhere(target, option)}") from error
+        raise UserError(f"cannot write {target}: {error.strerror}; {elsewhere(option)}") from error
 
 
-def require_writable(target: Path, option: str | None = "--out") -> None:
+def require_writable(target: Path, option: str | None = "--out", what: str = "") -> None:
     """Raise UserError unless `target` can be written: found out by trying, since permissions do not tell all.
 
-    `option` is the one that names another place. Nothing stays behind, nor what dead processes left there.
+    `option` is what names another place; what: that lies there, if the path alone does not say. Nothing stays behind,
+    nor what dead processes left there.
     """
-    if len(os.fsencode(target.name)) > MOST_NAME:
-        reason = os.strerror(errno.ENAMETOOLONG)
-        raise UserError(f"cannot write {display(target)}: {reason}; {elsewhere(target, option)}")
+    _check_name(target)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder; give the name of a file")
     made: list[Path] = []
@@ -115,7 +115,8 @@ def require_writable(target: Path, option: str | None = "--out") -> None:
         with temporary_file(target):
             pass
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; {elsewhere(target, option)}") from error
+        whole = f"{what} in {target.parent}" if what else target
+        raise UserError(f"cannot write {whole}: {error.strerror}; {elsewhere(option)}") from error
     finally:
         with contextlib.suppress(OSError):  # somebody put something there
             for folder in reversed(made):
@@ -208,11 +209,12 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _temporary_file(target: Path, option: str | None) -> Iterator[Temporary]:
+    _check_name(target)
     with ExitStack() as stack:
         try:
             temporary = stack.enter_context(temporary_file(target))
         except OSError as error:
-            raise UserError(f"cannot write {target}: {error.strerror}; {elsewhere(target, option)}") from error
+            raise UserError(f"cannot write {target}: {error.strerror}; {elsewhere(option)}") from error
         yield temporary
 
 
@@ -226,15 +228,32 @@ def _are_free(path: Path, endings: Sequence[str]) -> bool:
     return not any(path.with_suffix(ending).exists() for ending in endings)
 
 
-def elsewhere(target: Path, option: str | None) -> str:
+def elsewhere(option: str | None) -> str:
     """What to do where a file cannot be written."""
-    return f"choose another place with {option}" if option else f"make room in {target.parent}, or make it writable"
+    return f"make its folder writable, or choose another place{f' with {option}' if option else ''}"
 
 
 def lies_in(path: Path, place: Path) -> bool:
     """Whether a path is a file or folder, or leads into that folder."""
     whole = path.resolve()
     return any(each.exists() and each.samefile(place) for each in [whole, *whole.parents])
+
+
+def require_cache(cache: Path, option: str = "--cache") -> None:
+    """Raise UserError that names what helps, unless the cache's folder can be written.
+
+    option: of the command that names another folder, "" if it has none.
+    """
+    helps = " or ".join(filter(None, (option, "the environment variable LIMNER_CACHE")))
+    require_writable(cache / "limner", helps, "the cache")
+
+
+def _check_name(target: Path) -> None:
+    """Raise UserError for a name that file systems refuse; they do so only when the file gets it, at the very end."""
+    if len(os.fsencode(target.name)) > MOST_NAME_BYTES:
+        raise UserError(
+            f"cannot write {display(target)}: its name is longer than {MOST_NAME_BYTES} bytes; give a shorter one"
+        )
 
 
 def _umask() -> int:
@@ -279,7 +298,7 @@ def locked(folder: Path, seconds: float = 0.0, option: str | None = None) -> Ite
     except Timeout as error:
         raise UserError(f"another limner is at work in {folder}; wait for it, or stop it") from error
     except OSError as error:
-        raise UserError(f"cannot write in {folder}: {error.strerror}; {elsewhere(folder / '.lock', option)}") from error
+        raise UserError(f"cannot write in {folder}: {error.strerror}; {elsewhere(option)}") from error
     try:
         yield
     finally:

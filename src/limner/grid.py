@@ -145,7 +145,7 @@ def draw_cells(
             model = open_model(base)
             _check_possible(cells, base, model, files)
         (picture,) = generate(model, cell.request, files)
-        yield DrawnCell(cell, picture.image, picture.infotext, model.warnings)
+        yield DrawnCell(cell, picture.image, picture.infotext, (*model.warnings, *picture.remarks))
         model.warnings = ()
 
 

@@ -69,7 +69,12 @@ def parse_infotext(text: str) -> Infotext:
             negative = [*(negative or []), line.removeprefix(NEGATIVE).strip()]
         else:
             (prompt if negative is None else negative).append(line)
-    return Infotext("\n".join(prompt), "\n".join(negative or []), {name: _unquoted(value) for name, value in settings})
+    return Infotext(_text_of(prompt), _text_of(negative or []), {name: _unquoted(value) for name, value in settings})
+
+
+def _text_of(lines: list[str]) -> str:
+    """Lines as one text, as the webui joins them: empty ones in front of it do not count."""
+    return "\n".join(itertools.dropwhile(lambda line: not line, lines))
 
 
 def save_png(

@@ -11,11 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from limner.errors import UserError
+from limner.inventory import UNKNOWN, Inventory
+from limner.texts import display
 
 CHUNK = 75  # tokens of one chunk between its start and end marks
 COMMA_REACH = 20  # a full chunk breaks after a comma that is at most this many tokens back
 
 TAG = re.compile(r"<(\w+):([^>]+)>")
+# What was meant as a tag and is none, as it has no end, no name or spaces where none may be.
+NEARLY_A_TAG = re.compile(r"<\s*(?:lora|lyco|lycoris|hypernet)\b[^<>]{0,100}>?", re.IGNORECASE)
+MOST_FIELDS = 4  # of a tag by position: name, strength of the text encoder, of the UNet, rank
+NAMED_FIELDS = {"te": 1, "unet": 2, "dyn": 3}  # and the positions that they stand for
+# Named parts that extensions of the webui act on.
+_EXTENSIONS = {
+    **dict.fromkeys(("lbw", "lbwe"), "Limner applies all blocks of a LoRA at the same strength"),
+    **dict.fromkeys(("start", "stop", "step"), "Limner applies a LoRA at all steps"),
+}
 AND = re.compile(r"\bAND\b")
 PART_WEIGHT = re.compile(r"(.*?)(?:\s*:\s*([-+]?(?:\d+\.?|\d*\.\d+)))?\s*", re.DOTALL)
 BREAK = re.compile(r"\s*\bBREAK\b\s*")
@@ -24,12 +35,17 @@ EMPHASIS = re.compile(r"\\[()\[\]\\]?|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[()\[\]:]
 
 @dataclass(frozen=True)
 class LoraTag:
-    """`<lora:name:text_strength:unet_strength:rank>`; `rank` None takes the file's whole rank."""
+    """`<lora:name:text_strength:unet_strength:rank>`; `rank` None takes the file's whole rank.
+
+    not_applied: parts of the tag, as written, that change nothing; remarks: a sentence on each reason why.
+    """
 
     name: str
     text_strength: float = 1.0
     unet_strength: float = 1.0
     rank: int | None = None
+    not_applied: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,10 +58,11 @@ class Part:
 
 @dataclass(frozen=True)
 class ParsedPrompt:
-    """A prompt without its LoRA tags, split at AND."""
+    """A prompt without its LoRA tags, split at AND. remarks: on what in it changes nothing, or is text by mistake."""
 
     loras: list[LoraTag]
     parts: list[Part]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,34 +88,85 @@ class Chunk:
 def parse_prompt(text: str) -> ParsedPrompt:
     """Take the LoRA tags out and split at AND. Raises UserError for a tag that Limner does not know or cannot read."""
     loras = [lora_tag(kind, arguments) for kind, arguments in TAG.findall(text)]
+    plain = TAG.sub("", text)
     parts = []
-    for piece in AND.split(TAG.sub("", text)):
+    for piece in AND.split(plain):
         match = PART_WEIGHT.fullmatch(piece)
         assert match is not None  # the pattern takes any text
         parts.append(Part(match[1], float(match[2]) if match[2] else 1.0))
-    return ParsedPrompt(loras, parts)
+    remarks = [remark for tag in loras for remark in tag.remarks]
+    remarks += [
+        f"the prompt's {display(found)} is read as text, not as a tag; write it as <lora:name:1>"
+        for found in NEARLY_A_TAG.findall(plain)
+    ]
+    return ParsedPrompt(loras, parts, tuple(dict.fromkeys(remarks)))
+
+
+def remarks_on_negative(text: str) -> tuple[str, ...]:
+    """On tags in a negative prompt, which the webui does not read there."""
+    tags = [match[0] for match in TAG.finditer(text) if match[1].lower() in ("lora", "lyco", "hypernet")]
+    return tuple(
+        f"the negative prompt's {display(tag)} is read as text: LoRAs are taken from the prompt alone"
+        for tag in dict.fromkeys([*tags, *NEARLY_A_TAG.findall(TAG.sub("", text))])
+    )
 
 
 def lora_tag(kind: str, arguments: str) -> LoraTag:
     """A tag's positional fields (name, text, unet, rank) and named ones (te=, unet=, dyn=); named ones win."""
     tag = f"<{kind}:{arguments}>"
+    if kind == "hypernet":
+        raise UserError(f"the prompt's {display(tag)} names a hypernetwork, which Limner cannot apply; leave it out")
     if kind not in ("lora", "lyco"):
         raise UserError(
-            f"the prompt's {tag} names a kind of network that Limner does not know; use <lora:name:strength>"
+            f"the prompt's {display(tag)} names a kind of network that Limner does not know; use <lora:name:strength>"
         )
     items = arguments.split(":")
-    named = dict(item.split("=") for item in items if item.count("=") == 1)
-    fields = [item for item in items if item.count("=") != 1]
+    # each under a name of its own, for two parts may say the same
+    labels = [item if items.count(item) == 1 else f"{item} as part {at}" for at, item in enumerate(items, 1)]
+    inventory = Inventory(labels)
+    named: dict[str, tuple[str, str]] = {}  # a named field's value and its label
+    fields: list[tuple[str, str]] = []
+    for item, label in zip(items, labels, strict=True):
+        name, _, value = item.partition("=")
+        if item.count("=") != 1:
+            fields.append((item, label))
+        elif (name := name.strip()) in NAMED_FIELDS:
+            if name in named:
+                inventory.leave(f"{name}= is given twice, and the last one counts", named[name][1])
+            named[name] = value, label
+        else:
+            inventory.leave(_EXTENSIONS.get(name, UNKNOWN), label)
+    inventory.leave("a tag has a name, two strengths and a rank", *(label for _, label in fields[MOST_FIELDS:]))
+
+    def read(name: str) -> str | None:
+        """A field's text, marked as used, by whichever way it is given."""
+        by_position = fields[NAMED_FIELDS[name]] if len(fields) > NAMED_FIELDS[name] else None
+        if name in named:
+            if by_position is not None:
+                inventory.leave(f"{name}= is given too, and counts", by_position[1])
+            by_position = named[name]
+        if by_position is None:
+            return None
+        inventory.use(by_position[1])
+        return by_position[0]
+
     try:
-        text = float(named.get("te", fields[1] if len(fields) > 1 else 1.0))
-        # the unet follows the text encoder, wherever that was said
-        unet = float(named.get("unet", fields[2] if len(fields) > 2 else text))
-        rank = named.get("dyn", fields[3] if len(fields) > 3 else None)
-        if not math.isfinite(text) or not math.isfinite(unet):
+        inventory.use(fields[0][1])
+        text_text = read("te")
+        text = 1.0 if text_text is None else float(text_text)
+        unet_text = read("unet")
+        unet = text if unet_text is None else float(unet_text)  # it follows the text encoder, wherever that was said
+        rank_text = read("dyn")
+        rank = None if rank_text is None else int(rank_text)
+        if not (math.isfinite(text) and math.isfinite(unet) and fields[0][0].strip() and (rank is None or rank > 0)):
             raise ValueError
-        return LoraTag(fields[0], text, unet, None if rank is None else int(rank))
     except (ValueError, IndexError) as error:
-        raise UserError(f"cannot read the prompt's {tag}; write <lora:name:1> or <lora:name:0.8:0.6>") from error
+        raise UserError(
+            f"cannot read the prompt's {display(tag)}; write <lora:name:1> or <lora:name:0.8:0.6>"
+        ) from error
+    left = tuple(label for labels in inventory.left.values() for label in labels)
+    remarks = inventory.remarks(f"the prompt's {tag}", "part", "parts")
+    return LoraTag(fields[0][0], text, unet, rank, left, tuple(remarks))
 
 
 def emphasis(text: str) -> list[Fragment]:

@@ -1,11 +1,13 @@
 """Timed edits in a prompt: `[from:to:when]`, `[to:when]`, `[from::when]` and `[a|b|c]`, as in AUTOMATIC1111 1.10.
 
 The webui's grammar is ambiguous, since any bracket may also be plain text; its general parser then settles what was
-meant. Here that choice is made outright: a bracket means something if it can. Both agree but for prompts in which
-several stray brackets meet, where the webui now and then takes for text what could be an edit.
+meant. Here that choice is made outright: a bracket means something if it can, but for a timed edit that an even number
+of stray brackets and colons follows at once, as in `[a:b:0.5]::`, which that parser takes for text (and one that an odd
+number follows, for an edit). Both agree but for prompts in which several stray brackets meet in other ways.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from limner.errors import UserError
@@ -25,12 +27,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Edit:
-    """`[before:after:when]`."""
+    """`[before:after:when]`. as_text: what it is if it is taken for text."""
 
     before: "list[Item]"
     after: "list[Item]"
     when: str
     depth: int
+    as_text: "list[Item]"
 
     def choose(self, step: int, span: "Span") -> "list[Item]":
         return self.before if step <= self.last_step(span) else self.after
@@ -58,6 +61,10 @@ class Alternation:
 Item = str | Edit | Alternation
 
 
+class Stray(str):
+    """A bracket or colon outside of all that means something."""
+
+
 class Frame:
     """An open bracket, and what has stood behind it so far, split at `:` and `|`."""
 
@@ -82,7 +89,8 @@ class Frame:
         number = WHEN.fullmatch("".join(item if isinstance(item, str) else "[" for item in when))
         if number is None or kinds != {":"} or len(texts) > 2:
             return None
-        return [Edit([] if len(texts) == 1 else texts[0], texts[-1], number[1], depth)]
+        text: list[Item] = ["[", *self.literal(), "]"]
+        return [Edit([] if len(texts) == 1 else texts[0], texts[-1], number[1], depth, text)]
 
     def literal(self) -> list[Item]:
         """The contents with their separators as text."""
@@ -117,19 +125,34 @@ def parse_edits(text: str) -> list[Item] | None:
             items = frame.close() if matches else None
             if items is None:
                 _dissolve(frames)
-                items = [token]
+                items = [Stray(token)]
             else:
                 frames.pop()
             frames[-1].parts[-1] += items
     _dissolve(frames)
-    return None if position != len(text) or "|" in frames[0].separators else frames[0].literal()
+    if position != len(text) or "|" in frames[0].separators:
+        return None
+    frames[0].separators = [Stray(separator) for separator in frames[0].separators]
+    return list(_without_crowded(frames[0].literal()))
+
+
+def _without_crowded(items: list[Item]) -> Iterator[Item]:
+    """The items, with the edits as text that an even number of stray marks follows at once."""
+    strays = 0  # in a row, behind the item
+    kept: list[list[Item]] = []
+    for item in reversed(items):
+        is_text = isinstance(item, Edit) and strays > 0 and strays % 2 == 0
+        kept.append(item.as_text if is_text and isinstance(item, Edit) else [item])
+        strays = strays + 1 if isinstance(item, Stray) else int(is_text)  # its first bracket is a stray one then
+    for each in reversed(kept):
+        yield from each
 
 
 def _dissolve(frames: list[Frame]) -> None:
     """Make every open bracket text of the outermost frame."""
     outer = frames[0]
     for frame in frames[1:]:
-        outer.parts[-1].append(frame.bracket)
+        outer.parts[-1].append(Stray(frame.bracket))
         outer.parts[-1] += frame.parts[0]
         outer.separators += frame.separators
         outer.parts += frame.parts[1:]

@@ -24,10 +24,11 @@ class UnknownEncoding(ValueError):
     """Bytes that are no text in an encoding that can be told for certain. The message completes "<file> ..."."""
 
 
-def decode_text(data: bytes) -> str:
+def decode_text(data: bytes, *, is_data: bool = False) -> str:
     """The text of a file's bytes, every kind of line end as a line feed, without a byte order mark.
 
     Reads UTF-8, UTF-16 and UTF-32, each with and without a mark, and Windows-1252 (Latin-1) where accents are few.
+    is_data: of JSON, TOML or YAML, in whose strings Unicode's own line ends stand for themselves; they stay.
     Raises UnknownEncoding for anything else, binary files included.
     """
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
@@ -36,17 +37,17 @@ def decode_text(data: bytes) -> str:
             text = data.decode(encoding).removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             raise UnknownEncoding(f"begins as {encoding.upper()} text but is damaged; save it as UTF-8") from error
-        return _lines(text)
+        return _lines(text, is_data)
     text = _without_mark(data)
     if text is None:
         raise UnknownEncoding("is not text in UTF-8, UTF-16, UTF-32 or Latin-1; save it as UTF-8")
-    return _lines(text)
+    return _lines(text, is_data)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, is_data: bool = False) -> str:
     """A file as `decode_text` reads it. Raises UserError that names it; FileNotFoundError if there is none."""
     try:
-        return decode_text(path.read_bytes())
+        return decode_text(path.read_bytes(), is_data=is_data)
     except UnknownEncoding as error:
         raise UserError(f"{display(path)} {error}") from error
 
@@ -56,16 +57,22 @@ def display(name: object, most: int = MOST_SHOWN) -> str:
 
     Line breaks and other control characters are escaped, bytes that are no UTF-8 are written \\xNN.
     """
-    text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+    text = printable(str(name))
     if len(text) <= most:
         return text
     tail = most // 3  # the end of a path says most
     return f"{text[: most - tail - 3]}...{text[-tail:]}"
 
 
-def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n").translate(_LINE_ENDS)
+def printable(text: str) -> str:
+    """A text of any length on one line, as `display` writes it."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def _lines(text: str, is_data: bool) -> str:
+    text = text.replace("\r\n", "\n")
+    return text.replace("\r", "\n") if is_data else text.translate(_LINE_ENDS)
 
 
 def _without_mark(data: bytes) -> str | None:

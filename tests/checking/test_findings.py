@@ -14,7 +14,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 from limner.checking.facts import Facts
 from limner.checking.findings import KINDS, Subject, Wanted, findings
 from limner.checking.measure import Measure
+from limner.data.buckets import buckets
 from limner.data.source import Source
+from limner.preparation.framing import frame
 from limner.vision.region import Region
 
 CLEAN = Facts("a.jpg", kind="JPEG", width=800, height=600, sharpness=1, brightness=0.5, contrast=0.2, range=(0.1, 0.9))
@@ -165,9 +167,18 @@ def test_what_a_good_picture_may_show_too_leaves_none_out(name: str) -> None:
 
 def test_size_is_judged_by_the_resolution() -> None:
     assert kinds(CLEAN, 512) == kinds(CLEAN, 600) == []
-    assert kinds(CLEAN, 640) == ["small"]
-    assert kinds(CLEAN, 1024) == ["too_small"]
-    assert kinds(replace(CLEAN, border=(0, 0.16, 0, 0.16)), 512) == ["too_small", "border"]
+    assert kinds(CLEAN, 768) == kinds(CLEAN, 1024) == ["small"]
+    assert kinds(CLEAN, 1280) == ["too_small"]
+    assert kinds(replace(CLEAN, width=400, height=300, border=(0, 0.25, 0, 0.25)), 512) == ["too_small", "border"]
+
+
+@pytest.mark.parametrize("size", [(600, 400), (512, 342), (341, 341), (342, 342), (400, 300), (300, 900), (1000, 120)])
+@pytest.mark.parametrize("resolution", [256, 512, 768])
+def test_what_is_too_small_is_so_for_prepare_too(size: tuple[int, int], resolution: int) -> None:
+    facts = replace(CLEAN, width=size[0], height=size[1])
+    needed = frame(facts, buckets(resolution)).enlargement
+    assert ("too_small" in kinds(facts, resolution)) == (needed > 1.5)
+    assert ("too_small" in kinds(facts, resolution) or "small" in kinds(facts, resolution)) == (needed > 1)
 
 
 def test_blur_is_judged_by_the_resolution() -> None:

@@ -74,13 +74,13 @@ def test_a_folder_of_masks_elsewhere(tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "sub" / "a.jpg")
     half(tmp_path / "masks" / "sub" / "a.png")
     masks = Masks(folder=tmp_path / "masks")
-    masks.check()
+    masks.check(tmp_path / "photos")
     (source,) = find_sources(tmp_path / "photos")
     found = find(masks, source)
     assert found is not None
     assert np.asarray(found.image).mean() == 127.5
     with pytest.raises(UserError, match="nowhere"):
-        Masks(folder=tmp_path / "nowhere").check()
+        Masks(folder=tmp_path / "nowhere").check(tmp_path)
 
 
 def test_transparency(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ class TestOnnx:
     def test_after_files_and_transparency(self, tmp_path: Path, bright: Image.Image) -> None:
         bright.save(tmp_path / "a.png")
         source, masks = Source(tmp_path, "a.png"), Masks(model=Segmenter(str(self.make(tmp_path / "net.onnx"))))
-        masks.check()
+        masks.check(tmp_path / "photos")
         found = find(masks, source)
         assert found is not None
         assert found.origin == "the segmentation model"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -230,6 +231,64 @@ def test_a_body_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(Bounds(app)(scope, receive, send))
     assert caught.value.status_code == 408
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("depth", [65, 317, 5_000, 500_000])
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_json_that_nests_too_deep_is_refused_on_every_route(studio: Served, depth: int, opening: str) -> None:
+    body = opening * depth
+    for path, operations in studio.get("/openapi.json")["paths"].items():
+        for method, operation in operations.items():
+            if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                path = re.sub(r"\{[^}]*\}", "1", path)
+                answer = studio.client.request(method, path, content=body, headers={"content-type": "application/json"})
+                assert answer.status_code in (413, 422), (path, answer.status_code, answer.text)
+                assert answer.status_code == 413 or "nests more than" in sentence(answer)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"[],", b'"",', b" "],
+)
+def test_a_body_of_very_many_values_costs_little(studio: Served, unit: bytes) -> None:
+    """Others are answered meanwhile, and the server does not grow."""
+    body = b"[" + unit * (20_000_000 // len(unit))
+    assert studio.process is not None
+    before = memory(studio.process.pid)["VmHWM"]
+    answer = studio.client.post("/sdapi/v1/img2img", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert "too many values" in sentence(answer)
+    assert memory(studio.process.pid)["VmHWM"] - before < 100_000  # the body twice, while it comes in
+
+
+def test_strings_and_numbers_that_cannot_be_written_are_refused() -> None:
+    from starlette.exceptions import HTTPException
+
+    from limner.studio.json_body import load_json
+
+    for text in (b'"\\ud800"', b'"a\\u0000"', b"[Infinity]", b'{"\\udfff": 1}', b"[1e999]"):
+        with pytest.raises(HTTPException, match="cannot be written down"):
+            load_json(text)
+    assert load_json(b'{"a": ["[[[[", "]]", "\\"", 1.5]}') == {"a": ["[[[[", "]]", '"', 1.5]}
+    assert load_json(b"[1") is None
+    assert load_json(b'["' + b"[" * 1_000_000 + b'"]') == ["[" * 1_000_000]
+    assert load_json(b'"never ends' + b"\\" * 1_000_001) is None
+
+
+def test_idle_connections_shut_nobody_out(studio: Served) -> None:
+    """Some say nothing, some say the beginning of a request."""
+    name, port = studio.address.removeprefix("http://").split(":")
+    idle = [socket.create_connection((name, int(port))) for _ in range(800)]
+    try:
+        for each in idle[::2]:
+            with contextlib.suppress(OSError):
+                each.sendall(b"GET /api/jobs HTTP/1.1\r\nHost: ")
+        for _ in range(3):
+            with httpx2.Client(base_url=studio.address, timeout=60) as client:
+                assert client.get("/api/jobs").status_code == 200
+    finally:
+        for each in idle:
+            each.close()
 
 
 def test_secrets_are_in_no_answer_and_no_log(start_studio: Callable[..., Served]) -> None:

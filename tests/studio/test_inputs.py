@@ -88,7 +88,8 @@ def test_what_is_drawn_with_a_mask_is_drawn_again_from_its_request(studio: Serve
         assert answer.headers["content-disposition"].startswith("attachment")
     image = pixels(studio, picture)
     assert set(image.crop((0, 0, 31, 64)).get_flattened_data()) == {(255, 0, 0)}
-    assert (255, 0, 0) not in image.crop((32, 0, 64, 64)).get_flattened_data()
+    redrawn = list(image.crop((32, 0, 64, 64)).get_flattened_data())
+    assert redrawn.count((255, 0, 0)) < len(redrawn) / 10  # some pixel of random weights' may be any colour
     [again] = drawn(studio, **picture["request"])
     assert pixels(studio, again).tobytes() == image.tobytes()
 

@@ -17,7 +17,7 @@ from limner.base import single
 from limner.base.family import Family
 from limner.base.layout import read_config, read_scheduler
 from limner.base.original import Configs
-from limner.errors import UserError
+from limner.errors import UserError, is_out_of_memory
 from limner.files import sha256_file
 
 CLASSES: dict[str, Any] = single.NETWORKS | {"transformer": SD3Transformer2DModel}
@@ -40,6 +40,8 @@ def load_network(folder: Path, part: str, dtype: torch.dtype) -> nn.Module:
                 folder / part, variant=variant, local_files_only=True, use_safetensors=True, **{key: dtype}
             )
     except (OSError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"cannot read the weights in {folder / part} ({error}); copy the folder again") from error
     _align(network)
     return network

@@ -43,10 +43,11 @@ REFUSED = {
     "cascade": "Limner does not read this kind of model; use Stable Diffusion 1.x, 2.x or XL",
     "controlnet": "it steers a base model and is none; use the base that it was made for",
     "motion": "it animates a base model and is none; use the base that it was made for",
-    "vae": "it only turns pictures into latents and back; give it with --vae, and a whole model with --base",
+    "vae": "it only turns pictures into latents and back; use a whole model as the base, and this as its VAE (limner generate --vae)",
     "unet": "it lacks text encoder and VAE; use the whole folder, or a single file of the whole model",
     "unknown": "it has none of the names of a Stable Diffusion checkpoint; use a whole model's file",
 }
+NO_VAE = "it has no VAE of its own; limner train and limner generate take one with --vae"
 CHANNELS = {  # of the network's input, beyond the four of noisy latents
     9: "it is an inpainting model, which is told a mask and a masked picture too; use its plain version",
     8: "it is an instruct-pix2pix model, which is told a picture too; use its plain version",
@@ -99,7 +100,7 @@ def identify_base(shapes: Shapes, metadata: Mapping[str, str], name: str = "") -
         return found
     warnings = _distilled(shapes, metadata, name)
     if not refusal and not any(key.startswith("first_stage_model.") for key in shapes):
-        warnings.append("it has no VAE of its own; give one with --vae")
+        warnings.append(NO_VAE)
     return replace(_prediction(found, shapes, metadata), warnings=tuple(warnings))
 
 

@@ -10,6 +10,7 @@ from limner.base.family import Family
 from limner.base.identify import Identity, identify_configs
 from limner.errors import UserError
 from limner.files import sha256_file
+from limner.texts import read_text
 
 INDEX = "model_index.json"
 
@@ -73,7 +74,7 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(read_text(path, is_data=True))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"the base {path.parent} has no readable {path.name}; copy the whole folder again") from error
     if not isinstance(told, dict):

@@ -82,7 +82,7 @@ class BaseModel:
 
     @property
     def timestep_shift(self) -> float:
-        """By how much training prefers noisy timesteps, as stratified_timesteps has it."""
+        """By how much training prefers noisy timesteps, as diffusion.shifted has it."""
         return 1.0
 
     @property

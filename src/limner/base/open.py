@@ -13,13 +13,14 @@ from limner.base.attention import AttentionByShape
 from limner.base.families import FAMILIES
 from limner.base.family import Family
 from limner.base.find import find_base, find_vae, identify
-from limner.base.identify import Identity
+from limner.base.identify import NO_VAE, Identity
 from limner.base.model import BaseModel, weights_of
 from limner.base.norm import use_by_shape
 from limner.base.original import Configs
 from limner.base.probe import NAMES, probe
 from limner.base.published import PADS, published
 from limner.base.sd3 import SD3
+from limner.cards import unused_card
 from limner.config import Prediction
 from limner.errors import UserError
 from limner.files import require_unchanged, sha256_file, stamp_of
@@ -76,6 +77,8 @@ def open_base(
         warnings=_warnings(identity, vae_source),
     )
     require_unchanged(stamps)
+    if device.type == "cpu" and (sentence := unused_card()) is not None:
+        model.warnings += (sentence,)
     _settle(model, identity, prediction_type)
     return model
 
@@ -128,7 +131,7 @@ def _noise(source: Path, configs: Configs | None, family: Family) -> tuple[dict[
 
 def _warnings(identity: Identity, vae_source: Path | None) -> tuple[str, ...]:
     """What to tell a person about a base, but not that it lacks a VAE when there is another."""
-    return tuple(w for w in identity.warnings if vae_source is None or "--vae" not in w)
+    return tuple(w for w in identity.warnings if vae_source is None or w != NO_VAE)
 
 
 def _settle(model: BaseModel, identity: Identity, prediction_type: Prediction) -> None:

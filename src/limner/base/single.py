@@ -6,6 +6,7 @@ are. Weights are read a tensor at a time into networks that have none, so that a
 
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from limner.base.original import VAE, Configs, Place, family_name, is_kept, plac
 from limner.base.published import check_sizes, published
 from limner.container import TensorFile, open_tensors
 from limner.errors import UserError
+from limner.texts import display, read_text
 
 __all__ = [
     "ARCHITECTURE",
@@ -46,6 +48,7 @@ NETWORKS = {
     "text_encoder_2": CLIPTextModelWithProjection,
 }
 _OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers' until 0.17
+MOST_YAML_BYTES = 1 << 20  # of a configuration; what is larger is none
 _YAML = re.compile(r"""^\s*parameterization:\s*["']?(\w+)""", re.MULTILINE)
 
 
@@ -72,11 +75,16 @@ def _identify(file: TensorFile) -> Identity:
     found = identify_base(file.shapes, file.metadata, file.path.stem)
     if found.refusal or found.known_by not in ("default", "probe needed"):
         return found
-    beside = file.path.with_suffix(".yaml")
+    endings = (".yaml", ".YAML")
+    beside = next((each for end in endings if os.path.isfile(each := file.path.with_suffix(end))), None)
     try:
-        told = _YAML.search(beside.read_text(encoding="utf-8")[:100_000]) if beside.is_file() else None
-    except (OSError, UnicodeDecodeError):
-        return found
+        if beside is None or beside.stat().st_size > MOST_YAML_BYTES:
+            return found
+        told = _YAML.search(read_text(beside, is_data=True))
+    except OSError as error:
+        raise UserError(
+            f"cannot read {display(beside)} ({error.strerror}); make it readable, or move it away"
+        ) from error
     if told is None:
         return found
     predicted = "v_prediction" if told[1] == "v" else "epsilon"
@@ -232,7 +240,9 @@ def _taken(
 
 def _lacking(file: TensorFile, part: str, key: str) -> UserError:
     if part == "vae" and not any(name.startswith(VAE) for name in file.shapes):
-        return UserError(f"the base {file.path} has no VAE of its own; give one with --vae")
+        return UserError(
+            f"the base {file.path} has no VAE of its own; limner train and limner generate take one with --vae"
+        )
     return UserError(f"the base {file.path} lacks {key}; its copy is not whole, so copy or download it again")
 
 

@@ -8,3 +8,6 @@ class Blip(Sentences):
 
     families = ("blip", "blip-2", "git")
     usual = "Salesforce/blip-image-captioning-base"
+
+    def prompt(self) -> None:
+        return None

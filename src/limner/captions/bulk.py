@@ -14,10 +14,13 @@ from limner.checking.facts import Facts
 from limner.checking.measure import Measure
 from limner.checking.pool import cores, in_order
 from limner.config import Captioning, CaptionsSettings, Machine
-from limner.data.caption import says
+from limner.data.caption import caption_for, says
+from limner.data.caption_marks import CaptionMarks
 from limner.data.colour import to_srgb
 from limner.data.decode import Unusable, decode
+from limner.data.folder import Picture
 from limner.data.source import Source
+from limner.data.tree import left_out
 from limner.errors import UserError
 
 MEASURE = Measure(features=False)
@@ -98,6 +101,8 @@ class Plan:
         texts: list[str | None] = []
         for text in self._made(readable):
             place = readable[len(texts)]
+            if text is None and self.edits.adds:
+                text = self._called(place)
             texts.append(None if text is None else self.edits.apply(text, self.keyword(place)))
             yield len(texts)
         if self.settings.prune_common is not None:
@@ -106,6 +111,15 @@ class Plan:
             if text is not None and text != place.text and (text or place.text):
                 self.changes.append(Change(place, place.text, text))
 
+    def remarks(self) -> list[str]:
+        """Sentences on what is there and not used, and on marks of other trainers in the captions."""
+        marks = CaptionMarks()
+        for place in self.places:
+            marks.see(place.name, place.text, place.lines)
+        roots = dict.fromkeys(place.part.folder for place in self.places)
+        endings = {place.part.folder: place.part.captions for place in self.places}
+        return [*(remark for root in roots for remark in left_out(root, endings[root])), *marks.remarks()]
+
     def keyword(self, place: Place) -> str:
         return self.settings.keyword or place.part.keyword
 
@@ -113,6 +127,12 @@ class Plan:
         """Every picture's caption as it is to be."""
         changed = {change.place.name: change.after for change in self.changes}
         return {place.name: changed.get(place.name, place.text) for place in self.places}
+
+    def _called(self, place: Place) -> str | None:
+        """What training calls a picture that has no caption, so that what is added does not take the place of that;
+        None if nobody says what it is."""
+        class_word = self.settings.class_word or place.part.class_word
+        return caption_for(Picture(Path(), "", 1, 1), self.keyword(place), class_word) or None
 
     def _made(self, places: Sequence[Place]) -> Iterator[str | None]:
         if self._captions is None:

@@ -4,7 +4,6 @@ import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ from PIL import Image
 from limner.checking.facts import Facts
 from limner.config import Settings, nearest
 from limner.errors import UserError
+from limner.plugins import PlugIn, load, registered
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-class Captioner(ABC):
+class Captioner(PlugIn, ABC):
     """Says what pictures show. A subclass is one file and one entry point of "limner.captioners".
 
     Config: the class of its settings. in_workers: whether it can be pickled and used in several processes at once;
@@ -79,20 +79,17 @@ class Captioner(ABC):
 
 def captioners() -> list[str]:
     """The names of those that are installed."""
-    return sorted(entry.name for entry in entry_points(group="limner.captioners"))
+    return sorted(registered("limner.captioners"))
 
 
 def find_captioner(name: str) -> type[Captioner]:
-    """A captioner by its name. Raises UserError if there is none, or if its package cannot be imported."""
-    entries = {entry.name: entry for entry in entry_points(group="limner.captioners")}
+    """A captioner by its name. Raises UserError if there is none, or if its package cannot be used."""
+    entries = registered("limner.captioners")
     if name not in entries:
         near = nearest(name, entries)
         meant = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(entries))}"
         raise UserError(f"no captioner {name!r}; {meant}, or install the package that brings it")
-    try:
-        return entries[name].load()
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"the captioner {name} cannot be loaded ({error}); install its package again") from error
+    return load(entries[name], Captioner)
 
 
 def open_captioner(name: str, model: Model, assignments: Iterable[str] = ()) -> Captioner:

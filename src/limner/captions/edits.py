@@ -21,6 +21,11 @@ class Edits:
     prefix: str = ""
     suffix: str = ""
 
+    @property
+    def adds(self) -> bool:
+        """Whether a text without anything in it would get something."""
+        return bool(self.added or self.prefix or self.suffix)
+
     def apply(self, text: str, keyword: str = "") -> str:
         """The text as it is to be; one that is so already stays letter for letter, so that nothing is done twice."""
         had_keyword = bool(keyword and says(text, keyword))

@@ -3,6 +3,7 @@
 Only classes that transformers itself has are used: no code that comes with a model is run, nothing is unpickled.
 """
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -11,7 +12,7 @@ from pydantic import Field
 from limner.captions.captioner import Captioner, Model
 from limner.checking.facts import Facts
 from limner.config import Settings
-from limner.errors import UserError
+from limner.errors import UserError, is_out_of_memory
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
@@ -54,6 +55,8 @@ class Sentences(Captioner):
             )
             self._processor: Any = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(
                 f"cannot open a captioner in {folder} ({reason}); give a folder in transformers' layout with "
@@ -62,9 +65,9 @@ class Sentences(Captioner):
         self._device = choose_device(model.device)
         self._network = network.float().to(self._device).requires_grad_(False).eval()
 
+    @abstractmethod
     def prompt(self) -> str | None:
         """What the network is asked; None where it needs no text."""
-        return None
 
     def describe(self, image: Image.Image, facts: Facts) -> list[str]:
         import torch

@@ -8,6 +8,7 @@ from typing import Any
 
 from limner.captions.tags import split
 from limner.data.caption import says
+from limner.texts import display
 
 MOST_TOKENS = 75  # that a base's text encoder reads at once, beside the two marks
 NAMED = 5  # pictures in a sentence
@@ -48,7 +49,7 @@ def is_long(text: str) -> bool:
 
 def long_sentence(names: list[str]) -> str:
     """What a person should know of pictures whose captions are long."""
-    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    shown = ", ".join(map(display, names[:NAMED])) + (", ..." if len(names) > NAMED else "")
     one = len(names) == 1
     return (
         f"{len(names)} caption{' has' if one else 's have'} more than {MOST_TOKENS} tokens ({shown}): Limner reads the "

@@ -18,6 +18,7 @@ from limner.captions.captioner import Captioner, Model
 from limner.checking.facts import Facts
 from limner.config import Settings
 from limner.errors import UserError
+from limner.texts import read_text
 
 NETWORK, TAGS = "model.onnx", "selected_tags.csv"
 SIDE = 448
@@ -121,9 +122,8 @@ def _is_face(tag: str) -> bool:
 def _read_tags(path: Path) -> list[tuple[str, str]]:
     """(name, category) of each tag. Raises UserError."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return [(row["name"], row["category"]) for row in csv.DictReader(stream)]
+        return [(row["name"], row["category"]) for row in csv.DictReader(read_text(path).splitlines())]
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}); it comes with the tagger's network") from error
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+    except (KeyError, csv.Error) as error:
         raise UserError(f"{path} is no list of tags with the columns name and category; fetch it again") from error

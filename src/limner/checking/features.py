@@ -32,14 +32,14 @@ def features_of(rgb: Pixels) -> NDArray[np.int8]:
     """Measured.features of a picture (height, width, 3). It computes with one thread: the pool has a process a core."""
     square = Image.fromarray(rgb).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     pixels = (np.asarray(square, np.float32) / 255 - MEAN) / DEVIATION
-    pooled = _session().run(None, {"pixels": pixels.transpose(2, 0, 1)[None]})[0].reshape(WIDTH)
+    pooled = _session(cache_folder()).run(None, {"pixels": pixels.transpose(2, 0, 1)[None]})[0].reshape(WIDTH)
     return np.rint(pooled * (127 / np.abs(pooled).max())).astype(np.int8)
 
 
-@functools.cache
-def _session() -> Any:
-    """The network, ready to run: the one that is kept, or a new one if there is none that can be read."""
-    path = cache_folder() / "networks" / f"{WEIGHTS}-{version(WEIGHTS)}.onnx"
+@functools.lru_cache(maxsize=1)
+def _session(cache: Path) -> Any:
+    """The network, ready to run: the one that is kept in a cache folder, or a new one, kept there from then on."""
+    path = cache / "networks" / f"{WEIGHTS}-{version(WEIGHTS)}.onnx"
     if path.is_file():
         try:
             return _opened(path.read_bytes())

@@ -1,10 +1,13 @@
 """What is said of a picture: findings, each of a kind, with how grave it is and what to do."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from limner.checking.facts import Facts
+from limner.data.buckets import MOST_ENLARGEMENT, buckets, enlargement
+from limner.errors import UserError
 
 Level = Literal["unusable", "fault", "note"]
 Subject = Literal["object", "person", "animal", "style"]
@@ -35,7 +38,7 @@ KINDS = {
     "flat": Kind("note", "little contrast", "Raise its contrast, if that is not how the subject looks."),
     "compressed": Kind("fault", "compressed", "Look for the original: blocks are learned like everything else."),
     "noisy": Kind("note", "noisy", "Take it with more light, or denoise it."),
-    "screenshot": Kind("note", "screenshot", "Crop the picture out of it, or leave it out."),
+    "screenshot": Kind("fault", "screenshot", "Crop the picture out of it; else bars and buttons are learned too."),
     "text": Kind("note", "text or watermark", "Crop or mask it, or say it in the caption."),
     "border": Kind("note", "border", "It is cropped away.", mended=True),
     "long": Kind("note", "very long or tall", "Much of it is lost to the crop; cut it by hand."),
@@ -67,14 +70,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What pictures are to be good for. resolution: the side in pixels that is trained at. method: as in --method."""
+    """What pictures are to be good for. resolution: the side in pixels that is trained at. method: as in --method.
+
+    sizes: the buckets, those of training where there are none. most_enlargement: along a side, to fill one of them.
+    """
 
     resolution: int = 512
     subject: Subject = "object"
     method: str = "lora"
+    sizes: tuple[tuple[int, int], ...] = ()
+    most_enlargement: float = MOST_ENLARGEMENT
+
+    def enlargement(self, width: float, height: float) -> float:
+        """How many times a picture of that size must be enlarged, as `limner prepare` and training do it."""
+        return enlargement(width, height, self.sizes or _usual_sizes(self.resolution))
 
 
-MOST_ENLARGED = 1.25  # times that a picture may have to be enlarged to be trained on
+@functools.cache
+def _usual_sizes(resolution: int) -> tuple[tuple[int, int], ...]:
+    """Of training; of a resolution that training refuses, a square."""
+    try:
+        return tuple(buckets(resolution))
+    except UserError:
+        return ((resolution, resolution),)
+
+
+MOST_ENLARGED = 1.25  # times that the detail in a picture may have been enlarged, for what is trained at
 # Where a fault and what good photographs may show overlap, it is a note from the first value on, and a fault from the
 # second. Measured on photographs beside those of the recipe: whole, in parts, made smaller by any factor, saved at 75.
 SHARP, SHARP_SURELY = 0.55, 0.42  # of Facts.sharpness; what is above is not called blurred, however small the picture
@@ -113,9 +134,13 @@ def _of_size(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     left, top, right, bottom = facts.border
     sides = facts.width * (1 - left - right), facts.height * (1 - top - bottom)
     needed = wanted.resolution / min(sides)
-    if needed > MOST_ENLARGED:
-        yield _found("too_small", f"is {size} pixels and must be enlarged {needed:.1f} times for {wanted.resolution}")
-    elif needed > 1:
+    times = wanted.enlargement(*sides)
+    if times > wanted.most_enlargement:
+        most = f"{wanted.most_enlargement:g} is the most"
+        yield _found(
+            "too_small", f"is {size} pixels and must be enlarged {times:.3g} times for {wanted.resolution}; {most}"
+        )
+    elif times > 1:
         yield _found("small", f"is {size} pixels, a little less than the {wanted.resolution} that are learned from")
     if facts.enlarged * needed > MOST_ENLARGED and facts.enlarged > 1:
         by = f"been enlarged about {facts.enlarged:.1f} times"
@@ -160,7 +185,7 @@ def _of_pixels(facts: Facts) -> Iterator[Finding]:
 def _of_content(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """What it shows that is not the subject, or not one subject."""
     if facts.screen:
-        yield _found("screenshot", "looks like a screenshot")
+        yield _found("screenshot", "looks like a screenshot, whose bars and buttons would be learned")
     if facts.text >= WRITTEN:
         sure = "shows" if facts.text >= SURELY else "may show"
         yield _found("text", f"{sure} writing or a watermark, on {facts.text:.0%} of it")

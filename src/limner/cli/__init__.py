@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -47,8 +48,11 @@ def _run(arguments: list[str]) -> tuple[int, dict | None]:
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED, {"interrupted": "before there was anything to save"}
+    except BrokenPipeError:  # whoever read our output, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE, None
     except Exception as error:
-        told = advice(error)
+        told = advice(error, arguments[0] if arguments else "")
         if told is None:
             traceback.print_exc()
             complain("this is a bug in Limner: please report it, with the lines above")

@@ -5,6 +5,7 @@ from typing import Any
 
 from limner.cli.output import Output, quoted
 from limner.config import CaptionsSettings
+from limner.texts import display
 
 SHOWN = 40  # changes, where there are more
 COMMON = 15  # tags
@@ -26,7 +27,9 @@ def show_captions(settings: CaptionsSettings, output: Output) -> dict[str, Any]:
         for done in plan.run():
             bar.at(done)
     for name, problem in plan.problems:
-        output.warn(f"{name} {problem}; its caption stays as it is")
+        output.warn(f"{display(name)} {problem}; its caption stays as it is")
+    for sentence in plan.remarks():
+        output.warn(sentence)
     for change in plan.changes[:SHOWN]:
         output.diff(change.place.name, change.before, change.after)
     if len(plan.changes) > SHOWN:
@@ -38,7 +41,13 @@ def show_captions(settings: CaptionsSettings, output: Output) -> dict[str, Any]:
     written = _write(plan, settings, output)
     changes = [{"file": each.place.name, "before": each.before, "after": each.after} for each in plan.changes]
     problems = [{"file": name, "problem": problem} for name, problem in plan.problems]
-    return facts | {"changes": changes, "problems": problems, "pruned": plan.pruned, "history": written}
+    return facts | {
+        "warnings": plan.remarks(),
+        "changes": changes,
+        "problems": problems,
+        "pruned": plan.pruned,
+        "history": written,
+    }
 
 
 def _write(plan: Any, settings: CaptionsSettings, output: Output) -> str | None:
@@ -92,7 +101,7 @@ def _statistics(plan: Any, output: Output) -> dict[str, Any]:
 def _some(names: list[str]) -> str:
     from limner.captions.statistics import NAMED
 
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return ", ".join(map(display, names[:NAMED])) + (", ..." if len(names) > NAMED else "")
 
 
 def _undo(settings: CaptionsSettings, output: Output) -> dict[str, Any]:

@@ -24,13 +24,16 @@ from limner.cli.app import Interrupted
 from limner.cli.output import Bar, Output, duration, quoted
 from limner.config import METHOD_NAMES, CheckSettings
 from limner.config.checking import RESOLUTION
+from limner.data.caption_marks import CaptionMarks
 from limner.data.decode import Unusable
 from limner.data.source import Source, find_sources
 from limner.data.templates import kind_of
+from limner.data.tree import left_out
 from limner.errors import UserError
 from limner.events import Warned
-from limner.files import atomic_path, lies_in, require_ours, require_writable, write_text
+from limner.files import atomic_path, lies_in, require_cache, require_ours, require_writable, write_text
 from limner.infotext import marked
+from limner.texts import display
 from limner.vision.faces import Faces
 
 PAIRS = "pair that may show the same"
@@ -51,7 +54,8 @@ def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
         raise UserError(f"no pictures in {settings.images}; put {KINDS} images there")
     if settings.out is not None:
         _check_out(settings.out, settings.images)
-    with Store(_place(settings), Measure(faces=Faces(settings.face_model)), "--cache") as store:
+    require_cache(settings.cache)
+    with Store(_place(settings), Measure(faces=Faces(settings.face_model))) as store:
         warnings: list[str] = []
         verdict = _look(settings, wanted, store, total, warnings, output)
         summary = summarise(verdict)
@@ -60,6 +64,11 @@ def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
             problem = summary.first_problem
             raise UserError(f"cannot use {number} in {settings.images} ({problem}); put {KINDS} images there")
         captions = Captions(output)
+        for source in find_sources(settings.images):
+            captions(source)
+        for sentence in [*left_out(settings.images), *captions.marks.remarks()]:
+            output.warn(sentence)
+            warnings.append(sentence)
         _tell(settings, verdict, summary, captions, output)
         files = _write(settings, verdict, summary, captions) if settings.out is not None else {}
         for path in files.values():
@@ -80,12 +89,18 @@ class Captions:
         self.warnings: dict[str, str] = {}
         self._output, self._own = output, OwnCaptions()
 
+    @property
+    def marks(self) -> CaptionMarks:
+        """What other trainers' marks were seen, once every caption was asked for."""
+        marks, self._own.marks = self._own.marks, CaptionMarks()
+        return marks
+
     def __call__(self, source: Source) -> str:
         try:
             return self._own.of(source) or ""
         except Unusable as problem:
             if source.name not in self.warnings:
-                self.warnings[source.name] = f"{source.name} {problem}"
+                self.warnings[source.name] = f"{display(source.name)} {problem}"
                 self._output.warn(self.warnings[source.name])
             return ""
 
@@ -233,7 +248,7 @@ def _answer(settings: CheckSettings, verdict: Verdict, summary: Summary, caption
     names = [[verdict.facts(at).name for at in group.members] for group in verdict.groups]
     return {
         "folder": str(settings.images),
-        "wanted": asdict(verdict.wanted),
+        "wanted": {name: getattr(verdict.wanted, name) for name in ("resolution", "subject", "method")},
         "counts": {mark: summary.marks[mark] for mark in MARKS} | {"pictures": len(verdict), "kept": summary.kept},
         "kinds": dict(summary.kinds),
         "set": verdict.variety.to_dict(),

@@ -8,33 +8,16 @@ from limner.cli.app import Interrupted
 from limner.cli.output import Bar, Output, duration, megabytes, quoted
 from limner.compare import Comparison, Happening, Learning, Training, compare
 from limner.config import CompareSettings, EvaluateSettings
-from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
-from limner.evaluate.clip import Clip
-from limner.evaluate.judge import Progress, iterate_evaluation
-from limner.evaluate.pictures import Learned
-from limner.evaluate.protocol import Evidence, make_protocol, request_of
+from limner.evaluate.judge import Evaluation, Progress, iterate_evaluation
 from limner.evaluate.report import Report
 
 
 def judge(settings: EvaluateSettings, output: Output) -> dict:
     """Draw with and without the file, and compare with real pictures."""
-    learned = Learned(settings.file, settings.strength)
-    folder = load_folder(settings.images)
-    for skipped in folder.skipped:
+    asked = Evaluation.of(settings)
+    for skipped in asked.skipped:
         output.warn(f"{skipped.path} {skipped.reason}; it is left out")
-    evidence = Evidence.of(folder.pictures, learned.images_sha256)
-    protocol, evidence = make_protocol(
-        evidence,
-        settings.keyword or learned.keyword,
-        settings.class_word or learned.class_word,
-        request_of(settings, settings.seed),
-        settings.prompt,
-        None if settings.subject == "auto" else settings.subject,
-        settings.floor,
-        settings.strength,
-    )
-    clip = None if settings.clip is None else Clip(settings.clip)
     device = choose_device(settings.device)
     model = open_base(
         settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
@@ -43,7 +26,7 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
         output.warn(warning)
     report = None
     with output.progress("picture", 0) as bar:
-        for each in iterate_evaluation(model, learned, evidence, protocol, clip):
+        for each in iterate_evaluation(model, asked.learned, asked.evidence, asked.protocol, asked.clip):
             if isinstance(each, Progress):
                 bar.total = each.total
                 bar.at(each.done)
@@ -53,7 +36,7 @@ def judge(settings: EvaluateSettings, output: Output) -> dict:
     for line in report.lines():
         output.result(line)
     output.say(f"done in {duration(report.seconds)}")
-    return report.to_dict() | {"prompt_list": list(protocol.prompts)}
+    return report.to_dict() | {"prompt_list": list(asked.protocol.prompts)}
 
 
 def compare_methods(settings: CompareSettings, output: Output) -> dict:

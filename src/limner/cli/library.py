@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.cli.app import verb
-from limner.cli.output import Output, megabytes
+from limner.cli.output import Output, megabytes, quoted
 from limner.config import DownloadSettings, ModelsSettings, SearchSettings, TidySettings
 from limner.errors import UserError
 
@@ -85,7 +85,10 @@ def download(settings: DownloadSettings, output: Output) -> dict:
     output.result(str(done.path))
     words = ", ".join(file.keywords)
     tag = {"lora": f"use it in prompts as <lora:{done.path.stem}:1>", "embedding": f"say {done.path.stem} in a prompt"}
-    output.say(tag.get(done.kind, f"use it with --base {done.path}") + (f"; its keywords: {words}" if words else ""))
+    output.say(
+        tag.get(done.kind, f"train on it with limner train --base {quoted(done.path)}")
+        + (f"; its keywords: {words}" if words else "")
+    )
     return {"was_here": done.was_here} | file.as_dict()
 
 

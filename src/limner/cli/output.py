@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from limner.texts import printable
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -125,13 +127,13 @@ def megabytes(size: float) -> str:
 
 
 def _clean(text: str) -> str:
-    """Text from anywhere, fit for a terminal: no markup of rich's, and no control characters."""
-    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
+    """Text from anywhere, fit for a terminal: on one line, without rich's markup and control characters."""
+    return escape(printable(text))
 
 
 def complain(message: str) -> None:
     """One line on stderr."""
-    print("limner: " + "".join(c if c.isprintable() else " " for c in message), file=sys.stderr)
+    print("limner: " + printable(" ".join(message.splitlines())), file=sys.stderr)
 
 
 def quoted(path: Path | str) -> str:

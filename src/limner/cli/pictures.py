@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from limner.cli.output import Output, duration
@@ -32,14 +33,16 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     request = read_request(settings)
     find_sampler(settings.sampler, settings.schedule)
     find_upscaler(settings.hires_upscaler)
-    for tag in parse_prompt(settings.prompt).loras:  # what can be wrong is found before the base is loaded
-        files.find_lora(tag.name)
+    named = [tag.name for tag in parse_prompt(settings.prompt).loras]
+    for name in named:  # what can be wrong is found before the base is loaded
+        files.find_lora(name)
+    remarks = Remarks(output)
+    remarks.say(files.not_named(named, [settings.prompt, settings.negative_prompt]))
     device = choose_device(settings.device)
     model = open_base(
         settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
     )
-    for warning in model.warnings:
-        output.warn(warning)
+    remarks.say(model.warnings)
     began = time.monotonic()
     pictures: list[dict[str, str | int]] = []
     with output.progress("picture", settings.count) as bar:
@@ -50,12 +53,18 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
             if path != wished and _is_file(settings.out):
                 output.warn(_taken(wished, path))
             pictures.append({"file": str(path), "seed": picture.seed, "parameters": picture.infotext})
+            remarks.say(picture.remarks)
             bar.at(len(pictures))
     for made in pictures:
         output.result(str(made["file"]))
     output.say(f"done in {duration(time.monotonic() - began)}")
     seconds = round(time.monotonic() - began, 3)
-    return {"pictures": pictures, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
+    return {
+        "pictures": pictures,
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "warnings": remarks.said,
+    }
 
 
 def draw_grid(settings: GridSettings, output: Output) -> dict:
@@ -64,6 +73,7 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
     from limner.files import free_names
     from limner.grid import check_cells, common_infotext, compose, draw_cells, opener, plan_cells, read_axes
     from limner.infotext import save_png
+    from limner.prompt import parse_prompt
     from limner.run.outputs import prompt_files
 
     if settings.out.suffix.lower() != ".png":
@@ -76,12 +86,15 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
     _check_out(settings, [out])
     files = prompt_files(settings.models, settings.lora, settings.embedding)
     check_cells(cells, files)
+    remarks = Remarks(output)
+    named = [tag.name for cell in cells for tag in parse_prompt(cell.request.prompt).loras]
+    texts = [text for cell in cells for text in (cell.request.prompt, cell.request.negative_prompt)]
+    remarks.say(files.not_named(named, texts))
     began = time.monotonic()
     drawn = []
     with output.progress("picture", len(cells)) as bar:
         for each in draw_cells(cells, files, opener(settings)):
-            for warning in each.warnings:
-                output.warn(warning)
+            remarks.say(each.warnings)
             drawn.append(each)
             bar.at(len(drawn))
     infotext = common_infotext(settings, drawn, axes)
@@ -102,6 +115,7 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
         ],
         "seconds": round(time.monotonic() - began, 3),
         "peak_memory_bytes": peak_memory_bytes(),
+        "warnings": remarks.said,
     }
 
 
@@ -128,6 +142,20 @@ def _is_file(out: Path) -> bool:
 
 def _taken(wished: Path, path: Path) -> str:
     return f"{wished} was written by something else meanwhile, and stays; the picture is {path}"
+
+
+class Remarks:
+    """Warnings, each said once, and what --json lists of them."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.said: list[str] = []
+
+    def say(self, remarks: Iterable[str]) -> None:
+        for remark in remarks:
+            if remark not in self.said:
+                self.said.append(remark)
+                self._output.warn(remark)
 
 
 def _first_number(out: Path) -> int:

@@ -27,7 +27,8 @@ def show_demo(settings: DemoSettings, output: Output) -> dict:
     assert result.exported is not None
     seconds = time.monotonic() - began
     output.say(f"done in {duration(seconds)}")
-    output.result(f"the sheet: {sheet.path}\n\nnext:")
+    output.result(f"the sheet: {sheet.path}")
+    output.result("next:")
     output.result(f'  limner generate "{sheet.prompt}" --models {quoted(sheet.models)}')
     output.result("  limner train YOUR_PICTURES --keyword zqvx --class dog --base YOUR_BASE")
     return {

@@ -15,7 +15,9 @@ from limner.config import (
     CaptionsSettings,
     CheckSettings,
     CompareSettings,
+    CompletionSettings,
     DemoSettings,
+    DoctorSettings,
     EvaluateSettings,
     GenerateSettings,
     GridSettings,
@@ -28,6 +30,7 @@ from limner.config import (
     TrainSettings,
     read_training,
 )
+from limner.errors import UserError, is_out_of_memory, memory_advice
 from limner.events import Event, Exported
 
 __all__ = ["SETTINGS"]
@@ -83,14 +86,15 @@ def captions(settings: CaptionsSettings, output: Output) -> dict:
 @verb(TrainSettings, "images", configurable=True)
 def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRun = False, rank: Rank = None) -> dict:
     """Learn a subject or style from a folder of pictures, and write it as a file that other programs load."""
-    if rank is not None:
-        values.setdefault(str(values.get("method", Learning.model_fields["method"].default)), {})["rank"] = rank
+    from limner.methods.settings import in_tables, with_tables
+
+    values = in_tables(with_tables(values, origin), {} if rank is None else {"rank": rank}, origin)
     settings, table = read_training(values, origin)
     from limner import run
 
     if dry_run:
-        return _predict(run.dry_run(settings, table, origin), output)
-    return _train(run.train(settings, table, origin), output)
+        return _predict(run.dry_run(settings, table, origin), output, settings.method)
+    return _train(run.train(settings, table, origin), output, settings.method)
 
 
 @verb(TrainSettings, "images", configurable=True)
@@ -109,8 +113,11 @@ def resume(settings: ResumeSettings, output: Output) -> dict:
     return _train(run.resume(settings), output)
 
 
-def _train(events: Generator[Event, None, None], output: Output) -> dict:
-    """Follow a training to its end; an interrupt saves the state and names the command that goes on."""
+def _train(events: Generator[Event, None, None], output: Output, method: str = "") -> dict:
+    """Follow a training to its end; an interrupt saves the state and names the command that goes on.
+
+    method: "" of a run that is gone on with, whose settings cannot change.
+    """
     from limner.device import peak_memory_bytes
 
     result = Followed()
@@ -125,6 +132,9 @@ def _train(events: Generator[Event, None, None], output: Output) -> dict:
         when = f"after step {result.step}, the state is saved" if result.step else "before the first step"
         message = f"interrupted {when}; go on with: {command}"
         raise Interrupted(message, run=str(result.run), step=result.step, resume=command) from None
+    except Exception as error:
+        _explain_memory(error, method, result)
+        raise
     assert result.exported is not None
     path = result.exported.path
     output.say(f"done in {duration(time.monotonic() - began)}; {_use(result.exported)}")
@@ -149,17 +159,43 @@ def _train(events: Generator[Event, None, None], output: Output) -> dict:
     }
 
 
+def _explain_memory(error: Exception, method: str, result: Followed) -> None:
+    """Raise UserError if memory ran out: what helps, and the command that goes on with a run that has begun."""
+    if not is_out_of_memory(error):
+        return
+    kept = ""
+    if result.run is not None:
+        when = f"the state after step {result.saved_step}" if result.saved_step else "the run"
+        kept = f"; {when} is kept: once there is more memory, go on with limner resume {quoted(result.run)}"
+    if method:
+        raise UserError(
+            f"there is not enough memory for this training; {memory_advice('train', method)}{kept}"
+        ) from error
+    anew = "" if result.run is None else quoted(result.run / "run.toml")
+    raise UserError(
+        "there is not enough memory for this training; close other programs, or begin anew with less: "
+        f"limner train --config {anew or 'RUN/run.toml'} --batch-size 1 --gradient-checkpointing{kept}"
+    ) from error
+
+
 def _use(exported: Exported) -> str:
     """What to do with a finished file."""
     path = exported.path
-    ways = {"checkpoint": f"use it with --base {quoted(path)}", "embedding": f"say {path.stem} in a prompt"}
+    ways = {
+        "checkpoint": f"use it with limner generate --base {quoted(path)}",
+        "embedding": f"say {path.stem} in a prompt",
+    }
     return ways.get(exported.kind, f"use it in prompts as <lora:{path.stem}:1>")
 
 
-def _predict(events: Generator[Event, None, None], output: Output) -> dict:
+def _predict(events: Generator[Event, None, None], output: Output, method: str) -> dict:
     result = Followed()
-    with closing(events):
-        follow(events, output, result)
+    try:
+        with closing(events):
+            follow(events, output, result)
+    except Exception as error:
+        _explain_memory(error, method, result)
+        raise
     measured = result.measured
     output.result(
         f"the whole run would take about {duration(measured['seconds'])} and {megabytes(measured['memory_bytes'])} of "
@@ -218,6 +254,22 @@ def inspect_(settings: InspectSettings, output: Output) -> dict:
     from limner.cli.facts import show
 
     return show(settings.file, output)
+
+
+@verb(DoctorSettings)
+def doctor(settings: DoctorSettings, output: Output) -> dict:
+    """Look at this machine, from Python and PyTorch to the disk, and say what is missing and what to run."""
+    from limner.cli.doctor import show_doctor
+
+    return show_doctor(settings, output)
+
+
+@verb(CompletionSettings, "shell")
+def completion(settings: CompletionSettings, output: Output) -> dict:
+    """Complete limner's commands and options by the Tab key: print the shell's script, or install it with --install."""
+    from limner.cli.completion import show_completion
+
+    return show_completion(settings, output)
 
 
 from limner.cli import edit, library  # noqa: E402, F401 (behind these, in the order of the work)

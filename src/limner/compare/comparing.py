@@ -23,7 +23,7 @@ from limner.evaluate.clip import Clip
 from limner.evaluate.judge import Judge, Pictures, Progress
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol, request_of
-from limner.files import locked, require_own_folder, require_writable, write_text
+from limner.files import locked, require_cache, require_own_folder, require_writable, write_text
 from limner.generators import retold
 from limner.methods.method import find_methods
 
@@ -80,7 +80,7 @@ def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happeni
     find_base(settings.base)
     clip = None if settings.clip is None else Clip(settings.clip)
     out = settings.out or Path(f"compare-{_file_stem(settings.keyword)}")
-    require_writable(cache_folder() / "examples" / "new", "$LIMNER_CACHE")
+    require_cache(cache_folder(), "")
     require_own_folder(out, MARK if (out / MARK).exists() else BEGUN)
     require_writable(out / BEGUN)
     with locked(out):

@@ -13,7 +13,7 @@ from typing import Any
 
 from limner.compare.split import read_note
 from limner.config import METHOD_NAMES, CompareSettings, read_toml
-from limner.errors import UserError
+from limner.errors import UserError, memory_advice
 from limner.files import is_locked, write_text
 from limner.generators import finish, retold
 from limner.methods.method import find_methods
@@ -21,6 +21,7 @@ from limner.run.folder import read_line
 
 RECORD, ARGUMENTS, ATTEMPTS, RUN = "trained.json", "arguments.json", "attempts.json", "run"
 INTERRUPTED = 130
+KILLED = -9  # by SIGKILL, as by a system that is out of memory
 SECONDS_BETWEEN_LOOKS = 1.0
 LAST_LINES = 4096  # bytes of a log
 
@@ -110,6 +111,8 @@ def learn(
     spent = _add_attempt(folder, time.monotonic() - began)
     if status == INTERRUPTED:
         raise KeyboardInterrupt
+    if status == KILLED:
+        return Failed(f"something killed it, most likely for want of memory; {_memory_advice(arguments)}")
     if status != 0:
         return Failed(str(answer.get("error", BUG)) if status == 2 else BUG)
     trained = Trained(
@@ -124,6 +127,12 @@ def learn(
     )
     write_text(done, json.dumps(asdict(trained)) + "\n")
     return trained
+
+
+def _memory_advice(arguments: Sequence[str]) -> str:
+    """What helps a training with this command line."""
+    method = next((each.partition("=")[2] for each in arguments if each.startswith("--method=")), "")
+    return memory_advice("train", METHOD_NAMES.get(method, method))
 
 
 def steps_of(run: Path) -> tuple[int, int]:

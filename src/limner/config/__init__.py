@@ -3,13 +3,25 @@
 from limner.config.captions import Captioning, CaptionsSettings
 from limner.config.checking import CheckSettings
 from limner.config.commands import (
+    CompletionSettings,
     DemoSettings,
+    DoctorSettings,
     Drawing,
     GenerateSettings,
     GridSettings,
     InspectSettings,
 )
-from limner.config.common import KIND_FOLDERS, Base, Machine, Models, ModelsFolder, Precision, Prediction, Seed
+from limner.config.common import (
+    KIND_FOLDERS,
+    Base,
+    LoadSettings,
+    Machine,
+    Models,
+    ModelsFolder,
+    Precision,
+    Prediction,
+    Seed,
+)
 from limner.config.editing import (
     ConvertSettings,
     Directions,
@@ -30,7 +42,17 @@ from limner.config.library import (
     library_path,
 )
 from limner.config.preparing import ImageFormat, PrepareSettings
-from limner.config.settings import FilePath, Settings, Words, names, nearest, read_toml
+from limner.config.settings import (
+    FilePath,
+    Settings,
+    Usual,
+    Words,
+    names,
+    nearest,
+    nearest_few,
+    read_toml,
+    usual_range,
+)
 from limner.config.studio import StudioSettings
 from limner.config.training import (
     METHOD_NAMES,
@@ -56,9 +78,11 @@ __all__ = [
     "CaptionsSettings",
     "CheckSettings",
     "CompareSettings",
+    "CompletionSettings",
     "ConvertSettings",
     "DemoSettings",
     "Directions",
+    "DoctorSettings",
     "DownloadSettings",
     "Drawing",
     "Edited",
@@ -73,6 +97,7 @@ __all__ = [
     "Judging",
     "KeywordSettings",
     "Learning",
+    "LoadSettings",
     "Machine",
     "MergeSettings",
     "Models",
@@ -92,12 +117,15 @@ __all__ = [
     "StudioSettings",
     "TidySettings",
     "TrainSettings",
+    "Usual",
     "Wanted",
     "Watching",
     "Words",
     "library_path",
     "names",
     "nearest",
+    "nearest_few",
     "read_toml",
     "read_training",
+    "usual_range",
 ]

@@ -1,12 +1,12 @@
 """The settings of the smaller commands, in sections; a section's `title` heads its options in the help."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from limner.config.common import Machine, Models, Seed
-from limner.config.settings import FilePath, Settings
+from limner.config.common import Cache, Machine, Models, ModelsFolder, Seed
+from limner.config.settings import FilePath, Settings, Usual
 
 
 class Init(Settings):
@@ -15,18 +15,24 @@ class Init(Settings):
     title: ClassVar[str] = "From a picture"
 
     init_image: FilePath | None = Field(None, description="A picture to start from instead of from noise alone.")
-    strength: float = Field(0.75, ge=0, le=1, description="How far to leave it: 0 keeps it, 1 draws anew.")
+    strength: Annotated[float, Usual(0.05, 1)] = Field(
+        0.75, ge=0, le=1, description="How far to leave it: 0 keeps it, 1 draws anew."
+    )
     resize: Literal["crop", "stretch", "fill", "latent"] = Field(
         "crop", description="How it gets the size; fill drags its edges out, latent stretches what is encoded."
     )
     mask: FilePath | None = Field(None, description="A picture that is white where to draw anew; the rest stays.")
     mask_invert: bool = Field(False, description="Draw anew where the mask is black.")
-    mask_blur: float = Field(4, ge=0, le=256, description="Pixels by which the mask's edge is softened.")
+    mask_blur: Annotated[float, Usual(0, 64)] = Field(
+        4, ge=0, le=256, description="Pixels by which the mask's edge is softened."
+    )
     mask_fill: Literal["original", "fill", "noise", "nothing"] = Field(
         "original", description="What is put there first: what is there, the colours around it, noise, or nothing."
     )
     only_masked: bool = Field(False, description="Draw only the part around the mask, in the full size.")
-    mask_padding: int = Field(32, ge=0, le=16384, description="Pixels around the mask that only_masked sees as well.")
+    mask_padding: Annotated[int, Usual(0, 512)] = Field(
+        32, ge=0, le=16384, description="Pixels around the mask that only_masked sees as well."
+    )
 
 
 class Hires(Settings):
@@ -34,14 +40,24 @@ class Hires(Settings):
 
     title: ClassVar[str] = "Made larger"
 
-    hires_scale: float | None = Field(None, description="Draw again, this many times larger, from what was drawn.")
-    hires_width: int | None = Field(None, description="Pixels after that, instead of the scale; what stands over goes.")
-    hires_height: int | None = Field(None, description="Pixels after that, instead of the scale.")
+    hires_scale: Annotated[float | None, Usual(1, 4)] = Field(
+        None, description="Draw again, this many times larger, from what was drawn."
+    )
+    hires_width: Annotated[int | None, Usual(64, 4096)] = Field(
+        None, description="Pixels after that, instead of the scale; what stands over goes."
+    )
+    hires_height: Annotated[int | None, Usual(64, 4096)] = Field(
+        None, description="Pixels after that, instead of the scale."
+    )
     hires_upscaler: str = Field(
         "Latent", description="What makes it larger, by the webui's name: Latent and its kinds, None, Lanczos, Nearest."
     )
-    hires_steps: int = Field(0, ge=0, description="Steps of that second pass; 0 takes as many as the first has.")
-    hires_strength: float = Field(0.7, ge=0, le=1, description="How far to leave what was drawn first.")
+    hires_steps: Annotated[int, Usual(0, 150)] = Field(
+        0, ge=0, description="Steps of that second pass; 0 takes as many as the first has."
+    )
+    hires_strength: Annotated[float, Usual(0.05, 1)] = Field(
+        0.7, ge=0, le=1, description="How far to leave what was drawn first."
+    )
 
 
 class Drawing(Hires, Init):
@@ -51,20 +67,26 @@ class Drawing(Hires, Init):
 
     prompt: str = Field(description="In the webui's grammar, with <lora:name:weight> for each LoRA.")
     negative_prompt: str = Field("", description="What the pictures should not show.")
-    steps: int = Field(20, description="Steps of the sampler.")
+    steps: Annotated[int, Usual(1, 150)] = Field(20, description="Steps of the sampler.")
     sampler: str = Field("DPM++ 2M", description="By the webui's name, as in Euler a, DPM++ 2M, DDIM, UniPC.")
     schedule: str = Field(
         "Automatic", description="Spacing of the steps: Automatic, Karras, Exponential, Uniform, SGM Uniform."
     )
-    cfg_scale: float = Field(7.0, description="How closely to follow the prompt.")
-    width: int | None = Field(None, description="Pixels; the base's own size by default.")
-    height: int | None = Field(None, description="Pixels; the base's own size by default.")
+    cfg_scale: Annotated[float, Usual(1, 20)] = Field(7.0, description="How closely to follow the prompt.")
+    width: Annotated[int | None, Usual(64, 2048)] = Field(None, description="Pixels; the base's own size by default.")
+    height: Annotated[int | None, Usual(64, 2048)] = Field(None, description="Pixels; the base's own size by default.")
     seed: int = Field(-1, description="Of the first picture; -1 takes a new one each time.")
-    count: int = Field(1, description="How many pictures.")
-    batch_size: int = Field(1, description="How many at once; it changes the speed, not the pictures.")
-    clip_skip: int = Field(1, description="Which of the text encoder's last layers to use, counted from the end.")
+    count: Annotated[int, Usual(1, 100)] = Field(1, description="How many pictures.")
+    batch_size: Annotated[int, Usual(1, 32)] = Field(
+        1, description="How many at once; it changes the speed, not the pictures."
+    )
+    clip_skip: Annotated[int, Usual(1, 4)] = Field(
+        1, description="Which of the text encoder's last layers to use, counted from the end."
+    )
     subseed: int = Field(-1, description="Of other noise, to vary a picture with; -1 takes a new one each time.")
-    subseed_strength: float = Field(0.0, ge=0, le=1, description="How far to go from the seed's noise to the other.")
+    subseed_strength: Annotated[float, Usual(0, 1)] = Field(
+        0.0, ge=0, le=1, description="How far to go from the seed's noise to the other."
+    )
 
 
 class GenerateSettings(Drawing, Models, Machine):
@@ -120,4 +142,21 @@ class DemoSettings(Seed, Machine):
     title: ClassVar[str] = "The demo"
 
     out: FilePath = Field(Path("limner-demo"), description="Folder for the pictures, the LoRA and the run.")
-    steps: int | None = Field(None, ge=1, description="Optimizer steps.")
+    steps: Annotated[int | None, Usual(1, 30_000)] = Field(None, ge=1, description="Optimizer steps.")
+
+
+class DoctorSettings(ModelsFolder, Cache):
+    """Settings of `limner doctor`."""
+
+    title: ClassVar[str] = "Folders"
+
+
+class CompletionSettings(Settings):
+    """Settings of `limner completion`."""
+
+    title: ClassVar[str] = "The shell"
+
+    shell: Literal["bash", "zsh", "fish", "powershell"] | None = Field(
+        None, description="For which shell; by default the one that you are in."
+    )
+    install: bool = Field(False, description="Put the script where the shell finds it, rather than print it.")

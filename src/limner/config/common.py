@@ -78,6 +78,10 @@ class Base(Settings):
     vae: FilePath | None = Field(None, description="Another VAE than the base's own: a file, or a diffusers folder.")
 
 
+class LoadSettings(Base, Machine):
+    """Settings of `limner.load`: how a base is opened, which every command that takes one has among its own."""
+
+
 class ModelsFolder(Settings):
     title: ClassVar[str] = "Models"
 

@@ -1,11 +1,11 @@
 """The settings of `limner evaluate` and `limner compare`."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from limner.config.common import Base, Machine, Seed
-from limner.config.settings import FilePath, Settings, Words
+from limner.config.settings import FilePath, Settings, Usual, Words
 
 
 class Judging(Settings):
@@ -22,9 +22,11 @@ class Judging(Settings):
         description="What the base can be told for keyword and class, as in 'flat style', may be repeated; the nearest "
         "is the floor.",
     )
-    count: int = Field(3, ge=1, le=100, description="Pictures of a prompt.")
-    drawing_steps: int = Field(20, ge=1, le=1000, description="Steps of the sampler.")
-    cfg_scale: float = Field(7.0, allow_inf_nan=False, description="How closely to follow the prompt.")
+    count: Annotated[int, Usual(1, 20)] = Field(3, ge=1, le=100, description="Pictures of a prompt.")
+    drawing_steps: Annotated[int, Usual(4, 150)] = Field(20, ge=1, le=1000, description="Steps of the sampler.")
+    cfg_scale: Annotated[float, Usual(1, 20)] = Field(
+        7.0, allow_inf_nan=False, description="How closely to follow the prompt."
+    )
     clip: FilePath | None = Field(
         None, description="Folder of a CLIP model in transformers' layout, for the figure CLIP-T."
     )
@@ -39,7 +41,7 @@ class EvaluateSettings(Judging, Base, Machine):
     images: FilePath = Field(description="Folder of real pictures, best some that it was not trained on.")
     keyword: Words = Field("", description="The word that calls the subject; by default as the file says.")
     class_word: Words = Field("", alias="class", description="What the subject is; by default as the file says.")
-    strength: float = Field(1.0, allow_inf_nan=False, description="Multiplier of the file.")
+    strength: Annotated[float, Usual(-3, 3)] = Field(1.0, allow_inf_nan=False, description="Multiplier of the file.")
     seed: int = Field(1, ge=0, lt=2**62, description="Of the first picture of each prompt.")
 
 
@@ -58,7 +60,7 @@ class CompareSettings(Judging, Base, Seed, Machine):
     methods: str = Field(
         "dreambooth,lora,embedding", description="What to compare, as in lora,lokr,pivotal; the names of limner train."
     )
-    minutes: float | None = Field(
+    minutes: Annotated[float | None, Usual(0, 2880)] = Field(
         None, gt=0, allow_inf_nan=False, description="Time for the training of each method; by default to its own stop."
     )
     train: tuple[str, ...] = Field(

@@ -1,12 +1,12 @@
 """The settings of `limner prepare`."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from limner.config.captions import Captioning
 from limner.config.common import Base, Cache, ClassPrompt, FaceModel, Machine
-from limner.config.settings import FilePath, Words
+from limner.config.settings import FilePath, Usual, Words
 
 ImageFormat = Literal["png", "webp", "jpeg"]
 
@@ -18,7 +18,7 @@ class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
 
     images: FilePath = Field(description="Folder of pictures, with its subfolders, or a zip of them; never changed.")
     out: FilePath = Field(description="Folder for the data set: a new or empty one, or one that prepare wrote before.")
-    resolution: int = Field(
+    resolution: Annotated[int, Usual(256, 1536)] = Field(
         512, ge=32, le=4096, description="Pixels along a square picture's side; that of --base, if you say only that."
     )
     subject: Literal["object", "person", "animal", "style"] = Field(
@@ -30,13 +30,13 @@ class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
     drop: tuple[str, ...] = Field(
         (), description="A kind of note that is a reason to leave a picture out, as in screenshot; may be repeated."
     )
-    bucket_step: int | None = Field(
+    bucket_step: Annotated[int | None, Usual(8, 128)] = Field(
         None, ge=8, le=1024, description="Pixels between the sides of buckets; by default as in training."
     )
-    bucket_count: int | None = Field(
+    bucket_count: Annotated[int | None, Usual(1, 100)] = Field(
         None, ge=1, le=1000, description="At most so many shapes, those nearest to a square; by default all."
     )
-    most_enlargement: float = Field(
+    most_enlargement: Annotated[float, Usual(1, 2)] = Field(
         1.5, ge=1, le=8, description="What would have to be enlarged more, along a side, is left out."
     )
     format: ImageFormat = Field("png", description="Of the pictures that are written; webp is lossless.")
@@ -56,10 +56,12 @@ class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
         "folder",
         description="Where masks go, if pictures have any: a folder masks, or beside the pictures for OneTrainer.",
     )
-    repeats: int = Field(
+    repeats: Annotated[int, Usual(1, 100)] = Field(
         1, ge=1, le=10_000, description="What dataset.toml says how often an epoch shows each picture."
     )
     class_images: int | FilePath | None = Field(
         None, description="How many pictures of the class the base is to draw beside; or a folder or zip of them."
     )
-    workers: int | None = Field(None, ge=1, le=256, description="Processes; by default one for each core.")
+    workers: Annotated[int | None, Usual(1, 64)] = Field(
+        None, ge=1, le=256, description="Processes; by default one for each core."
+    )

@@ -1,12 +1,12 @@
 """The settings of a training, in sections; a section's `title` heads its options in the help."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from limner.config.common import Cache, ClassPrompt, Machine, Models, Seed
-from limner.config.settings import FilePath, Settings, Words, nearest
+from limner.config.settings import FilePath, Settings, Usual, Words, nearest
 from limner.config.watching import Watching
 from limner.errors import UserError
 
@@ -39,15 +39,21 @@ class Pictures(Settings):
         description="Caption of a picture that has none, or a list of such: object, person, animal, style, auto.",
     )
     shuffle_captions: bool = Field(False, description="Say the tags of captions, split at commas, in changing order.")
-    keep_tags: int = Field(1, ge=0, le=1000, description="Tags at a caption's beginning that stay there.")
-    tag_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the other tags left out, the keyword never.")
-    crops: int | None = Field(None, ge=0, le=100, description="Random crops of a picture, beside the centre one.")
+    keep_tags: Annotated[int, Usual(0, 20)] = Field(
+        1, ge=0, le=1000, description="Tags at a caption's beginning that stay there."
+    )
+    tag_dropout: Annotated[float, Usual(0, 0.5)] = Field(
+        0.0, ge=0, lt=1, description="Share of the other tags left out, the keyword never."
+    )
+    crops: Annotated[int | None, Usual(0, 16)] = Field(
+        None, ge=0, le=100, description="Random crops of a picture, beside the centre one."
+    )
     mirror: bool | Literal["auto"] = Field(
         False,
         description="Show all pictures mirrored too; not for faces and letters. auto: only those in which nothing has "
         "a left and a right.",
     )
-    colour_jitter: float = Field(
+    colour_jitter: Annotated[float, Usual(0, 0.4)] = Field(
         0.0,
         ge=0,
         le=1,
@@ -57,10 +63,12 @@ class Pictures(Settings):
         None, description="Folder of masks, white where a picture counts; by default name.mask.png beside name.jpg."
     )
     alpha_masks: bool = Field(False, description="Take the transparency of pictures without a mask as theirs.")
-    mask_background: float | None = Field(
+    mask_background: Annotated[float | None, Usual(0, 1)] = Field(
         None, ge=0, le=1, description="How much counts what lies outside a mask, 0 for nothing, 1 for all."
     )
-    resolution: int | None = Field(None, ge=32, le=4096, description="Pixels along a square picture's side.")
+    resolution: Annotated[int | None, Usual(256, 1536)] = Field(
+        None, ge=32, le=4096, description="Pixels along a square picture's side."
+    )
 
 
 class Learning(Settings):
@@ -71,21 +79,25 @@ class Learning(Settings):
     method: str = Field(
         "lora", description="What is trained; its own settings are a table of its name, as in --set lora.rank=8."
     )
-    steps: int | None = Field(None, ge=1, le=1_000_000, description="Optimizer steps.")
-    minutes: float | None = Field(
+    steps: Annotated[int | None, Usual(1, 30_000)] = Field(None, ge=1, le=1_000_000, description="Optimizer steps.")
+    minutes: Annotated[float | None, Usual(0, 2880)] = Field(
         None, gt=0, allow_inf_nan=False, description="End after so much time, with what is learned by then."
     )
-    batch_size: int | None = Field(None, ge=1, le=1024, description="Pictures in a batch.")
+    batch_size: Annotated[int | None, Usual(1, 64)] = Field(None, ge=1, le=1024, description="Pictures in a batch.")
     optimizer: Literal["adamw", "adafactor", "prodigy"] = Field(
         "adamw", description="Adafactor needs least memory, Prodigy finds its own learning rate."
     )
-    learning_rate: float | None = Field(
+    learning_rate: Annotated[float | None, Usual(1e-7, 0.03)] = Field(
         None, gt=0, allow_inf_nan=False, description="Size of the steps at their largest."
     )
     schedule: Literal["constant", "cosine", "linear"] = Field("cosine", description="How the learning rate goes down.")
-    warmup_steps: int | None = Field(None, ge=0, description="Steps in which the learning rate rises from nothing.")
-    caption_dropout: float = Field(0.05, ge=0, lt=1, description="Share of captions left empty, which guidance needs.")
-    min_snr_gamma: float = Field(
+    warmup_steps: Annotated[int | None, Usual(0, 1000)] = Field(
+        None, ge=0, description="Steps in which the learning rate rises from nothing."
+    )
+    caption_dropout: Annotated[float, Usual(0, 0.3)] = Field(
+        0.05, ge=0, lt=1, description="Share of captions left empty, which guidance needs."
+    )
+    min_snr_gamma: Annotated[float, Usual(1, 20, off=0)] = Field(
         5.0, ge=0, allow_inf_nan=False, description="Bound on the weight of easy timesteps; 0 for none."
     )
     weighting: Literal["min-snr", "debiased", "p2", "none"] = Field(
@@ -97,20 +109,24 @@ class Learning(Settings):
     zero_terminal_snr: bool = Field(
         False, description="Train down to pure noise, for very dark and bright pictures; needs a base that predicts v."
     )
-    noise_offset: float = Field(
+    noise_offset: Annotated[float, Usual(0, 0.2)] = Field(
         0.0, ge=0, le=1, description="Noise in the brightness of whole pictures, as in 0.05; 0 for none."
     )
-    input_perturbation: float = Field(
+    input_perturbation: Annotated[float, Usual(0, 0.3)] = Field(
         0.0, ge=0, le=1, description="Noise that the network is not told of, as in 0.1; 0 for none."
     )
-    huber: float = Field(
+    huber: Annotated[float, Usual(0, 1)] = Field(
         0.0, ge=0, le=100, description="Errors above this count less than their square, as in 0.1; 0 for none."
     )
-    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")
-    clip_skip: int = Field(
+    max_grad_norm: Annotated[float, Usual(0.01, 100)] = Field(
+        1.0, gt=0, description="Longer gradients are cut to this length."
+    )
+    clip_skip: Annotated[int, Usual(1, 4)] = Field(
         1, ge=1, le=12, description="Which of the text encoder's last layers to use, counted from the end."
     )
-    gradient_accumulation: int = Field(1, ge=1, le=1024, description="Batches in an optimizer step.")
+    gradient_accumulation: Annotated[int, Usual(1, 64)] = Field(
+        1, ge=1, le=1024, description="Batches in an optimizer step."
+    )
     gradient_checkpointing: bool = Field(False, description="Take less memory and more time.")
 
 
@@ -127,10 +143,10 @@ class Prior(ClassPrompt):
     class_images: FilePath | None = Field(
         None, description="Folder of pictures of the class; without one the base draws them."
     )
-    class_count: int | None = Field(
+    class_count: Annotated[int | None, Usual(2, 1000)] = Field(
         None, ge=1, le=10_000, description="How many pictures of the class, or predictions to match."
     )
-    prior_weight: float = Field(
+    prior_weight: Annotated[float, Usual(0.05, 5)] = Field(
         1.0, ge=0, le=100, description="How much the class counts against the subject, whatever their numbers."
     )
 
@@ -156,8 +172,12 @@ class Output(Cache):
     run: FilePath | None = Field(
         None, description="Folder of the run's log, state and previews; by default runs/KEYWORD-TIME."
     )
-    save_every: int = Field(50, ge=1, description="Steps between saved states, from which limner resume goes on.")
-    previews: int | None = Field(None, ge=0, le=1000, description="Number of preview pictures over the run.")
+    save_every: Annotated[int, Usual(1, 5000)] = Field(
+        50, ge=1, description="Steps between saved states, from which limner resume goes on."
+    )
+    previews: Annotated[int | None, Usual(0, 50)] = Field(
+        None, ge=0, le=1000, description="Number of preview pictures over the run."
+    )
     preview_prompt: str | None = Field(None, description="What they show; by default the keyword and the class.")
 
 

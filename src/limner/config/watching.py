@@ -1,10 +1,10 @@
 """The settings by which a training is judged as it runs, and ends by itself."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from limner.config.settings import Settings
+from limner.config.settings import Settings, Usual
 
 
 class Watching(Settings):
@@ -19,9 +19,13 @@ class Watching(Settings):
         None,
         description="Which state becomes the file; all: the best, and each milestone is a file in the run's folder.",
     )
-    held_out: int | None = Field(None, ge=0, description="Pictures to judge by, which are not learned from.")
-    measure_every: int | None = Field(None, ge=0, description="Steps between measurements of losses; 0 for none.")
-    milestones: int | None = Field(
+    held_out: Annotated[int | None, Usual(0, 50)] = Field(
+        None, ge=0, description="Pictures to judge by, which are not learned from."
+    )
+    measure_every: Annotated[int | None, Usual(1, 5000, off=0)] = Field(
+        None, ge=0, description="Steps between measurements of losses; 0 for none."
+    )
+    milestones: Annotated[int | None, Usual(0, 50)] = Field(
         None, ge=0, le=1000, description="How often, over all steps, to draw pictures and judge them."
     )
     tensorboard: bool = Field(False, description="Write the curves for TensorBoard too, into the run's folder.")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limner.container import archive, legacy, safetensors
 from limner.container.places import Contents, Place, Refused
-from limner.errors import UserError
+from limner.errors import UserError, is_out_of_memory
 
 MAX_REPEATS = 4  # all tensors may have so many times the file's bytes: some share theirs, and a view can repeat them
 CHUNK = 2**17  # numbers that are converted at once
@@ -51,7 +51,7 @@ class TensorFile(Header):
     def get(self, name: str) -> Tensor:
         """The tensor of one of the names in `shapes`, on the CPU in the file's dtype, contiguous, its memory its own.
 
-        Only this tensor's bytes are read. Raises UserError if the file ends too early or memory does not suffice.
+        Only this tensor's bytes are read. Raises UserError if the file ends too early.
         """
         place = self.places[name]
         try:
@@ -60,6 +60,8 @@ class TensorFile(Header):
                 self._fill(flat.view(torch.uint8).numpy().data, place)
             return flat.as_strided(place.shape, place.stride).contiguous()
         except (OSError, RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise
             raise UserError(f"cannot read {name} of {self.path} ({error}); copy or download it again") from error
 
     def get_as(
@@ -81,6 +83,8 @@ class TensorFile(Header):
             flat = self._convert(place, self._scratch[0][:size].view(dtype))
             return flat.as_strided(place.shape, place.stride).clone(memory_format=memory_format)
         except (OSError, RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise
             raise UserError(f"cannot read {name} of {self.path} ({error}); copy or download it again") from error
 
     def _convert(self, place: Place, into: Tensor) -> Tensor:

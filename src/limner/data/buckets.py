@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from limner.errors import UserError
 
+MOST_ENLARGEMENT = 1.5  # times along a side; beyond this a person sees the blur
+NEAR = 0.8  # a bucket competes if it shows at least this share of what the one nearest in shape shows
 FACTOR = 8  # pixels of a picture for each one of its latents
 
 
@@ -46,6 +48,22 @@ def assign(width: float, height: float, choices: Sequence[tuple[int, int]]) -> t
     return min(
         choices, key=lambda size: (round(abs(math.log(size[0] / size[1]) - aspect), 9), -size[0] * size[1], size)
     )
+
+
+def near(width: float, height: float, sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The buckets that may be chosen for a picture, since they show hardly less of it than the one nearest in shape."""
+    nearest = view_area(width, height, assign(width, height, sizes))
+    return [size for size in sizes if view_area(width, height, size) >= NEAR * nearest]
+
+
+def view_area(width: float, height: float, size: tuple[int, int]) -> float:
+    """Of the largest view of a size's shape in a picture, in its pixels."""
+    return size[0] * size[1] * min(width / size[0], height / size[1]) ** 2
+
+
+def enlargement(width: float, height: float, sizes: Sequence[tuple[int, int]]) -> float:
+    """How many times a picture's sides must be enlarged at least, to fill a bucket that may be chosen for it."""
+    return min(max(size[0] / width, size[1] / height) for size in near(width, height, sizes))
 
 
 def trained_whole(width: int, height: int, resolution: int) -> bool:

@@ -19,11 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from limner.base import model as base_model
 from limner.base.conditioning import Conditioning
 from limner.base.model import BaseModel
-from limner.data import colour, crop, decode, folder
-from limner.data import mask as masks
 from limner.data.batch import Example
 from limner.data.crop import Crop, coverage, crops_for, pixels, sizes
 from limner.data.dataset import Item
@@ -32,6 +29,7 @@ from limner.data.mask import Mask
 from limner.errors import UserError
 from limner.files import atomic_path
 
+VERSION = 1  # of our code between file and tensor; tests/data/test_cache_version.py says when to raise it
 Tensors = dict[str, Tensor]
 Kept = TypeVar("Kept", Tensor, Conditioning)
 
@@ -189,18 +187,11 @@ def _recipe(model: BaseModel, kind: str, **inputs: Any) -> str:
 
 
 @functools.cache
-def _code() -> str:
-    """A hash of the code between file and tensor, ours by its text and the libraries' by their versions.
-
-    No version number to forget: an entry that older code wrote is never taken for today's.
-    """
-    digest = hashlib.sha256()
-    for module in (base_model, folder, decode, masks, colour, crop):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    digest.update(Path(__file__).read_bytes())
-    for library in ("pillow", "torch", "diffusers", "transformers"):
-        digest.update(f"{library} {version(library)}".encode())
-    return digest.hexdigest()
+def _code() -> dict[str, str]:
+    """The versions of all code between file and tensor: an entry that older code wrote is never taken for today's."""
+    return {"limner": str(VERSION)} | {
+        library: version(library) for library in ("pillow", "torch", "diffusers", "transformers")
+    }
 
 
 def _cached(cache_dir: Path, recipe: str, compute: Callable[[], Tensor]) -> Tensor:
@@ -232,11 +223,13 @@ def _read(path: Path, recipe: str) -> Tensors | None:
 
 def _write(path: Path, recipe: str, tensors: Tensors) -> None:
     try:
-        with atomic_path(path, "--cache") as temporary:
+        with atomic_path(path) as temporary:
             save_file(tensors, temporary, {"entry": _stamp(recipe, tensors)})
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, UserError) as error:
+        why = getattr(error.__cause__ or error, "strerror", None) or error
         raise UserError(
-            f"cannot write to the cache {path.parent} ({error}); make room there, or choose another place with --cache"
+            f"cannot write the cache {path.parent} ({why}); make it writable, free some space, or choose another with "
+            "limner train --cache or the environment variable LIMNER_CACHE"
         ) from error
 
 

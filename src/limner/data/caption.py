@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.config.captions import Place
+from limner.data.caption_marks import plain_caption, put_keyword
 from limner.data.folder import Picture
 from limner.data.templates import choose
 from limner.errors import UserError
@@ -13,17 +14,40 @@ from limner.errors import UserError
 TEMPLATE = "{keyword} {class}"
 
 
-def caption_for(picture: Picture, keyword: str, class_word: str = "", template: str = TEMPLATE) -> str:
-    """The picture's own caption, or else the template with {keyword} and {class} filled in, or one of a list of them.
+def caption_for(
+    picture: Picture,
+    keyword: str,
+    class_word: str = "",
+    template: str = TEMPLATE,
+    prefix: str = "",
+    suffix: str = "",
+) -> str:
+    """The picture's own caption, or else the template with {keyword} and {class} filled in, or one of a list of them;
+    between a prefix and a suffix.
 
-    The keyword always occurs: where the text has it as a whole word in any case, it stays where it is (so a caption
-    can say "a fox, zvq style"), otherwise it goes in front, "keyword, text". No keyword (class images) adds nothing.
-    Raises UserError for an unknown {field} of the template.
+    The keyword always occurs, and is not put in where the whole has it as a whole word in any case (so a caption can
+    say "a fox, zvq style", and a prefix "zvq dog, "); otherwise it goes in front of the caption, "keyword, text". No
+    keyword (class images) adds nothing. Raises UserError for an unknown {field} of the template.
     """
-    if picture.caption is None:
-        template = choose(template, picture.sha256, keyword, class_word)
-    text = fill(template, keyword, class_word) if picture.caption is None else picture.caption
-    return place(text, keyword)
+    around = [plain_caption(text, keyword, class_word) for text in (prefix, suffix)]
+    known = bool(keyword) and any(says(text, keyword) for text in around)
+    if picture.caption is not None:
+        text = plain_caption(picture.caption, keyword, class_word)
+    else:
+        said = "" if known else keyword  # the keyword and the class are not said twice
+        text = fill(choose(template, picture.sha256, said, class_word), said, class_word)
+        text = "" if known and any(says(each, text) for each in around) else text
+    if not known:
+        text = place(text, keyword)
+    return _between(around[0], text, around[1])
+
+
+def _between(prefix: str, text: str, suffix: str) -> str:
+    """Three texts as one: with blanks between them, and no comma that has nothing before or behind it."""
+    if not prefix and not suffix:
+        return text
+    whole = " ".join(each for each in (prefix, text, suffix) if each)
+    return re.sub(r"\s*,(?:\s*,)+", ",", re.sub(r"\s+,", ",", whole)).strip(", ")
 
 
 def class_caption(class_word: str, template: str) -> str:
@@ -35,8 +59,9 @@ def place(text: str, keyword: str, where: Place = "front", class_word: str = "")
     """A text with the keyword in it: as it is if it says it as a whole word, in any case.
 
     Otherwise it goes in front or at the back, as a tag of its own, or before the first class word; to the front if
-    the text has none.
+    the text has none. [trigger] and [name] are the keyword.
     """
+    text = put_keyword(text, keyword) if keyword else text
     if not keyword or says(text, keyword):
         return text
     if not text:

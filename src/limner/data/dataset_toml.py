@@ -12,7 +12,7 @@ from limner.config import nearest, read_toml
 from limner.data.buckets import buckets, usual_step
 from limner.data.caption import Tags
 from limner.data.dataset import DataSet, Part, split_tokens
-from limner.data.folder import CAPTIONS_OF_KOHYA
+from limner.data.listing import CAPTIONS_OF_KOHYA
 from limner.errors import UserError
 
 Check = Callable[[Any], bool]

@@ -1,7 +1,7 @@
 """Masks: which part of a picture counts, by an image beside it, in a folder of masks, or by its own alpha channel."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from PIL import Image
 
 from limner.data.colour import eight_bits
 from limner.data.decode import Unusable, check, decode, read, read_again
+from limner.data.names import name_key, stem_of
+from limner.texts import display
 
 FOLDER = "masks"  # below the pictures, where there is one
 FAINTEST = 1  # of 255; a mask of zeros and ones looks black to everybody
@@ -32,13 +34,31 @@ class Mask:
 
 def picture_of(stem: str) -> str | None:
     """The stem of the picture whose mask a file of this stem is; None for any other file."""
-    return next((stem.removesuffix(each) for each in ENDINGS if stem.endswith(each) and stem != each), None)
+    return next((stem[: -len(each)] for each in ENDINGS if stem.lower().endswith(each) and len(stem) > len(each)), None)
 
 
-def by_stem(paths: Iterable[Path], in_folder_of_masks: bool) -> dict[str, Path]:
-    """Masks by the stems of their pictures; in a folder of masks they may have the pictures' own names."""
-    named = {path: picture_of(path.stem) or (path.stem if in_folder_of_masks else None) for path in paths}
-    return {stem: path for path, stem in named.items() if stem is not None}
+class MaskNames:
+    """The files among some images that are masks by their names, found by the stems of their images.
+
+    in_folder_of_masks: whether they may have their images' own names too.
+    """
+
+    def __init__(self, names: Iterable[str], in_folder_of_masks: bool) -> None:
+        self._alike: dict[str, list[tuple[str, str]]] = {}
+        for name in sorted(names):
+            stem = picture_of(stem_of(name)) or (stem_of(name) if in_folder_of_masks else None)
+            if stem is not None:
+                self._alike.setdefault(name_key(stem), []).append((stem, name))
+
+    def of(self, image: str, images: Collection[str] = ()) -> str | None:
+        """The mask of an image, whatever the case of its name, but not one that is to the letter another image's.
+
+        images: the stems of all.
+        """
+        stem = stem_of(image)
+        found = self._alike.get(name_key(stem), [])
+        exact = next((name for owner, name in found if owner == stem), None)
+        return exact or next((name for owner, name in found if owner not in images), None)
 
 
 def load_mask(path: Path, size: tuple[int, int]) -> Mask:
@@ -46,7 +66,7 @@ def load_mask(path: Path, size: tuple[int, int]) -> Mask:
     try:
         data = read(path)
     except Unusable as problem:
-        raise Unusable(f"has a mask {path.name} that {problem}") from problem
+        raise Unusable(f"has a mask {display(path.name)} that {problem}") from problem
     open_mask(path.name, data, size)
     return Mask(path, hashlib.sha256(data).hexdigest())
 
@@ -59,13 +79,13 @@ def open_mask(name: str, data: bytes, size: tuple[int, int]) -> Image.Image:
     try:
         found = check(data)
     except Unusable as problem:
-        raise Unusable(f"has a mask {name} that {problem}") from problem
+        raise Unusable(f"has a mask {display(name)} that {problem}") from problem
     if found != size:
         sides = f"{found[0]}x{found[1]}", f"{size[0]}x{size[1]}"
-        raise Unusable(f"has a mask {name} of {sides[0]} pixels, but is {sides[1]} itself; make them the same")
+        raise Unusable(f"has a mask {display(name)} of {sides[0]} pixels, but is {sides[1]} itself; make them the same")
     grey = _grey(decode(data), False)
     if _range(grey)[1] <= FAINTEST:
-        raise Unusable(f"has a mask {name} that is all black, so nothing would count; paint the subject white")
+        raise Unusable(f"has a mask {display(name)} that is all black, so nothing would count; paint the subject white")
     return grey
 
 

@@ -1,16 +1,20 @@
 """Captions in a table: metadata.jsonl, as `datasets` reads it with its imagefolder, and diffusers' scripts by it.
 
-A line is a JSON object: "file_name" is a picture's path from the file's folder; the caption's name is up to who trains.
+A line is a JSON object: "file_name" is an image's path from the file's folder; the caption's name is up to who trains.
 Diffusers' scripts take "text" (train_text_to_image) or "prompt" (dreambooth's convert_to_imagefolder) unless told
 otherwise, others "caption"; the first of these that is there counts.
 """
 
 import json
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+import posixpath
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+from limner.data.names import Names, name_key
 from limner.errors import UserError
+from limner.inventory import Inventory
+from limner.texts import UnknownEncoding, decode_text, display
 
 METADATA = "metadata.jsonl"
 FILE_NAME = "file_name"
@@ -21,18 +25,20 @@ MOST_BYTES = 1 << 28
 def lines(data: bytes, path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file's lines, blank ones left out. path: for messages. Raises UserError."""
     try:
-        texts = data.decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8") from error
+        texts = decode_text(data, is_data=True).split("\n")
+    except UnknownEncoding as error:
+        raise UserError(f"{display(path)} {error}") from error
     for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         try:
             row = json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}, is no JSON ({error}); correct it there") from error
+            raise UserError(f"{display(path)}, line {number}, is no JSON ({error}); correct it there") from error
         if not isinstance(row, dict) or not isinstance(row.get(FILE_NAME), str):
-            raise UserError(f'{path}, line {number}, names no picture; write {{"file_name": "cat.png", "text": ...}}')
+            raise UserError(
+                f'{display(path)}, line {number}, names no picture; write {{"file_name": "cat.png", "text": ...}}'
+            )
         yield row
 
 
@@ -42,26 +48,62 @@ def text_name(row: dict[str, Any]) -> str:
 
 
 def named(row: dict[str, Any]) -> str:
-    """The picture of a row, as a plain path with slashes: "./a/b.png" -> "a/b.png"."""
-    return str(PurePosixPath(row[FILE_NAME].replace("\\", "/")))
+    """The image of a row, as a plain path with slashes: ".\\a\\b.png" -> "a/b.png"."""
+    return posixpath.normpath(row[FILE_NAME].replace("\\", "/"))
 
 
-def captions_in(data: bytes, path: Path) -> dict[str, str]:
-    """Captions on one line by the pictures' paths; pictures without one are left out. Raises UserError."""
-    found: dict[str, str] = {}
-    for row in lines(data, path):
-        text = row.get(text_name(row))
+class Captions:
+    """The captions of a table by their images' paths from its folder, and what is not used of it. Raises UserError."""
+
+    def __init__(self, data: bytes, path: Path) -> None:
+        """path: for messages."""
+        self.path = path
+        self.names: list[str] = []
+        self._texts: dict[str, str] = {}  # by name_key of the path, as everywhere below
+        self._rows: dict[str, str] = {}
+        self._reasons: list[tuple[str, str]] = []
+        self._columns = Inventory(())
+        for number, row in enumerate(lines(data, path), 1):
+            self._take(number, row)
+
+    def _take(self, number: int, row: dict[str, Any]) -> None:
+        name, column = named(row), text_name(row)
+        key, text = name_key(name), row.get(column)
+        self._columns.use(FILE_NAME, column)
+        for other in row.keys() - {FILE_NAME, *self._columns.used}:
+            self._columns.leave("a caption is read from the first of text, prompt and caption", other)
+        if key in self._rows:
+            self._reasons.append((f"row {number}, {name}", "an earlier row is about the same image"))
+            return
+        self.names.append(name)
+        self._rows[key] = name
         if isinstance(text, str) and text.strip():
-            found.setdefault(named(row), " ".join(text.replace("\0", " ").split()))
-    return found
+            self._texts[key] = text.replace("\0", " ").strip()
+        else:
+            self._reasons.append((f"row {number}, {name}", "it has no text, prompt or caption"))
+
+    def text(self, name: str) -> str | None:
+        """The caption of an image, as it is written there."""
+        return self._texts.get(name_key(name))
+
+    def remarks(self, images: Iterable[str], inside: str = "") -> list[str]:
+        """Sentences on the rows and columns that are not used. images: all that are there. inside: a folder, ending
+        in a slash, whose rows alone are asked about."""
+        there = {name_key(name) for name in images}
+        rows = Inventory(name for key, name in self._rows.items() if key.startswith(name_key(inside)))
+        rows.use(*(name for key, name in self._rows.items() if key.startswith(name_key(inside)) and key in there))
+        rows.leave("no image has that name", *(n for names in rows.left.values() for n in names))
+        for name, reason in self._reasons:
+            rows.leave(reason, name)
+        return [*rows.remarks(self.path, "row", "rows"), *self._columns.remarks(self.path, "column", "columns")]
 
 
-def read_captions(folder: Path) -> dict[str, str]:
-    """The captions of a folder's metadata.jsonl; none if it has no such file. Raises UserError."""
-    path = folder / METADATA
-    if not path.is_file():
-        return {}
-    return captions_in(read_bytes(path), path)
+def read_captions(folder: Path, names: Names | None = None) -> Captions | None:
+    """The table of a folder, None if it has none. names: of the folder's files, if known. Raises UserError."""
+    name = METADATA if names is None else names.find(METADATA)
+    if name is None or not (folder / name).is_file():
+        return None
+    return Captions(read_bytes(folder / name), folder / name)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -70,15 +112,7 @@ def read_bytes(path: Path) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); make it readable") from error
+        raise UserError(f"cannot read {display(path)} ({error.strerror}); make it readable") from error
     if len(data) > MOST_BYTES:
-        raise UserError(f"{path} has more than {MOST_BYTES >> 20} MiB; split it, each part beside its pictures")
+        raise UserError(f"{display(path)} has more than {MOST_BYTES >> 20} MiB; split it, each part beside its images")
     return data
-
-
-def beside(folder: Path) -> dict[str, str]:
-    """Captions by file name of the pictures in a folder: of its own metadata.jsonl, else of the one above it."""
-    above = folder.absolute().parent
-    inside = f"{folder.absolute().name}/"
-    found = {name.removeprefix(inside): text for name, text in read_captions(above).items() if name.startswith(inside)}
-    return found | read_captions(folder)

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizerFast
 
-from limner.errors import UserError
+from limner.errors import UserError, is_out_of_memory
 
 # Of the pictures that CLIP learned from; part of its definition.
 MEAN = torch.tensor((0.48145466, 0.4578275, 0.40821073)).view(3, 1, 1)
@@ -25,6 +25,8 @@ class Clip:
             network: Any = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
             self._tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise UserError(
                 f"cannot open a CLIP in {folder} ({error}); give a folder in transformers' layout, or leave --clip out"
             ) from error

@@ -8,13 +8,15 @@ from pathlib import Path
 from PIL import Image
 
 from limner.base.model import BaseModel
+from limner.config import EvaluateSettings
+from limner.data.folder import Skipped, load_folder
 from limner.errors import UserError
 from limner.evaluate.clip import Clip
 from limner.evaluate.features import Evaluator, Features
 from limner.evaluate.fidelity import OBJECTS, Fidelity, Known, fidelity
 from limner.evaluate.metrics import Figure, Spread, drift, near_copies
 from limner.evaluate.pictures import Learned, State, draw, noise_predictions, real_square, through_autoencoder
-from limner.evaluate.protocol import Evidence, Protocol
+from limner.evaluate.protocol import Evidence, Protocol, make_protocol, request_of
 from limner.evaluate.report import Report, TextAgreement
 from limner.evaluate.scores import Scores
 
@@ -201,6 +203,36 @@ class Judge:
         with learned.on(self.model):
             after = noise_predictions(self.model, images, prompts, seed)
         return float((after - before).square().mean().sqrt() / before.square().mean().sqrt())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `limner evaluate` is to judge, by what. skipped: pictures that cannot be used."""
+
+    learned: Learned
+    evidence: Evidence
+    protocol: Protocol
+    clip: Clip | None
+    skipped: list[Skipped]
+
+    @staticmethod
+    def of(settings: EvaluateSettings) -> "Evaluation":
+        """What is left out is as the file and the captions say. Raises UserError."""
+        learned = Learned(settings.file, settings.strength)
+        folder = load_folder(settings.images)
+        evidence = Evidence.of(folder.pictures, learned.images_sha256)
+        protocol, evidence = make_protocol(
+            evidence,
+            settings.keyword or learned.keyword,
+            settings.class_word or learned.class_word,
+            request_of(settings, settings.seed),
+            settings.prompt,
+            None if settings.subject == "auto" else settings.subject,
+            settings.floor,
+            settings.strength,
+        )
+        clip = None if settings.clip is None else Clip(settings.clip)
+        return Evaluation(learned, evidence, protocol, clip, folder.skipped)
 
 
 def iterate_evaluation(

@@ -14,9 +14,9 @@ from limner.base.conditioning import Conditioning, Sizes
 from limner.base.model import BaseModel
 from limner.data.batch import Example
 from limner.device import generator
-from limner.diffusion import add_noise, draw_noise, prediction_target, signal_levels, stratified_timesteps
+from limner.diffusion import add_noise, draw_noise, draw_timesteps, prediction_target, signal_levels
 
-BINS = 4  # equal parts of the timesteps, from little noise to much
+BINS = 4  # equally likely parts of the timesteps, as the model is trained at them, from little noise to much
 PICTURES = 3  # of each kind that are looked at
 PASSES = 2 * PICTURES * BINS  # through the network, of one measurement of the losses
 
@@ -45,7 +45,7 @@ def make_probe(model: BaseModel, example: Example, seed: int, zero_terminal_snr:
     """A probe of a picture; its noise and timesteps are decided by the seed."""
     random = generator(seed)
     levels = signal_levels(model, zero_terminal_snr)
-    timesteps = stratified_timesteps(BINS, len(levels), random).sort().values
+    timesteps = draw_timesteps(model, BINS, random).sort().values
     latents = example.latents.float().expand(BINS, -1, -1, -1)
     noise = draw_noise(latents, random)
     signal = levels[timesteps]

@@ -3,9 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,11 +16,13 @@ from limner.formats import picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
 from limner.formats.embedding import Embedding, Token
+from limner.formats.format import Format
 from limner.formats.identify import kind
 from limner.formats.inspect import Summary, inspect
 from limner.formats.kohya import Kohya
 from limner.formats.metadata import Description
 from limner.formats.verify import ReaderReport, verify
+from limner.plugins import load, registered
 from limner.weights import Weights
 
 __all__ = [
@@ -46,19 +46,14 @@ class Saved:
     reports: list[ReaderReport]
 
 
-def formats() -> dict[str, Any]:
-    """Every format by name: those built in, and those that other packages register as `limner.formats`.
-
-    A format has `sniff(header) -> bool` and `load(path) -> Weights`; one that can write also has
-    `serialize(weights, name, dtype) -> bytes`, or `write(weights, path, name, dtype)` for files too large to be whole
-    in memory, and may have a `verify` of its own, as that for LoRAs.
-    """
+def formats() -> dict[str, type[Format]]:
+    """Every format by name: those built in, and those that other packages register as `limner.formats`."""
     return _registered() | {each.name: each for each in (Kohya, Dotted, Embedding, Token, Checkpoint)}
 
 
 @functools.cache
-def _registered() -> dict[str, Any]:
-    return {entry.name: entry.load() for entry in entry_points(group="limner.formats")}
+def _registered() -> dict[str, type[Format]]:
+    return {name: load(entry, Format) for name, entry in registered("limner.formats").items()}
 
 
 def save_weights(
@@ -71,7 +66,7 @@ def save_weights(
     *,
     overwrite: bool = True,
     is_ours: Callable[[Path], bool] = lambda _: False,
-    option: str | None = "--out",
+    option: str | None = None,
 ) -> Saved:
     """Write the weights as one file, whole or not at all; with a model, the file is verified before it takes its name.
 
@@ -105,7 +100,7 @@ def save_weights(
         for suffix, text in beside.items():
             write_text(new.path.with_suffix(suffix), text)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; {elsewhere(path, option)}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}; {elsewhere(option)}") from error
     return Saved(new.path, new.path.stat().st_size, reports)
 
 

@@ -20,13 +20,14 @@ from limner.container.header import Header, all_finite, in_order, read_header
 from limner.container.writer import UNKNOWN, writing
 from limner.errors import UserError
 from limner.formats import checkpoint_readers
+from limner.formats.format import Format
 from limner.formats.metadata import complete
 from limner.formats.original_config import original_yaml
 from limner.formats.verify import ReaderReport
 from limner.weights import KEPT, Weights
 
 
-class Checkpoint:
+class Checkpoint(Format):
     """UNet, VAE and text encoders, as `model.diffusion_model.`, `first_stage_model.` and so on."""
 
     name = "checkpoint"
@@ -48,7 +49,7 @@ class Checkpoint:
                 if not all_finite({key: tensor}):
                     raise UserError(
                         f"the checkpoint {name} holds numbers that {tensor.dtype} cannot; "
-                        "train again with a lower learning rate, or use --file-precision fp32"
+                        "train again with a lower learning rate, or with limner train --file-precision fp32"
                     )
                 writer.add(tensor)
 

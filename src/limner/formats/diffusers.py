@@ -28,13 +28,13 @@ READER = "diffusers"
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Raise UserError unless a model's folder can be made at a path: a new one, or in the place of another such one."""
     if folder.suffix == SUFFIX:
-        raise UserError(f"{folder} is the name of a file; give a folder with --diffusers-folder")
+        raise UserError(f"{folder} is the name of a file; give that of a folder")
     if not folder.exists() and not folder.is_symlink():
         return
     if not (folder / INDEX).is_file():
-        raise UserError(f"{folder} is there already and no model in diffusers' layout; give another --diffusers-folder")
+        raise UserError(f"{folder} is there already and no model in diffusers' layout; choose another folder")
     if not overwrite:
-        raise UserError(f"{folder} is there already; give another --diffusers-folder, or say --overwrite")
+        raise UserError(f"{folder} is there already; choose another folder, or say --overwrite")
 
 
 def save_folder(
@@ -46,7 +46,7 @@ def save_folder(
     diffusers makes of it. Raises UserError if it cannot be written, or would be read otherwise.
     """
     is_model = not folder.exists() or (folder / INDEX).is_file()
-    with new_folder(folder, overwrite and is_model, "--diffusers-folder") as new:
+    with new_folder(folder, overwrite and is_model, None) as new:
         _write(weights, new.temporary, model, dtype)
         report = _verify(weights, new.temporary, folder, dtype)
     return new.path, report
@@ -113,7 +113,7 @@ def _write_network(
             tensor = get(own[key]).detach().to("cpu", dtypes[key])
             if not all_finite({key: tensor}):
                 raise UserError(
-                    f"{own[key]} would hold numbers that {dtypes[key]} cannot; use --file-precision bf16 or fp32"
+                    f"{own[key]} would hold numbers that {dtypes[key]} cannot; write the file in bf16 or fp32"
                 )
             writer.add(tensor.reshape(shapes[key]))
             yield own[key]

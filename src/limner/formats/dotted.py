@@ -14,8 +14,10 @@ from limner.base.family import Family
 from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
+from limner.texts import read_text
 from limner.formats.dotted_names import dotted_name, has_dotted_names, split_key
 from limner.formats.factors import check_factors
+from limner.formats.format import Format
 from limner.formats.identify import family
 from limner.formats.kohya import as_deep
 from limner.formats.metadata import complete
@@ -32,7 +34,7 @@ NETWORKS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 WRITTEN = {"lora_down": "lora_A.weight", "lora_up": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 
 
-class Dotted:
+class Dotted(Format):
     """`unet.<path>.lora_A.weight` and its kin."""
 
     name = "diffusers"
@@ -169,7 +171,7 @@ def _settings(header: Header, path: Path) -> dict[str, Any]:
             settings = json.loads(text)
             return settings if isinstance(settings, dict) else {}
         if beside.is_file() and beside.stat().st_size <= MAX_SETTINGS:
-            settings = json.loads(beside.read_text("utf-8"))
+            settings = json.loads(read_text(beside, is_data=True))
             return {f"{network}.{name}": value for network in NETWORKS for name, value in settings.items()}
     except (ValueError, RecursionError, AttributeError, OSError) as error:
         raise UserError(f"{path} has unreadable {SETTINGS}, so its strength is unknown; use another file") from error

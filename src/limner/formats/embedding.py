@@ -14,6 +14,7 @@ from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
 from limner.formats.embedding_readers import HALF, READERS, REFUSED, SINGLE_ONLY
+from limner.formats.format import Format
 from limner.formats.identify import family, kind
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport
@@ -30,7 +31,7 @@ PAIRS = [
 MAX_VECTORS = 75  # places of a prompt
 
 
-class Embedding:
+class Embedding(Format):
     """`.safetensors`, read in every layout that is known and written in the one that most programs read."""
 
     name = "embedding"

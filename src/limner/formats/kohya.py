@@ -14,13 +14,14 @@ from limner.container.header import Header, all_finite, read_header, read_tensor
 from limner.errors import UserError
 from limner.formats.bundle import bundled_name, bundled_word
 from limner.formats.factors import check_factors, spellings
+from limner.formats.format import Format
 from limner.formats.identify import BUNDLE, family, naming
 from limner.formats.metadata import complete
 from limner.formats.names import file_name, neutral_name
 from limner.weights import Weights
 
 
-class Kohya:
+class Kohya(Format):
     """`lora_unet_`, `lora_te_` and the like, one alpha a module; blocks are named by family, as formats.names says."""
 
     name = "kohya"

@@ -61,7 +61,7 @@ def _finished(
     if plan.canvas is not None:
         images = [plan.canvas.finished(image, place) for place, image in enumerate(images)]
     return [
-        Generated(image, plan.seed_of(number), infotext(model, plan, number, stopped_at))
+        Generated(image, plan.seed_of(number), infotext(model, plan, number, stopped_at), plan.remarks)
         for image, number in zip(images, numbers, strict=True)
     ]
 

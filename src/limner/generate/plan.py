@@ -12,7 +12,7 @@ from limner.generate.request import MAX_SIDE, MAX_STEPS, MIN_SIDE, RANDOM_SEED, 
 from limner.generate.used import UsedEmbedding, UsedLora, said_embeddings, use_lora
 from limner.guidance import fragments
 from limner.named import PromptFiles
-from limner.prompt import Part, parse_prompt
+from limner.prompt import Part, parse_prompt, remarks_on_negative
 from limner.sample import make_scheduler
 from limner.samplers import SAMPLERS, find_sampler
 from limner.upscalers import find_upscaler
@@ -28,6 +28,7 @@ class Plan:
     """A request that was found to be possible, with everything in it made definite.
 
     second: the pass that begins with what this one draws, made larger; its request's steps are those that it does.
+    remarks: sentences on what of the prompts is not applied.
     """
 
     request: Request
@@ -40,6 +41,7 @@ class Plan:
     height: int
     canvas: Canvas | None = None
     second: "Plan | None" = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -74,16 +76,22 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
     texts = fragments(said, calls(request, sampler))
     if again is not None:
         texts |= fragments(said, calls(again, sampler), calls(request, sampler))
+    loras = [use_lora(model, tag, files.find_lora(tag.name)) for tag in prompt.loras]
     plan = Plan(
         request=request,
         parts=prompt.parts,
-        loras=[use_lora(model, tag, files.find_lora(tag.name)) for tag in prompt.loras],
+        loras=loras,
         embeddings=said_embeddings(model, files, texts),
         sampler=sampler,
         schedule=schedule,
         width=width,
         height=height,
         canvas=None if request.init is None else make_canvas(request.init, (width, height)),
+        remarks=(
+            *prompt.remarks,
+            *remarks_on_negative(request.negative_prompt),
+            *(remark for used in loras for remark in used.remarks),
+        ),
     )
     if again is None:
         return plan

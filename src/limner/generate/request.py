@@ -83,8 +83,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Generated:
-    """One picture, the seed that made it, and its `parameters` text."""
+    """One picture, the seed that made it, its `parameters` text, and remarks on what of its prompts is not applied."""
 
     image: Image.Image
     seed: int
     infotext: str
+    remarks: tuple[str, ...] = ()

@@ -39,6 +39,7 @@ def infotext(model: BaseModel, plan: Plan, number: int, stopped_at: int | None =
         "RNG": "CPU",
         **({} if request.hires is None else _of_hires(request.hires)),
         "Lora hashes": _hashes({used.tag.name: used.hash for used in plan.loras}),
+        "Lora parts not applied": _not_applied(plan),
         "TI hashes": _hashes({used.weights.name: used.hash for used in plan.embeddings}),
         "Version": f"limner {importlib.metadata.version('limner')}",
     }
@@ -70,6 +71,12 @@ def _of_mask(init: Init) -> dict[str, object]:
         "Inpaint area": "Only masked" if init.only_masked else None,
         "Masked area padding": init.padding if init.only_masked else None,
     }
+
+
+def _not_applied(plan: Plan) -> str | None:
+    """Parts of tags that changed nothing, as in "zqvx: lbw=OUTALL"."""
+    parts = (f"{used.tag.name}: {' '.join(used.tag.not_applied)}" for used in plan.loras if used.tag.not_applied)
+    return ", ".join(parts) or None
 
 
 def _hashes(by_name: dict[str, str]) -> str | None:

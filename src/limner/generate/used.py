@@ -19,11 +19,15 @@ from limner.weights import Weights
 
 @dataclass(frozen=True)
 class UsedLora:
-    """A prompt's tag, what is in its file, cut to the rank that the tag asks for, and the webui's hash of the file."""
+    """A prompt's tag, what is in its file, cut to the rank that the tag asks for, and the webui's hash of the file.
+
+    remarks: on what of the tag changes nothing in this file.
+    """
 
     tag: LoraTag
     weights: Weights
     hash: str
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,20 @@ def use_lora(model: BaseModel, tag: LoraTag, path: Path) -> UsedLora:
     weights = _read(model, path)
     if weights.kind == "embedding":
         raise UserError(
-            f"{path} is an embedding, not a LoRA; give it with --embedding and say {path.stem} in the prompt"
+            f"{path} is an embedding, not a LoRA; leave its tag out, give it with limner generate --embedding, and say "
+            f"{path.stem} in the prompt"
         )
     if weights.kind == "checkpoint":
-        raise UserError(f"{path} is a whole model, not a LoRA; give it with --base")
+        raise UserError(f"{path} is a whole model, not a LoRA; use it as the base, and leave its tag out")
+    remarks: tuple[str, ...] = ()
     if tag.rank is not None:
-        weights = _cut(weights, tag.rank)
-    return UsedLora(tag, weights, short_hash(path))
+        weights, uncut = _cut(weights, tag.rank)
+        if uncut:
+            remarks = (
+                f"{path}: {uncut} of {len(weights.modules())} layers are not cut to rank {tag.rank}, as <lora:{tag.name}> "
+                "asks: they have no more than that, or are no LoRA",
+            )
+    return UsedLora(tag, weights, short_hash(path), remarks)
 
 
 def said_embeddings(model: BaseModel, files: PromptFiles, texts: Iterable[str]) -> list[UsedEmbedding]:
@@ -70,19 +81,22 @@ def _read(model: BaseModel, path: Path) -> Weights:
     return weights
 
 
-def _cut(weights: Weights, rank: int) -> Weights:
+def _cut(weights: Weights, rank: int) -> tuple[Weights, int]:
     """The first `rank` rows and columns of each LoRA pair, at the strength per rank that the whole has; others of its
-    family stay whole, as in the webui."""
+    family stay whole, as in the webui. With it, how many layers stay as they are."""
+    uncut = 0
     tensors = dict(weights.tensors)
     for name, leaves in weights.modules().items():
         if not {"lora_down", "lora_up"} <= leaves.keys() <= {"lora_down", "lora_up", "alpha"}:
+            uncut += 1
             continue
         down, up = leaves["lora_down"], leaves["lora_up"]
         whole = down.shape[0]
-        kept = min(max(rank, 1), whole)
+        kept = min(rank, whole)
+        uncut += whole <= rank
         tensors[f"{name}.lora_down"], tensors[f"{name}.lora_up"] = down[:kept], up[:, :kept]
         tensors[f"{name}.alpha"] = leaves.get("alpha", torch.tensor(float(whole))) * (kept / whole)
-    return replace(weights, tensors=tensors)
+    return replace(weights, tensors=tensors), uncut
 
 
 @contextmanager

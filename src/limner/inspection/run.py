@@ -10,6 +10,7 @@ from tomlkit.exceptions import TOMLKitError
 from limner.errors import UserError
 from limner.run.folder import Log, RunFolder
 from limner.run.kept import Kept
+from limner.texts import read_text
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def examine_run(path: Path) -> Run:
     folder = RunFolder(path)
     record, log = folder.record(), Log(folder.log_file)
     try:
-        settings = tomlkit.parse(folder.settings_file.read_text(encoding="utf-8")).unwrap()
+        settings = tomlkit.parse(read_text(folder.settings_file, is_data=True)).unwrap()
     except (OSError, ValueError, TOMLKitError) as error:
         raise UserError(f"{folder.settings_file} is damaged or gone; put the run's own file there") from error
     return Run(

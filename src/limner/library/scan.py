@@ -166,7 +166,10 @@ def _walk(root: Path, folder: str, seen: dict[str, _Seen]) -> Iterator[PassedOve
             continue
         names = {entry.name for entry in entries}
         if at != folder and "model_index.json" in names:
-            yield PassedOver(at, "is a model in diffusers' layout, which --base takes by its path")
+            yield PassedOver(
+                at,
+                "is a model in diffusers' layout; limner train --base and limner generate --base take it by its path",
+            )
             continue
         for entry in entries:
             name = f"{at}/{entry.name}"

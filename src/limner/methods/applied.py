@@ -1,7 +1,7 @@
 """Changes of a model's weights: added in float32, rounded once, and taken out again bit for bit."""
 
-import functools
 import itertools
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -92,11 +92,29 @@ def write_rounded(weight: Tensor, total: Tensor) -> None:
     weight.copy_(total.reshape(weight.shape))
 
 
-@functools.lru_cache(maxsize=16)
-def _dither(size: int, bits: int, device: torch.device) -> Tensor:
-    """Fixed random integers (size,) of that many bits."""
-    generator = torch.Generator("cpu").manual_seed(size)
-    return torch.randint(0, 1 << bits, (size,), dtype=torch.int32, generator=generator).to(device)
+class _Dither:
+    """Fixed random integers (size,) of so many bits. Those that were asked for last are kept, as a training asks for
+    the same few sizes at every step, up to `budget` bytes on all devices together."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.kept: dict[tuple[int, int, torch.device], Tensor] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, size: int, bits: int, device: torch.device) -> Tensor:
+        key = (size, bits, device)
+        with self._lock:
+            found = self.kept.pop(key, None)
+            if found is None:
+                generator = torch.Generator("cpu").manual_seed(size)
+                found = torch.randint(0, 1 << bits, (size,), dtype=torch.int32, generator=generator).to(device)
+            self.kept[key] = found
+            while sum(tensor.nbytes for tensor in self.kept.values()) > self.budget:
+                self.kept.pop(next(iter(self.kept)))
+        return found
+
+
+_dither = _Dither(1 << 28)  # twice what all layers of XL need
 
 
 def find_module(model: BaseModel, name: str) -> nn.Module | None:

@@ -4,14 +4,14 @@ Nothing of the base moves: the vectors lie in a tensor of their own, read where 
 """
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from limner.base.model import BaseModel
-from limner.config import Settings
+from limner.config import Settings, Usual
 from limner.data.keyword import proposals
 from limner.device import generator
 from limner.errors import UserError
@@ -25,15 +25,17 @@ class EmbeddingConfig(Settings):
     keyword: str = Field(
         min_length=1, examples=["zqvx"], description="The word that it is in captions; by default the run's."
     )
-    vectors: int = Field(4, ge=1, le=16, description="How many, each taking one of a prompt's 75 places.")
+    vectors: Annotated[int, Usual(1, 16)] = Field(
+        4, ge=1, le=16, description="How many, each taking one of a prompt's 75 places."
+    )
     initial: str = Field("", description="Words from which it starts; by default the class, or else chance.")
-    rate: float = Field(
+    rate: Annotated[float, Usual(1, 100)] = Field(
         20.0,
         gt=0,
         allow_inf_nan=False,
         description="Times the run's learning rate, in units of the typical number in the vocabulary's vectors.",
     )
-    max_norm: float = Field(
+    max_norm: Annotated[float, Usual(0.5, 10, off=0)] = Field(
         1.5,
         ge=0,
         allow_inf_nan=False,

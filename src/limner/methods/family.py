@@ -3,14 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from limner.base.model import BaseModel, text_core
-from limner.config import Settings
+from limner.config import Settings, Usual
 from limner.device import generator
 from limner.errors import UserError
 from limner.methods import applied
@@ -50,8 +50,10 @@ class AdapterConfig(Settings):
 class RankedConfig(AdapterConfig):
     """What every method is told whose change is made of thin matrices."""
 
-    rank: int = Field(16, ge=1, le=1024, description="Width of the two matrices; 8 to 16 are enough for one subject.")
-    alpha: float = Field(
+    rank: Annotated[int, Usual(1, 256)] = Field(
+        16, ge=1, le=1024, description="Width of the two matrices; 8 to 16 are enough for one subject."
+    )
+    alpha: Annotated[float, Usual(0.1, 256)] = Field(
         1.0,
         gt=0,
         allow_inf_nan=False,

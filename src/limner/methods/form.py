@@ -8,19 +8,20 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from limner.methods.method import methods
+from limner.plugins import PlugIn
 
 Leaves = Mapping[str, Tensor]
 TINY = 1e-3  # factors nearer to zero are not divided by
 Shape = tuple[int, ...]
 
 
-class Form(ABC):
+class Form(PlugIn, ABC):
     """One parametrisation. All is static: a form has no state.
 
     name: what a file of it is called. leaves: every leaf that a file may have for a layer, and how files spell it.
@@ -34,6 +35,13 @@ class Form(ABC):
     needs: ClassVar[tuple[str, ...]]
     axes: ClassVar[int] = 2
     is_written: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for title in ("marks", "needs"):
+            names = getattr(cls, title, ())
+            if isinstance(names, str) or not set(names) <= getattr(cls, "leaves", {}).keys():
+                raise TypeError(f"{cls.__name__}.{title} = {names!r} is not a tuple of its leaves")
 
     @classmethod
     def owns(cls, leaves: Collection[str]) -> bool:

@@ -8,7 +8,7 @@ and rounded to nearest nothing would ever be learned.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from limner.base.model import BaseModel, weights_of
 from limner.base.open import full_precision
-from limner.config import Settings
+from limner.config import Settings, Usual
 from limner.errors import UserError
 from limner.methods import applied
 from limner.methods.family import TEXT_LR_SCALE
@@ -32,7 +32,7 @@ class FullConfig(Settings):
     text_encoder: bool = Field(
         False, description="Train the text encoder too, of XL both, though not their vocabulary."
     )
-    ema: float = Field(
+    ema: Annotated[float, Usual(0.9, 0.9999, off=0)] = Field(
         0.0,
         ge=0,
         lt=1,

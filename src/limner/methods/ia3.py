@@ -67,7 +67,7 @@ class IA3(Adapters):
 
     Config = IA3Config
     form = ScaleForm
-    rate = 3.0  # a frozen batch's loss falls about as with a LoRA; see docs/methods.md
+    rates = (15.0, 3.0, 3.0)  # docs/methods.md
 
     def targets(self, model: BaseModel) -> Iterator[tuple[str, nn.Module]]:
         return ((name, module) for name, module in super().targets(model) if name.endswith(OUTPUTS + INPUTS))

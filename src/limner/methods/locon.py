@@ -1,7 +1,10 @@
 """LoCon: a LoRA of the convolutions too, which get a rank of their own, as kohya's `conv_dim`."""
 
+from typing import Annotated
+
 from pydantic import Field
 
+from limner.config import Usual
 from limner.methods.family import Layers
 from limner.methods.lora import LoRA, LoRAConfig
 
@@ -13,7 +16,9 @@ class LoConConfig(LoRAConfig):
         "all",
         description="Layers of the UNet: attention, attention+mlp, or all, which adds the convolutions.",
     )
-    conv_rank: int = Field(8, ge=1, le=1024, description="Rank outside of the transformers, unless ranks says another.")
+    conv_rank: Annotated[int, Usual(1, 256)] = Field(
+        8, ge=1, le=1024, description="Rank outside of the transformers, unless ranks says another."
+    )
 
 
 class LoCon(LoRA):

@@ -66,7 +66,7 @@ class LoHa(Ranked):
 
     Config = LoHaConfig
     form = HadamardForm
-    rate = 0.3  # a frozen batch's loss falls about as with a LoRA; see docs/methods.md
+    rates = (1.5, 0.3, 0.3)  # docs/methods.md
 
     def start(self, name: str, weight: Tensor, random: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """LyCORIS's initial values: one factor is zero, the others normal."""

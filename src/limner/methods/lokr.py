@@ -6,12 +6,13 @@ product w2_a @ w2_b of that rank where this makes it smaller; where both are who
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from limner.config import Usual
 from limner.methods.family import Ranked, RankedConfig
 from limner.methods.form import Form, Leaves, Shape, divisor, is_number, scale, tucker
 
@@ -75,7 +76,7 @@ def _factors(leaves: Leaves) -> tuple[Tensor, Tensor]:
 class LoKrConfig(RankedConfig):
     """What a LoKr is made of."""
 
-    factor: int = Field(
+    factor: Annotated[int, Usual(2, 64)] = Field(
         8, ge=2, le=64, description="Most rows and columns of the small factor; a larger one makes a smaller file."
     )
 
@@ -85,7 +86,7 @@ class LoKr(Ranked):
 
     Config = LoKrConfig
     form = KroneckerForm
-    rate = 3.0  # a frozen batch's loss falls about as with a LoRA; see docs/methods.md
+    rates = (15.0, 3.0, 3.0)  # docs/methods.md
     config: LoKrConfig
 
     def leaf_rate(self, leaf: str) -> float:

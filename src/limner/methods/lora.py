@@ -5,7 +5,7 @@ W' = W + alpha / rank * up @ down, with `down` (rank, in[, k, k]) and `up` (out,
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from limner.base.model import BaseModel
+from limner.config import Usual
 from limner.errors import UserError
 from limner.methods import applied
 from limner.methods.adapter import Adapter
@@ -83,13 +84,13 @@ class LoRAConfig(RankedConfig):
         "random",
         description="How it starts: random, or principal, at the weight's own main directions (PiSSA; twice the file).",
     )
-    up_rate: float = Field(
+    up_rate: Annotated[float, Usual(1, 32)] = Field(
         1.0,
         gt=0,
         allow_inf_nan=False,
         description="Times the learning rate for the second matrix, as in 16 (LoRA+); Prodigy has one rate for all.",
     )
-    noisy_rank: float = Field(
+    noisy_rank: Annotated[float, Usual(0.1, 1)] = Field(
         1.0,
         gt=0,
         le=1,

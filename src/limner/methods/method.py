@@ -1,21 +1,22 @@
 """The seam between the loop and what is learned: a method freezes, adds, and says what to optimise."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import ClassVar
+from math import isfinite
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from limner import diffusion
 from limner.base.model import BaseModel
-from limner.config import Settings, nearest
+from limner.config import Settings, TrainSettings, nearest
 from limner.data.batch import Batch
 from limner.diffusion import Objective
 from limner.errors import UserError
+from limner.plugins import PlugIn, load, registered
 from limner.weights import Weights
 
 Loss = Callable[[BaseModel, Batch, torch.Generator, Objective | None], Tensor]
@@ -33,14 +34,14 @@ class ParamGroup:
     lr_scale: float = 1.0
 
 
-class Method(ABC):
+class Method(PlugIn, ABC):
     """One way to teach a base model something. A subclass is one file and one entry point of "limner.methods".
 
     Config: the class of its settings; a field without a default has `examples`, of which tests take the first.
     kind: the kind of Weights that it makes. from_run: {a field of Config: the run's setting that stands in for it where
     it is left open}. needs_images: False if its loss takes nothing but the size from a batch.
     rates: its usual learning rates, times the optimizer's own: on a small base for an object and for a style, and on a
-    large base.
+    large base. A value that cannot be meant is a TypeError when the class is made, as a name that nothing reads is.
     """
 
     Config: ClassVar[type[Settings]]
@@ -48,6 +49,23 @@ class Method(ABC):
     from_run: ClassVar[Mapping[str, str]] = {}
     needs_images: ClassVar[bool] = True
     rates: ClassVar[Rates] = (1.0, 1.0, 1.0)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not _are_rates(cls.rates):
+            raise TypeError(
+                f"{cls.__name__}.rates = {cls.rates!r} is not a tuple of three positive numbers: for an object and for "
+                "a style on a small base, and for a large base"
+            )
+        if cls.needs_images not in (True, False):
+            raise TypeError(f"{cls.__name__}.needs_images = {cls.needs_images!r} is neither True nor False")
+        for own, of_run in cls.from_run.items():
+            if own not in cls.Config.model_fields:
+                raise TypeError(f"{cls.__name__}.from_run names {own!r}, which {cls.Config.__name__} does not have")
+            if of_run not in TrainSettings.model_fields:
+                near = nearest(of_run, TrainSettings.model_fields)
+                meant = f"; did you mean {near!r}?" if near else ""
+                raise TypeError(f"{cls.__name__}.from_run takes {of_run!r}, which is no setting of a training{meant}")
 
     @abstractmethod
     def __init__(self, config: Settings) -> None: ...
@@ -57,7 +75,7 @@ class Method(ABC):
         """Whether captions' states change as it learns, so that they cannot be encoded beforehand."""
         return False
 
-    def check(self, model: BaseModel) -> None:  # noqa: B027 (most have nothing to say)
+    def check(self, model: BaseModel) -> None:
         """Raise UserError if these settings cannot be taught to this base; called before pictures are encoded."""
 
     @abstractmethod
@@ -101,7 +119,7 @@ class Method(ABC):
 
 def methods() -> dict[str, type[Method]]:
     """Every method there is, by name: those of Limner and of any package with an entry point in "limner.methods"."""
-    return {entry.name: entry.load() for entry in entry_points(group="limner.methods")}
+    return {name: load(entry, Method) for name, entry in registered("limner.methods").items()}
 
 
 def apply_weights(
@@ -134,6 +152,24 @@ def find_methods(names: str) -> dict[str, type[Method]]:
             f"the methods {kinds['checkpoint']} and {kinds['lora']} would move the same layers; use one of them"
         )
     return found
+
+
+def usual_rates(methods: Iterable[type[Method]]) -> Rates:
+    """The rates of methods that are trained together: for each case the lowest of theirs, which none of them is spoiled
+    by."""
+    small_object, small_style, large = (min(rates) for rates in zip(*(method.rates for method in methods), strict=True))
+    return small_object, small_style, large
+
+
+def _are_rates(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 3
+        and all(
+            isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0 and isfinite(rate)
+            for rate in value
+        )
+    )
 
 
 def loss_of(methods: Sequence[Method]) -> Loss:

@@ -5,12 +5,13 @@ angles between those of a block, stay what they were.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from limner.config import Usual
 from limner.methods.family import AdapterConfig, Adapters
 from limner.methods.form import Form, Leaves, Seen, Shape, divisor, is_number
 
@@ -81,7 +82,7 @@ def turned(leaves: Leaves, outputs: int) -> Tensor:
 class OFTConfig(AdapterConfig):
     """What an OFT is made of."""
 
-    block_size: int = Field(
+    block_size: Annotated[int, Usual(2, 256)] = Field(
         16, ge=2, le=256, description="Most outputs that are rotated together, as far as a layer's number divides."
     )
 
@@ -91,7 +92,7 @@ class OFT(Adapters):
 
     Config = OFTConfig
     form = RotationForm
-    rate = 0.03  # a frozen batch's loss falls about as with a LoRA; see docs/methods.md
+    rates = (0.15, 0.03, 0.03)  # docs/methods.md
     config: OFTConfig
 
     def start(self, name: str, weight: Tensor, random: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -7,7 +7,7 @@ it draws itself; so a step costs no more than one of any LoRA.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from limner.base.conditioning import Conditioning
 from limner.base.model import BaseModel
-from limner.config import Settings
+from limner.config import Settings, Usual
 from limner.data.batch import Batch
 from limner.device import generator as seeded
-from limner.diffusion import Objective, stratified_timesteps
+from limner.diffusion import Objective, shifted, stratified
 from limner.errors import UserError
 from limner.methods import applied
 from limner.methods.family import Layers
@@ -37,13 +37,15 @@ class SliderConfig(Settings):
     positive: str = Field(examples=["a smiling cat"], description="What it turns up, as in: a smiling person.")
     negative: str = Field("", description="What it turns down, as in: a frowning person; the opposite works best.")
     target: str = Field("", description="What it acts on, as in: a person; by default on everything.")
-    push: float = Field(
+    push: Annotated[float, Usual(0.2, 10)] = Field(
         2.0, gt=0, allow_inf_nan=False, description="How far strength 1 goes, in differences of the two prompts."
     )
-    pictures: int = Field(8, ge=1, le=1000, description="How many it draws for itself to learn on.")
-    rank: int = Field(4, ge=1, le=1024, description="Width of the LoRA's two matrices.")
+    pictures: Annotated[int, Usual(2, 100)] = Field(
+        8, ge=1, le=1000, description="How many it draws for itself to learn on."
+    )
+    rank: Annotated[int, Usual(1, 256)] = Field(4, ge=1, le=1024, description="Width of the LoRA's two matrices.")
     layers: Layers = Field("attention+mlp", description="Layers of the UNet, as for a LoRA.")
-    clip_skip: int = Field(1, ge=1, le=12, description="As the run's, from which it is taken.")
+    clip_skip: Annotated[int, Usual(1, 4)] = Field(1, ge=1, le=12, description="As the run's, from which it is taken.")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Slider(Method):
         if batch.latents.shape[-2:] != bank.noisy.shape[-2:]:
             raise UserError("a slider learns at the resolution of its base; leave --resolution out")
         strength = 1.0 if torch.rand((), generator=generator) < 0.5 else -1.0
-        chosen = stratified_timesteps(count, len(bank.timesteps), generator)
+        chosen = (stratified(count, generator) * len(bank.timesteps)).long().clamp(max=len(bank.timesteps) - 1)
         self._show(strength)
         predicted = model.predict(
             bank.noisy[chosen].to(model.device, model.dtype, memory_format=torch.channels_last),
@@ -152,8 +154,13 @@ def _ask(model: BaseModel, config: SliderConfig, seed: int) -> tuple[Conditionin
 
 
 def _timestep(model: BaseModel, place: float) -> int:
-    """The timestep at 0..STEPS of the way to pure noise; -1 before the first, where no noise is left."""
-    return int(place / STEPS * len(model.alphas_cumprod)) if place >= 0 else -1
+    """The timestep at 0..STEPS of the way to pure noise, by the model's shift; -1 before the first, where no noise is
+    left."""
+    if place < 0:
+        return -1
+    return int(
+        shifted(torch.tensor(place / STEPS, dtype=torch.float64), model.timestep_shift) * len(model.alphas_cumprod)
+    )
 
 
 def _answers(model: BaseModel, latents: Tensor, timestep: int, told: list[Conditioning]) -> tuple[Tensor, ...]:

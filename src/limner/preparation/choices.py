@@ -15,6 +15,7 @@ from limner.checking.facts import Facts
 from limner.config import nearest, read_toml
 from limner.errors import UserError
 from limner.files import atomic_path, write_text
+from limner.texts import read_text
 from limner.vision.region import Region
 
 NAME = "choices.toml"
@@ -114,7 +115,7 @@ def _divided(path: Path) -> tuple[list[str], dict[str, Choice]] | None:
     parsed that were not seen before.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, is_data=True)
         head, *tables = TABLE.split(text)
         if any(marks in text for marks in OF_MANY_LINES) or tomllib.loads(head):
             return None
@@ -183,7 +184,7 @@ def change_choices(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None
     read_choices(path)
     for name, said in changes.items():
         _choice(path, name, {key: value for key, value in said.items() if value is not None})
-    parts, known = _divided(path) or ([path.read_text(encoding="utf-8") if path.exists() else HEAD], {})
+    parts, known = _divided(path) or ([read_text(path, is_data=True) if path.exists() else HEAD], {})
     at = {name: number for number, name in enumerate(known, start=1)}
     together: dict[int, dict[str, Mapping[str, Any]]] = {}
     for name, said in changes.items():

@@ -9,6 +9,7 @@ from limner.checking.verdict import ALL_KINDS, Judged, Verdict
 from limner.data.buckets import FACTOR
 from limner.preparation.choices import NOTHING, Choice
 from limner.preparation.framing import Framing, frame
+from limner.preparation.ledger import plain
 
 TWIN = "duplicate"
 BY_HAND = "by hand"
@@ -141,7 +142,7 @@ def better_twins(verdict: Verdict, choices: Mapping[str, Choice], rules: Rules) 
     found: dict[int, str] = {}
     for group in verdict.groups:
         members = [group.best, *(twin.at for twin in group.twins)]
-        said = {at: choices.get(verdict.facts(at).name, NOTHING).keep for at in members}
+        said = {at: choices.get(plain(verdict.facts(at).name), NOTHING).keep for at in members}
         by_hand = [at for at in members if said[at]]
         possible = [at for at in members if said[at] is None and not objections(verdict[at].findings, rules)]
         kept = by_hand or possible[:1]

@@ -14,6 +14,7 @@ from limner.checking.facts import Facts
 from limner.checking.pool import cores, in_order
 from limner.checking.verdict import Verdict
 from limner.config import Captioning, PrepareSettings
+from limner.data.caption_marks import plain_caption
 from limner.data.colour import to_srgb
 from limner.data.decode import Unusable, decode, read
 from limner.events import Event, Prepared, Warned
@@ -21,7 +22,8 @@ from limner.preparation.choices import NAME, NOTHING, Choice
 from limner.preparation.decide import Decision
 from limner.preparation.folder import EDITED, Texts
 from limner.preparation.layouts import Names, names_of
-from limner.preparation.ledger import Ledger, Row
+from limner.preparation.ledger import Ledger, Row, plain
+from limner.texts import display
 
 RECIPE = 1
 BY_HAND = "by hand"
@@ -77,7 +79,8 @@ def describe(
     long: list[str] = []
     several = captions.in_workers and captions.looks and len(verdict) > FEW
     workers = (settings.workers or cores()) if several else 1
-    questions = _questions(settings, verdict, choices, captions, texts, waiting)
+    beside = OwnCaptions()
+    questions = _questions(settings, verdict, choices, captions, texts, beside, waiting)
     for answer in in_order(Answer(captions), questions, workers):
         each = waiting.popleft()
         if each.warning is not None:
@@ -100,6 +103,7 @@ def describe(
         yield Prepared(each.row.place + 1, len(verdict), "captions")
     if long:
         yield Warned(long_sentence(long))
+    yield from map(Warned, beside.marks.remarks())
     yield Prepared(len(verdict), len(verdict), "captions")
 
 
@@ -109,10 +113,10 @@ def _questions(
     choices: Mapping[str, Choice],
     captions: Captions,
     texts: Texts,
+    beside: OwnCaptions,
     waiting: deque[Waiting],
 ) -> Iterator[Question | None]:
     """What is to be asked of each picture that is kept, None if nothing; the pictures go into `waiting`."""
-    beside = OwnCaptions()
     asked = settings.model_dump(mode="json", include=set(Captioning.model_fields))
     for row in texts.ledger.rows():
         decision = Decision.from_dict(row.decision)
@@ -120,13 +124,14 @@ def _questions(
             continue
         names = names_of(row.number, decision.source, settings.format, settings.mask_files == "beside")
         source, facts = verdict.source(row.place), verdict.facts(row.place)
-        said = choices.get(source.name, NOTHING).caption
+        said = choices.get(plain(source.name), NOTHING).caption
         warning = None
         try:
             own = said or beside.of(source)
+            own = plain_caption(own, settings.keyword) if own else own
         except Unusable as problem:
             own = None
-            warning = f"{source.name} {problem}; it is captioned as if there were none"
+            warning = f"{display(source.name)} {problem}; it is captioned as if there were none"
         edited = texts.edited(names.caption)
         image = texts.ledger.file(names.image)
         key = _key(asked, own, said is not None, facts.sha256, image.sha256 if image else "")

@@ -10,6 +10,7 @@ from limner.preparation.choices import NAME
 from limner.preparation.layouts import BEFORE, CLASS, IMAGES, MASKS, STATE
 from limner.preparation.ledger import Ledger, Record
 from limner.temporary import clear
+from limner.texts import read_text
 
 LEDGER = "prepared.sqlite"
 SET_ASIDE = "set-aside"
@@ -62,11 +63,14 @@ class Texts:
         self.out, self.ledger = out, ledger
 
     def edited(self, path: str) -> str | None:
-        """What a person made of a file that was written in an earlier run; None if it is as it was, or not there."""
+        """What a person made of a file that was written in an earlier run; None if it is as it was, or not there.
+
+        Raises UserError for a file that is no text.
+        """
         record = self.ledger.want(path)
         if not record.changed_by_hand(self.out):
             return None
-        return (self.out / path).read_text(encoding="utf-8", errors="replace")
+        return read_text(self.out / path)
 
     def put(self, path: str, text: str) -> bool:
         """Write a text under a name, unless it says that already, or a person changed it; returns if it says it."""

@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from limner.checking.facts import Facts
-from limner.data.buckets import assign
+from limner.data.buckets import MOST_ENLARGEMENT, near
 from limner.vision.region import Region
 
-MOST_ENLARGEMENT = 1.5  # times; beyond this a person sees the blur
-# A bucket competes if it shows at least this share of what the one nearest in shape shows.
-NEAR = 0.8
 # Of the height of a view from above: where eyes are to be, for a face that is small in it and for one that fills it.
 EYES, EYES_CLOSE = 1 / 3, 0.45
 EYES_IN_FACE = 0.4  # of its height
@@ -76,9 +73,7 @@ def frame(
     inside = _pixels(by_hand, facts) if by_hand else _inside_border(facts)
     subject = _subject(facts, inside)
     width, height = inside[2] - inside[0], inside[3] - inside[1]
-    nearest = _view_area(width, height, assign(width, height, sizes))
-    near = [size for size in sizes if _view_area(width, height, size) >= NEAR * nearest]
-    framings = [_frame(facts, inside, subject, size, by_hand is not None) for size in near]
+    framings = [_frame(facts, inside, subject, size, by_hand is not None) for size in near(width, height, sizes)]
 
     def loss(framing: Framing) -> tuple[bool, float, float, int, int]:
         too_small = framing.enlargement > most_enlargement
@@ -211,11 +206,6 @@ def _why(facts: Facts, inside: Box, box: Box, subject: Subject, by_hand: bool) -
     if _area(box) > 0.999999 * _area(inside):
         return "all inside the border" if border else "the whole picture"
     return (f"around {subject.name}" if subject.boxes else subject.name) + border
-
-
-def _view_area(width: float, height: float, size: tuple[int, int]) -> float:
-    """Of the largest view of a size's shape, in pixels."""
-    return size[0] * size[1] * min(width / size[0], height / size[1]) ** 2
 
 
 def _area(box: Box) -> float:

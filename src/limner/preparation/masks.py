@@ -1,10 +1,8 @@
 """Where a picture's mask comes from while it is prepared: a file, its transparency, or what finds the subject."""
 
-import functools
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import posixpath
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from PIL import Image
 
@@ -12,10 +10,13 @@ from limner.config import PrepareSettings
 from limner.data import mask
 from limner.data.colour import to_srgb
 from limner.data.decode import Unusable
-from limner.data.folder import SUFFIXES
-from limner.data.source import Source
+from limner.data.listing import NO_IMAGE, SUFFIXES
+from limner.data.names import Names, stem_of
+from limner.data.source import Source, find_folders, find_sources, names_of
 from limner.errors import UserError
+from limner.inventory import Inventory
 from limner.preparation.segment import Segmenter
+from limner.texts import display
 
 ENDINGS = tuple(sorted(SUFFIXES))
 
@@ -32,8 +33,9 @@ class Found:
 class Masks:
     """Ways to a picture's mask, of which the first that yields one counts: a file, the alpha channel, a model.
 
-    folder: of masks that have the pictures' names, in the same subfolders; besides, a mask lies beside its picture or
-    in a folder "masks" there, as for training. Nothing is kept open, so that it goes to other processes.
+    folder: of masks that have the pictures' names, in the same subfolders or in itself; after those a mask beside its
+    picture counts, or in a folder "masks" there, as in training. Nothing is kept open, so that it goes to other
+    processes.
     """
 
     files: bool = True
@@ -41,38 +43,64 @@ class Masks:
     alpha: bool = True
     model: Segmenter | None = None
 
-    def check(self) -> None:
-        """Raise UserError for what would fail with every picture."""
-        if self.folder is not None and not self.folder.is_dir():
-            raise UserError(f"no folder {self.folder} of masks; give the one that holds them, or leave it out")
+    def check(self, images: Path) -> None:
+        """Raise UserError for what would fail with every picture, and for one mask that is of two of the images."""
+        if self.folder is not None:
+            if not self.folder.is_dir():
+                raise UserError(
+                    f"no folder {display(self.folder)} of masks; give the one that holds them, or leave it out"
+                )
+            owners: dict[Path, str] = {}
+            for source in find_sources(images):
+                for place in self.in_folder(source)[:1]:
+                    other = owners.setdefault(place.path, source.name)
+                    if other != source.name:
+                        raise UserError(
+                            f"{display(place.path)} could be the mask of {display(other)} or of {display(source.name)}; "
+                            f"put their masks into subfolders of {display(self.folder)} that are called as theirs are"
+                        )
         if self.model is not None:
             self.model.check()
+
+    def unused(self, images: Path) -> list[str]:
+        """Sentences on what the folder of masks holds that is a mask of none of the images."""
+        if self.folder is None:
+            return []
+        inventory = Inventory(())
+        for folder in find_folders(self.folder):
+            start = f"{folder.name}/" if folder.name else ""
+            inventory.leave(NO_IMAGE, *(start + name for name in folder.listing.files))
+        for source in find_sources(images):
+            inventory.use(*(place.name for place in self.in_folder(source)))
+        return inventory.remarks(self.folder, "mask", "masks")
 
     def find(self, source: Source, decoded: Image.Image, rgb: Image.Image | None = None) -> Found | None:
         """The mask of an upright picture, decoded in its file's own mode; rgb: the same as sRGB, where it is at hand.
 
         Raises Unusable in the picture's name, UserError for a model that fails.
         """
-        if self.files:
-            for name, data in self._beside(source):
-                return Found(mask.open_mask(PurePosixPath(name).name, data, decoded.size), name)
+        for place in self.places(source):
+            name = display(place.name)
+            try:
+                data = place.read()
+            except Unusable as problem:
+                raise Unusable(f"has a mask {name} that {problem}") from problem
+            return Found(mask.open_mask(posixpath.basename(name), data, decoded.size), name)
         alpha = mask.alpha_of(decoded) if self.alpha else None
         if alpha is not None:
             return Found(alpha, "its transparency")
         found = self.model(rgb or to_srgb(decoded)) if self.model else None
         return Found(found, "the segmentation model") if found is not None else None
 
-    def _beside(self, source: Source) -> Iterator[tuple[str, bytes]]:
-        """Names and bytes of the files that are masks of a picture by their names, the nearest first."""
-        for name in candidates(source.name):
-            other = Source(source.root, name, source.archive)
-            if _is_there(other):
-                yield name, _read(other)
-        if self.folder is not None:
-            for name in [source.name, *_renamed(source.name)]:
-                other = Source(self.folder, name)
-                if _is_there(other):
-                    yield name, _read(other)
+    def places(self, source: Source) -> list[Source]:
+        """The files that are masks of a picture by their names, the one that counts first."""
+        return [*self.in_folder(source), *(masks_beside(source) if self.files else [])]
+
+    def in_folder(self, source: Source) -> list[Source]:
+        """Those in the folder of masks: in the same subfolder as the picture, or in the folder itself."""
+        if self.folder is None:
+            return []
+        return [place for inside in dict.fromkeys((source.folder, "")) for place in _named(self.folder, inside, source)]
 
 
 def masks_of(settings: PrepareSettings) -> Masks | None:
@@ -84,33 +112,23 @@ def masks_of(settings: PrepareSettings) -> Masks | None:
     return Masks(folder=settings.masks, alpha=settings.alpha_masks, model=model)
 
 
-def candidates(name: str) -> list[str]:
-    """The names that a picture's mask may have, seen from the same root: beside it, or in a folder "masks" there."""
-    path = PurePosixPath(name)
-    inside = str(path.parent / mask.FOLDER / path.name)
-    return [*_renamed(name)[len(SUFFIXES) :], inside, *_renamed(inside)]
+def masks_beside(source: Source) -> list[Source]:
+    """The masks beside a picture, then those in a folder "masks" there."""
+    names = names_of(source.root, source.folder, source.archive)
+    beside = _masks(names, source, with_own_names=False)
+    start = f"{source.folder}/" if source.folder else ""
+    found = [replace(source, name=start + name) for name in beside]
+    return [*found, *_named(source.root, start + mask.FOLDER, source, source.archive)]
 
 
-def _renamed(name: str) -> list[str]:
-    """A picture's name with the endings of pictures; then with those of masks before them."""
-    path = PurePosixPath(name)
-    start = "" if path.parent == PurePosixPath() else f"{path.parent}/"
-    stems = [path.stem, *(path.stem + ending for ending in mask.ENDINGS)]
-    return [f"{start}{stem}{suffix}" for stem in stems for suffix in ENDINGS]
+def _named(root: Path, folder: str, source: Source, archive: bool = False) -> list[Source]:
+    """The masks of a picture in a folder of masks."""
+    found = _masks(names_of(root, folder, archive), source, with_own_names=True)
+    return [Source(root, f"{folder}/{name}" if folder else name, archive) for name in found]
 
 
-def _is_there(source: Source) -> bool:
-    return source.name in _members(source.root) if source.archive else source.path.is_file()
-
-
-def _read(source: Source) -> bytes:
-    try:
-        return source.read()
-    except Unusable as problem:
-        raise Unusable(f"has a mask {source.name} that {problem}") from problem
-
-
-@functools.lru_cache(maxsize=1)
-def _members(path: Path) -> frozenset[str]:
-    with zipfile.ZipFile(path) as archive:
-        return frozenset(archive.namelist())
+def _masks(names: Names, source: Source, with_own_names: bool) -> list[str]:
+    stem = stem_of(source.name)
+    stems = [*([stem] if with_own_names else []), *(stem + ending for ending in mask.ENDINGS)]
+    found = [names.find(each + suffix) for each in stems for suffix in ENDINGS]
+    return [name for name in dict.fromkeys(found) if name is not None]

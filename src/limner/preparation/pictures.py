@@ -20,8 +20,8 @@ from limner.preparation.decide import Decision
 from limner.preparation.folder import EDITED
 from limner.preparation.framing import Framing
 from limner.preparation.layouts import Names, names_of
-from limner.preparation.ledger import Ledger, Record, Row
-from limner.preparation.masks import Masks, candidates, masks_of
+from limner.preparation.ledger import Ledger, Record, Row, plain
+from limner.preparation.masks import Masks, masks_of
 from limner.preparation.write import MOST_BEFORE, Outcome, Task, write, write_white
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 RECIPE = 1  # of how files are made from what was decided; another one writes them anew
 MOST_NAMED = 3  # files that are named one by one
-MOST_LISTED = 4  # folders whose lists of files are in memory
 
 
 def write_pictures(
@@ -85,7 +84,6 @@ def _works(
     """What there is to write; the paths of what is left because a person changed it go to by_hand."""
     out = settings.out
     masks = masks_of(settings)
-    stamps = Stamps(masks) if masks else None
 
     def missing(path: str, key: str) -> bool:
         record = ledger.want(path)
@@ -105,10 +103,10 @@ def _works(
         if decision.kept and decision.framing:
             key = key_of(facts.sha256, view_of(decision.framing), settings.format)
             task = replace(task, key=key, image=names.image if missing(names.image, key) else None)
-            said = choices.get(source.name, NOTHING).mask
+            said = choices.get(plain(source.name), NOTHING).mask
             path = None if said in (None, NO_MASK) else out / str(said)
-            if stamps is not None and said != NO_MASK:
-                stamp = stamp_of_file(path, source.name) if path else stamps.of(source)
+            if masks is not None and said != NO_MASK:
+                stamp = stamp_of_file(path, source.name) if path else stamp_of_masks(masks, source)
                 key = key_of(facts.sha256, view_of(decision.framing), repr(masks), stamp)
                 if missing(names.mask, key):
                     task = replace(task, mask=names.mask, mask_key=key, masks=masks, mask_by_hand=path)
@@ -180,32 +178,10 @@ def view_of(framing: Framing) -> list[float]:
     return [*framing.box, framing.width, framing.height]
 
 
-class Stamps:
-    """What changes when a file that may be a picture's mask does. Each folder is listed once."""
-
-    def __init__(self, masks: Masks) -> None:
-        self.masks = masks
-        self._listed: dict[Path, frozenset[str]] = {}
-
-    def of(self, source: Source) -> str:
-        """Of a zip's member it changes when the zip does."""
-        if source.archive:
-            return stamp_of(source)
-        places = [source.root / name for name in candidates(source.name)] if self.masks.files else []
-        if self.masks.folder is not None:
-            beside = [*candidates(source.name), source.name]
-            places += [self.masks.folder / name for name in beside]
-        found = [path for path in places if path.name in self._names_in(path.parent)]
-        return " ".join(stamp_of_file(path, source.name) for path in found)
-
-    def _names_in(self, folder: Path) -> frozenset[str]:
-        if folder not in self._listed:
-            self._listed = dict(list(self._listed.items())[-MOST_LISTED:])  # pictures come folder by folder
-            try:
-                self._listed[folder] = frozenset(path.name for path in folder.iterdir())
-            except OSError:
-                self._listed[folder] = frozenset()
-        return self._listed[folder]
+def stamp_of_masks(masks: Masks, source: Source) -> str:
+    """What changes when a file that may be a picture's mask does. Of a zip's member it changes when the zip does."""
+    places = masks.places(source)
+    return " ".join(stamp_of(place) if place.archive else stamp_of_file(place.path, source.name) for place in places)
 
 
 def stamp_of_file(path: Path, picture: str) -> str:
@@ -214,4 +190,4 @@ def stamp_of_file(path: Path, picture: str) -> str:
         status = path.stat()
     except OSError as error:
         raise UserError(f"{NAME}: the mask {path} of {picture!r} cannot be read ({error.strerror})") from error
-    return f"{path} {status.st_size} {status.st_mtime_ns}"
+    return f"{plain(str(path))} {status.st_size} {status.st_mtime_ns}"

@@ -18,6 +18,7 @@ from limner.checking.verdict import ALL_KINDS, Remark, Verdict
 from limner.config import PrepareSettings, nearest
 from limner.data.buckets import buckets, usual_step
 from limner.data.source import find_sources
+from limner.data.tree import left_out
 from limner.errors import UserError
 from limner.events import Event, Warned
 from limner.files import locked
@@ -27,10 +28,11 @@ from limner.preparation.decide import Rules, better_twins, decide
 from limner.preparation.describe import describe
 from limner.preparation.folder import LEDGER, claim, clear_unfinished, foreign, remove_unwanted
 from limner.preparation.layouts import DATASET, DECISIONS, PAGE, STATE
-from limner.preparation.ledger import Ledger
+from limner.preparation.ledger import Ledger, plain
 from limner.preparation.masks import masks_of
 from limner.preparation.pictures import complete_masks, write_pictures
 from limner.preparation.report import write_report
+from limner.texts import display
 from limner.vision.faces import Faces
 
 MOST_NAMED = 3  # files that a warning names
@@ -90,7 +92,7 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     captions = Captions(settings)
     masks = masks_of(settings)
     if masks is not None:
-        masks.check()
+        masks.check(settings.images)
     check_class(settings)
     choices = read_choices(settings.out / NAME)
     total = _count(settings, choices)
@@ -108,7 +110,14 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
             yield Warned(
                 f"limner train has buckets in steps of {usual_step(settings.resolution)} pixels, and crops again"
             )
-        wanted = Wanted(settings.resolution, settings.subject)
+        yield from map(Warned, left_out(settings.images))
+        yield from map(Warned, masks.unused(settings.images) if masks is not None else ())
+        wanted = Wanted(
+            settings.resolution,
+            settings.subject,
+            sizes=tuple(rules.sizes),
+            most_enlargement=settings.most_enlargement,
+        )
         verdict = yield from examining(find_sources(settings.images), wanted, workers, store, total)
         made.remarks = verdict.remarks
         _decide(verdict, choices, rules, ledger)
@@ -136,12 +145,16 @@ def _count(settings: PrepareSettings, choices: Mapping[str, Choice]) -> int:
     missing = set(choices)
     total = 0
     for source in find_sources(settings.images):
-        missing.discard(source.name)
+        missing.discard(plain(source.name))
         total += 1
     if not total:
-        raise UserError(f"no pictures in {settings.images}; give the folder or the zip that holds your pictures")
+        raise UserError(
+            f"no pictures in {display(settings.images)}; give the folder or the zip that holds your pictures"
+        )
     if missing:
-        check_names(choices, missing, (source.name for source in find_sources(settings.images)), settings.out / NAME)
+        check_names(
+            choices, missing, (plain(source.name) for source in find_sources(settings.images)), settings.out / NAME
+        )
     return total
 
 
@@ -149,7 +162,7 @@ def _decide(verdict: Verdict, choices: Mapping[str, Choice], rules: Rules, ledge
     better = better_twins(verdict, choices, rules)
     for at, judged in enumerate(verdict):
         name = judged.facts.name
-        decision = decide(judged, choices.get(name, NOTHING), rules, better.get(at))
+        decision = decide(judged, choices.get(plain(name), NOTHING), rules, better.get(at))
         ledger.decide(name, at, decision.to_dict())
     ledger.commit()
 
@@ -162,6 +175,6 @@ def _tidy(out: Path, ledger: Ledger) -> Generator[Event, None, None]:
     if others:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         yield Warned(
-            f"{out} holds files that prepare did not write ({', '.join(others[:MOST_NAMED])}{more}); they are left "
+            f"{out} holds files that prepare did not write ({', '.join(map(display, others[:MOST_NAMED]))}{more}); they are left "
             "alone, and will be trained on"
         )

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from limner.errors import UserError
+from limner.texts import read_text
 from limner.preparation.segment import Shares
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -99,8 +100,8 @@ def normalisation_of(said: dict[str, Any], path: Path) -> tuple[np.ndarray, np.n
 def read_json(path: Path) -> dict[str, Any]:
     """Raises UserError for what is no object."""
     try:
-        said = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        said = json.loads(read_text(path, is_data=True))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path} ({_first_line(error)}); copy it again") from error
     if not isinstance(said, dict):
         raise UserError(f"{path} is no object of JSON; copy it again")

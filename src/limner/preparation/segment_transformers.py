@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.config import nearest
-from limner.errors import UserError
+from limner.errors import UserError, is_out_of_memory
 from limner.preparation.segment import Model, Shares
 from limner.preparation.segment_onnx import normalisation_of, read_json
 
@@ -48,6 +48,8 @@ def open_model(folder: Path, label: str) -> Model:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise UserError(f"the segmentation model in {folder} needs another package ({reason}); install it") from error
     except (OSError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot open the segmentation model in {folder} ({reason}); copy it again") from error
     maps = found[1](model.eval(), folder, label)

@@ -7,18 +7,20 @@ from pathlib import Path
 
 from limner.base.find import resolution_of
 from limner.config import TrainSettings
-from limner.data.caption import Tags
+from limner.data.buckets import MOST_ENLARGEMENT
+from limner.data.caption import Tags, says
 from limner.data.crop import enlarged
 from limner.data.dataset import DataSet, Item, Loaded, Part, Teaching, items, load, of_class
-from limner.data.folder import Picture
-from limner.data.layout import find_dataset
+from limner.data.folder import ImageFolder, Picture, load_folder
+from limner.data.layout import find_dataset, left_below
 from limner.data.mirror import all_one_way, side_of
 from limner.errors import UserError
 from limner.events import Chosen, Warned
+from limner.inventory import named
 from limner.methods.method import find_methods
+from limner.texts import display
 
 MASK_BACKGROUND = 0.1  # so much counts what lies outside: of nothing at all, the background would go to pieces
-ENLARGED_TOO_FAR = 1.5  # times; beyond this a person sees the blur
 MOST_BEYOND = 2  # times its own resolution that a base still learns from; beyond, it draws everything twice
 MANY = 1000  # pictures; more than anybody chose one by one
 
@@ -29,6 +31,7 @@ class RunData:
 
     dataset: DataSet
     loaded: list[Loaded]
+    class_folder: ImageFolder | None = None  # that of class_images
 
     @property
     def taught(self) -> list[Picture]:
@@ -73,7 +76,8 @@ def find_data(settings: TrainSettings) -> DataSet:
     if any(needs.values()):
         if settings.images is None:
             raise UserError("images is missing; give the folder of pictures (see --help)")
-        return find_dataset(settings.images)
+        dataset = find_dataset(settings.images)
+        return replace(dataset, warnings=(*dataset.warnings, *left_below(dataset)))
     if settings.images is not None:
         raise UserError(f"the method {settings.method} learns from prompts alone; leave {settings.images} out")
     if settings.prior != "none":
@@ -140,7 +144,15 @@ def load_data(settings: TrainSettings, dataset: DataSet) -> RunData:
     """Check all pictures; the settings are those that `complete` gave. Raises UserError."""
     dataset = replace(dataset, parts=tuple(_called(settings, dataset)))
     _no_conflicts(settings, dataset)
-    data = RunData(dataset, load(dataset, settings.masks, settings.alpha_masks))
+    class_images = settings.class_images if settings.prior == "images" else None
+    data = RunData(
+        dataset,
+        load(dataset, settings.masks, settings.alpha_masks),
+        None if class_images is None else load_folder(class_images),
+    )
+    of_class = [*data.of_class, *(data.class_folder.pictures if data.class_folder else ())]
+    no_keyword_of_class([each.caption for each in of_class], [each.path.name for each in of_class], data.keywords)
+    no_keyword_of_class([settings.class_prompt], ["class_prompt"], data.keywords)
     if settings.mask_background is not None and not any(picture.mask for picture in _all(data)) and data.taught:
         raise UserError(
             f"mask_background = {settings.mask_background:g}, but no picture has a mask; put cat.mask.png beside "
@@ -170,7 +182,7 @@ def _one_class_each(parts: Iterable[Part]) -> None:
         if not _same(other.class_word, part.class_word):
             classes = f"{other.class_word or 'none'} and {part.class_word or 'none'}"
             raise UserError(
-                f"{other.folder} and {part.folder} give the keyword {part.keyword!r} two classes, {classes}; "
+                f"{display(other.folder)} and {display(part.folder)} give the keyword {part.keyword!r} two classes, {classes}; "
                 "rename one of them, or say --class"
             )
 
@@ -180,16 +192,29 @@ def _no_conflicts(settings: TrainSettings, dataset: DataSet) -> None:
     seen = list(dict.fromkeys(part.keyword.lower() for part in dataset.taught))
     for part in dataset.parts:
         for keyword in seen if part.is_class else ():
-            if keyword in part.class_word.lower().split():
+            if says(part.class_word, keyword):
                 raise UserError(
-                    f"the class pictures in {part.folder} are called {part.class_word!r}, with the keyword "
+                    f"the class pictures in {display(part.folder)} are called {part.class_word!r}, with the keyword "
                     f"{keyword!r} in it; call them by the class alone"
                 )
     kinds = {method.kind for method in find_methods(settings.method).values()}
     if len(seen) > 1 and "embedding" in kinds:
         raise UserError(
-            f"{dataset.root} names the keywords {' and '.join(seen)}, but an embedding is one word; "
+            f"{display(dataset.root)} names the keywords {' and '.join(seen)}, but an embedding is one word; "
             "train them one by one, or all as one with --keyword"
+        )
+
+
+def no_keyword_of_class(captions: Sequence[str | None], names: Sequence[str], keywords: Iterable[str]) -> None:
+    """Raise UserError for captions of class pictures that say a keyword: it would come to mean the class."""
+    for keyword in filter(None, keywords):
+        saying = [name for caption, name in zip(captions, names, strict=True) if caption and says(caption, keyword)]
+        if not saying:
+            continue
+        raise UserError(
+            f"{len(saying)} caption{' of class images has' if len(saying) == 1 else 's of class images have'} the "
+            f"keyword {keyword!r} in {'it' if len(saying) == 1 else 'them'} ({named(saying)}), which would then mean "
+            "the class; call class images by the class alone"
         )
 
 
@@ -210,16 +235,19 @@ def teaching(settings: TrainSettings) -> Teaching:
 
 def remarks(data: RunData, settings: TrainSettings) -> Iterator[Warned]:
     """What a person should know about the pictures."""
-    yield from map(Warned, data.dataset.warnings)
+    said = [*data.dataset.warnings, *(remark for each in data.loaded for remark in each.remarks)]
+    said += data.class_folder.remarks if data.class_folder else []
+    yield from map(Warned, dict.fromkeys(said))
     if data.of_class and (settings.prior != "images" or settings.class_images):
         why = f"class_images = {settings.class_images}" if settings.class_images else f"prior = {settings.prior}"
         yield Warned(f"the data set's {len(data.of_class)} pictures of the class are left out, because {why}")
-    for skipped in (each for part in data.loaded for each in part.skipped):
-        yield Warned(f"{skipped.path} {skipped.reason}; it is left out")
+    left = data.class_folder.skipped if data.class_folder else []
+    for skipped in [*(each for part in data.loaded for each in part.skipped), *left]:
+        yield Warned(f"{display(skipped.path)} {skipped.reason}; it is left out")
     count = len(data.taught)
     if count == 1:
         yield Warned(
-            f"{data.taught[0].path.name} is the only picture: its pose, light and background will be learned as part "
+            f"{display(data.taught[0].path.name)} is the only picture: its pose, light and background will be learned as part "
             "of the subject; ten or more different ones leave these free"
         )
     if count > MANY:
@@ -229,7 +257,7 @@ def remarks(data: RunData, settings: TrainSettings) -> Iterator[Warned]:
         )
     bare = [picture for picture in data.taught if picture.mask is None]
     if 0 < len(bare) < count:
-        names = ", ".join(picture.path.name for picture in bare[:3]) + (", ..." if len(bare) > 3 else "")
+        names = named([picture.path.name for picture in bare])
         yield Warned(f"{len(bare)} of {count} pictures have no mask ({names}); all of them counts")
 
 
@@ -260,12 +288,12 @@ def choose_mirrored(settings: TrainSettings, items: Sequence[Item]) -> list[Chos
 
 
 def remarks_on_size(data: RunData, resolution: int) -> Iterator[Warned]:
-    blurred = [(picture, by) for picture, by in enlarged(data.taught, resolution) if by > ENLARGED_TOO_FAR]
+    blurred = [(picture, by) for picture, by in enlarged(data.taught, resolution) if by > MOST_ENLARGEMENT]
     if blurred:
         picture, by = max(blurred, key=lambda pair: pair[1])
         others = f" and {len(blurred) - 1} more" if len(blurred) > 1 else ""
         yield Warned(
-            f"{picture.path.name} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} times, "
+            f"{display(picture.path.name)} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} times, "
             "and will be learned as blurred; take larger pictures if you have them"
         )
 

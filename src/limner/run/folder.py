@@ -12,7 +12,6 @@ from typing import Any
 
 import tomlkit
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from limner.config import RUN_HEADER, Settings, TrainSettings
@@ -73,7 +72,7 @@ class RunFolder:
         """Write what a resumed run needs. Raises UserError if there is a run already or it cannot be written."""
         self.require_new()
         held = asdict(replace(record, id=uuid.uuid4().hex))
-        write_text(self.record_file, json.dumps(held, indent=1, ensure_ascii=False) + "\n", "--run")
+        write_text(self.record_file, json.dumps(held, indent=1) + "\n", "--run")  # in ASCII: any name
         write_text(self.settings_file, to_toml(settings, methods, chosen), "--run")
 
     def require_new(self) -> None:
@@ -88,10 +87,20 @@ class RunFolder:
     def record(self) -> Record:
         """What the run was made from. Raises UserError if this is no folder of a run."""
         try:
-            return TypeAdapter(Record).validate_json(self.record_file.read_bytes(), strict=True)
+            held = json.loads(self.record_file.read_text(encoding="utf-8"))
+            sources, held_out, of_class = (
+                [Source(**source) for source in held.get(name, [])] for name in ("sources", "held_out", "class_sources")
+            )
+            record = Record(held["base"], sources, held["versions"], held_out, of_class, held.get("id", ""))
+            texts = [record.base, record.id, *record.versions.values()]
+            for source in (*sources, *held_out, *of_class):
+                texts += [source.file, source.sha256, source.caption, source.mask or ""]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError("not all is text")
+            return record
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{self.path} is not the folder of a run; give the one that limner train named") from error
-        except (OSError, ValidationError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"{self.record_file} is damaged; put this run's own back, or train again with limner train --config "
                 f"{self.settings_file}"

@@ -26,9 +26,9 @@ from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
 from limner.diffusion import Objective, signal_levels
 from limner.events import Chosen, Event, Prepared, Warned
-from limner.files import require_writable
+from limner.files import require_cache
 from limner.generate import Request, make_plan
-from limner.methods.method import Method, find_method, find_methods
+from limner.methods.method import Method, find_method, find_methods, usual_rates
 from limner.named import PromptFiles
 from limner.run.data import (
     RunData,
@@ -151,7 +151,7 @@ class Job:
         assert self.settings.resolution is not None
         assert self.settings.batch_size is not None
         side = self.settings.resolution // self.model.factor
-        return [Example(torch.zeros(4, side, side), "", None)] * self.settings.batch_size
+        return [Example(torch.zeros(self.model.channels, side, side), "", None)] * self.settings.batch_size
 
     def new_methods(self) -> list[Method]:
         return [find_method(name)(config) for name, config in self.methods.items()]
@@ -198,7 +198,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     methods = read_methods(settings, tables, origin)
     settings = settings.model_copy(update={"out": settings.out or default_out(settings)})
     check_out(settings)
-    require_writable(settings.cache / "examples" / "new", "--cache")
+    require_cache(settings.cache)
     if settings.resolution is not None:
         buckets(settings.resolution)
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
@@ -214,7 +214,7 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
-    rates = min(method.rates for method in find_methods(settings.method).values())
+    rates = usual_rates(find_methods(settings.method).values())
     chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
@@ -241,7 +241,7 @@ def assemble(
         if item.picture.sha256 in unseen
     ]
     learned = [item for item in items if item.picture.sha256 not in unseen]
-    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data.of_class))
+    job = Job(settings, methods, model, data, learned, chosen, held_out, load_class(settings, data))
     for method in job.new_methods():
         method.check(model)
     make_plan(model, job.preview(), job.files())
@@ -253,7 +253,7 @@ def read_methods(settings: TrainSettings, tables: Mapping[str, Any], origin: str
     """The settings of every method that the run names. Raises UserError."""
     found = find_methods(settings.method)
     return {
-        name: method.Config.read(_of_run(method, settings) | tables.get(name, {}), f"{origin}: [{name}]")
+        name: method.Config.read(_of_run(method, settings) | tables.get(name, {}), f"{origin}: [{name}]", name)
         for name, method in found.items()
     }
 

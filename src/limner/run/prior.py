@@ -11,10 +11,11 @@ from limner.data.cache import ask, encode_caption, encode_view
 from limner.data.caption import class_caption
 from limner.data.crop import centre_crop
 from limner.data.crop import sizes as sizes_of
-from limner.data.folder import Picture, load_folder
+from limner.data.folder import Picture
 from limner.device import generator
-from limner.diffusion import Objective, add_noise, draw_noise, signal_levels, stratified_timesteps
+from limner.diffusion import Objective, add_noise, draw_noise, draw_timesteps, signal_levels
 from limner.events import Prepared
+from limner.run.data import RunData
 
 DRAWING, ENCODING, ASKING = "drawing class pictures", "encoding class pictures", "asking the base about the class"
 
@@ -24,12 +25,12 @@ def class_prompt(settings: TrainSettings) -> str:
     return settings.class_prompt or class_caption(settings.class_word, settings.template)
 
 
-def load_class(settings: TrainSettings, beside: list[Picture]) -> list[Picture]:
-    """The person's own pictures of the class, each once, from their folder, or else those `beside` the subject's in
-    its data set. Raises UserError if the folder has none."""
+def load_class(settings: TrainSettings, data: RunData) -> list[Picture]:
+    """The person's own pictures of the class, each once, from their folder, or else those beside the subject's in its
+    data set."""
     if settings.prior != "images":
         return []
-    own = load_folder(settings.class_images).pictures if settings.class_images is not None else beside
+    own = data.of_class if data.class_folder is None else data.class_folder.pictures
     return _different(own)[: settings.class_count]
 
 
@@ -114,7 +115,7 @@ def _answers(
     told = encode_caption(model, prompt, cache, settings.clip_skip)
     levels = signal_levels(model, objective.zero_terminal_snr)
     random = generator(settings.class_seed)
-    timesteps = stratified_timesteps(count, len(levels), random, objective.timesteps)
+    timesteps = draw_timesteps(model, count, random, objective.timesteps)
     found = []
     for index, (timestep, size) in enumerate(zip(timesteps.tolist(), sizes, strict=True)):
         shape = (size[1] // model.factor, size[0] // model.factor)

@@ -154,7 +154,6 @@ def export(
         model=job.model,
         overwrite=overwrite,
         is_ours=lambda there: _is_own(there, job),
-        option=None,
     )
     if saved.path != path:
         yield _named_otherwise(path, saved.path)
@@ -235,7 +234,7 @@ def _compare(job: Job, folder: RunFolder, before: Record) -> Iterator[Warned]:
         first = changed[0]
         raise UserError(
             f"{first}{others} changed since the run began; put the old files back, "
-            f"or start a new run with --config {folder.settings_file}"
+            f"or start a new run with limner train --config {folder.settings_file}"
         )
     for name, version in before.versions.items():
         if now.versions.get(name) != version:

@@ -1,7 +1,6 @@
 """What is said when a request is not fulfilled: always JSON with a sentence, never a place on this machine."""
 
 import json
-import math
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,30 +61,6 @@ def body(status: int, sentence: str, path: str) -> dict[str, Any]:
     if path.startswith("/sdapi/"):
         return {"error": HTTPStatus(status).phrase, "detail": sentence, "body": "", "errors": sentence}
     return {"detail": sentence}
-
-
-async def plain_values(request: Request) -> None:
-    """Refuse JSON that Python reads but cannot write again: halves of surrogate pairs, infinities, and zero bytes,
-    which no file's name may hold. A dependency of every route, so that none meets them."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json"):
-        try:
-            value = await request.json()  # which keeps it for the route
-        except (ValueError, RecursionError):
-            return  # the route tells what is wrong with it
-        if not _is_plain(value):
-            raise HTTPException(422, "the request holds a text or a number that cannot be written down")
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" not in value and (value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value))
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, list):
-        return all(_is_plain(each) for each in value)
-    if isinstance(value, dict):
-        return all(_is_plain(name) and _is_plain(each) for name, each in value.items())
-    return True
 
 
 async def answer(refusal: Refusal, scope: Scope, send: Send) -> None:

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from limner.studio import sdapi
-from limner.studio.answers import Problem, add_answers, plain_values
+from limner.studio.answers import Problem, add_answers
 from limner.studio.api import datasets as datasets_api
 from limner.studio.api import inputs as inputs_api
 from limner.studio.api import jobs as jobs_api
@@ -69,7 +69,6 @@ def make_api(places: Places) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # these two load scripts from elsewhere
         redoc_url=None,
-        dependencies=[Depends(plain_values)],
         max_body_size=MOST_BODY_BYTES,
         responses={"4XX": {"model": Problem, "description": "What is wrong with the request, in a sentence."}},
     )

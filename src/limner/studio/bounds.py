@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from limner.studio.answers import Refusal, answer, too_large
 
 MOST_CONNECTIONS = 700  # a process may commonly have 1024 files open
+MOST_IDLE = 200  # connections on which nothing is being asked; then the one that has been idle longest is closed
 MOST_REQUESTS = 400  # that are being answered
 MOST_STREAMS = 200  # of them that never end by themselves: news of jobs
 MOST_HEADER_BYTES = 32 * 1024
@@ -115,21 +116,33 @@ class _Body:
 
 
 class Connection(H11Protocol):
-    """uvicorn's, which waits for ever for a request's headers; this one does not."""
+    """uvicorn's, which waits for ever for a request's headers, however many wait; this one does neither.
+
+    Whoever opens connections and asks nothing, or a little of a request at a time, so shuts nobody out: each new
+    connection takes the place of the one that has been idle longest.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._patience: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self._wait()
+        self._patience = self.loop.call_later(SECONDS_FOR_HEADERS, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
+            self._idle_since = None
             self._stop_waiting()
         elif self._patience is None:
+            self._patience = self.loop.call_later(SECONDS_FOR_HEADERS, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE:
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -137,7 +150,12 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._patience = self.loop.call_later(SECONDS_FOR_HEADERS, self.transport.close)
+        self._idle_since = self.loop.time()
+        idle = [each for each in self.connections if isinstance(each, Connection) and each._idle_since is not None]
+        if len(idle) > MOST_IDLE:
+            oldest = min(idle, key=lambda each: each._idle_since or 0.0)
+            oldest._idle_since = None  # it is gone only when the loop has come round
+            oldest.transport.close()
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limner.errors import memory_advice
 from limner.files import is_locked
 from limner.studio.control import asked
 from limner.studio.feed import EVENTS, FeedReader
+from limner.studio.forms import in_words_of_forms
 from limner.studio.jobs import Job, Status
 from limner.studio.places import LOG
 from limner.studio.progress import Progress
@@ -85,6 +87,9 @@ class Following:
         if not job.hidden and (self.saved or job.attempts < MOST_ATTEMPTS):
             return {"status": "queued", "attempts": 0 if self.saved else job.attempts}
         said = self.worker.last_words() if self.worker is not None else last_words(self.folder / LOG)
+        is_killed = self.worker is not None and self.worker.is_killed
+        if is_killed:
+            said += f"; {in_words_of_forms(memory_advice(job.kind, job.request.get('method', '')))}"
         times = "once" if job.attempts == 1 else f"{job.attempts} times"
         return {"status": "failed", "error": f"its worker died {times}: {said}", "ended": time.time()}
 

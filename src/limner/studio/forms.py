@@ -54,6 +54,7 @@ def no_places(settings: type[Settings], values: dict[str, Any]) -> dict[str, Any
 def in_words_of_forms(sentence: str) -> str:
     """A sentence that names options of the command line, with the names that they have in a form."""
     sentence = re.sub(r" \(see --help\)|; see --help", "", sentence)
+    sentence = re.sub(r'--set [\w.]*?(\w+)=("[^"]*"|\S*)', r'"\1", such as \2, under More', sentence)
     return re.sub(r"(?<![\w-])--([a-z][a-z-]*[a-z])", lambda found: f'"{found[1].replace("-", " ")}"', sentence)
 
 
@@ -65,6 +66,7 @@ def _field(name: str, field: FieldInfo) -> dict[str, Any]:
         "type": _type(field.annotation),
         "choices": _choices(field.annotation),
         "default": field.default if isinstance(field.default, str | int | float | bool) else None,
+        **({"required": True} if field.is_required() else {}),
     }
     for limit in field.metadata:
         for kind, side in ((Ge, "minimum"), (Gt, "minimum"), (Le, "maximum"), (Lt, "maximum")):

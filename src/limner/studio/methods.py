@@ -4,6 +4,7 @@ The methods themselves import torch, so their forms come from a file that `scrip
 """
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ ALONE = ("slider",)  # learns without pictures, which the page says
 @cache
 def forms() -> dict[str, Any]:
     return json.loads(FORMS.read_text(encoding="utf-8"))
+
+
+def missing_settings(method: str, given: Mapping[str, Any]) -> list[str]:
+    """The settings of its own that a method cannot do without and that are not given."""
+    sections = forms().get(method, {}).get("sections", [])
+    required = [field["name"] for section in sections for field in section["fields"] if field.get("required")]
+    return [name for name in required if given.get(name) in (None, "")]
 
 
 def methods(jobs: Jobs, places: Places, base: str, dataset: int | None) -> list[dict[str, Any]]:

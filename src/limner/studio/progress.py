@@ -9,7 +9,7 @@ SMOOTHING = 0.95  # of the loss that is shown, a step: single ones jump
 @dataclass
 class Progress:
     """what: in words. done, total: of that. seconds_left: as far as it can be told. preview: the number of the latest
-    event that has a picture. loss: smoothed. kept: the step whose state is the file, and why. seconds: that workers
+    event that has a picture. loss: smoothed. warnings: how many there were; warning: the last one's sentence. kept: the step whose state is the file, and why. seconds: that workers
     were at it, pauses left out."""
 
     what: str = ""
@@ -22,6 +22,7 @@ class Progress:
     kept_step: int | None = None
     kept_reason: str = ""
     warnings: int = 0
+    warning: str = ""
     last_seq: int = 0
     seconds: float = 0.0
     _time: float = 0.0
@@ -71,6 +72,7 @@ class Progress:
                 self._start("writing the file", 0, 0, line["time"])
             case "Warned":
                 self.warnings += 1
+                self.warning = line["message"]
             case "Ended":
                 self.seconds_left = None
 

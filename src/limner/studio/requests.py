@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from limner.config import PrepareSettings, Settings, TrainSettings, Words
+from limner.config import PrepareSettings, Settings, TrainSettings, Words, read_training
 from limner.errors import UserError
-from limner.studio.forms import no_places
+from limner.studio.forms import in_words_of_forms, no_places
 from limner.studio.inputs import InputName
+from limner.studio.methods import missing_settings
 from limner.upscalers import NONE, find_upscaler
 
 MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
@@ -31,6 +32,18 @@ Upscaler = Annotated[str, StringConstraints(max_length=100), AfterValidator(_nam
 PixelUpscaler = Annotated[str, StringConstraints(max_length=100), AfterValidator(partial(_named, of_pixels=True))]
 
 
+def check_training(values: dict[str, Any]) -> None:
+    """Raise ValueError for settings of `limner train` that no training can have, as far as a server without torch can
+    tell: values out of bounds, unknown names, and what a method cannot do without."""
+    try:
+        settings, tables = read_training(values, "More")
+    except UserError as error:
+        raise ValueError(in_words_of_forms(str(error))) from error
+    for method in settings.method.split("+"):
+        for name in missing_settings(method, tables.get(method, {})):
+            raise ValueError(f'fill in "{name.replace("_", " ")}" under More: {method} cannot be trained without it')
+
+
 class TrainRequest(Settings):
     """Train on a set of pictures. more: other settings of `limner train` by name, and a method's own in its table."""
 
@@ -43,6 +56,13 @@ class TrainRequest(Settings):
     replace: bool = Field(False, description="Whether the file takes the place of one of its name.")
     more: OfTraining = Field({}, description="Other settings of limner train, by name.")
     preparing: OfPreparing = Field({}, description="Other settings of limner prepare, by name.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """What can be seen to be wrong without opening anything is refused before there is a job."""
+        own = {"keyword": self.keyword, "class": self.class_word, "method": self.method}
+        check_training(dict(self.more) | own)
+        return self
 
 
 class EmbeddingRequest(Settings):

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limner.data.folder import CAPTIONS, FOREIGN, SUFFIXES
+from limner.data.listing import CAPTIONS, FOREIGN, SUFFIXES
 from limner.data.mask import ENDINGS
 from limner.data.metadata import METADATA
 from limner.data.source import HIDDEN, Source, find_sources

@@ -101,7 +101,10 @@ def _perform(order: dict[str, Any], task: Task, lane: str, feed: FeedWriter) -> 
     except Exception as problem:
         traceback.print_exc()
         fault = f"a fault of Limner's ({type(problem).__name__}: {problem}); the job's log tells more"
-        return Ended("failed", for_the_page(advice(problem) or fault, task.places))
+        return Ended(
+            "failed",
+            for_the_page(advice(problem, order["kind"], order["request"].get("method", "")) or fault, task.places),
+        )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ class Worker:
     def is_alive(self) -> bool:
         return self.process.returncode is None
 
+    @property
+    def is_killed(self) -> bool:
+        """As by a system that is out of memory."""
+        return self.process.returncode == -getattr(signal, "SIGKILL", 9)
+
     async def give(self, job: Job, log: Path, stays: bool) -> None:
         """Let it do a job. log: what it prints into meanwhile. stays: whether there can be another job after it."""
         order = {"job": job.id, "kind": job.kind, "request": job.request, "attempt": job.attempts}
@@ -71,7 +76,7 @@ class Worker:
 
     def last_words(self) -> str:
         """What a dead worker left: how it ended, or the last line that it printed."""
-        if self.process.returncode == -getattr(signal, "SIGKILL", 9):
+        if self.is_killed:
             return "something killed it; most likely the machine ran out of memory"
         return last_words(self.log, self.said)
 

@@ -39,7 +39,7 @@ class Gain(Adapters):
 
     Config = GainConfig
     form = GainForm
-    rate = 10.0
+    rates = (10.0, 10.0, 10.0)
     config: GainConfig
 
     def start(self, name: str, weight: Tensor, random: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

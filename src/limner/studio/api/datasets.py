@@ -1,6 +1,7 @@
 """Sets of pictures: made, filled, looked through and edited. Pictures are asked for by number, never by a path."""
 
 import threading
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
@@ -10,15 +11,18 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from limner.captions.edits import Edits
 from limner.captions.tags import split
+from limner.data.caption import caption_for
+from limner.data.folder import Picture
 from limner.errors import UserError
 from limner.preparation.choices import NO_MASK
 from limner.studio.api.jobs import shown
+from limner.studio.json_body import JSONRoute
 from limner.studio.listing import listing
 from limner.studio.sets import MOST_FILES, MOST_SET_BYTES, PictureSet, number_of
 from limner.studio.state import State, Studio
 from limner.studio.uploads import Limits, receive
 
-router = APIRouter(tags=["datasets"])
+router = APIRouter(route_class=JSONRoute, tags=["datasets"])
 
 MOST_SETS = 1000
 MOST_FILE_BYTES = 4 << 30  # of a file, as a zip; of one picture less is decoded
@@ -178,11 +182,19 @@ def change_captions(number: int, edits: CaptionEdits, studio: Studio) -> dict[st
     _, pictures = _set(studio, number)
     words, others = edits.find.strip(), edits.put.strip()
     asked = Edits(((words, others),) if words else (), tuple(split(edits.remove)), tuple(split(edits.add)))
-    keyword = pictures.wishes().get("keyword", "")
+    wishes = pictures.wishes()
+    keyword = wishes.get("keyword", "")
+    own = caption_for(Picture(Path(), "", 1, 1), keyword, wishes.get("class", ""))
     changes = []
     with _changing:
         for each in listing(pictures)["pictures"]:
-            after = _one_line(asked.apply(each["caption"], keyword)) if each["kept"] else each["caption"]
+            before = own if each["caption_from"] in ("", "template") else each["caption"]
+            if asked.adds and each["kept"] and not before:
+                raise UserError(
+                    "there are images without a caption: say the keyword or the class first, so that what you add does "
+                    "not become their whole caption"
+                )
+            after = _one_line(asked.apply(before, keyword)) if each["kept"] else each["caption"]
             if after and after != each["caption"]:
                 changes.append({"name": each["name"], "before": each["caption"], "after": after})
         if edits.write and changes:

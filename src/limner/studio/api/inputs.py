@@ -6,10 +6,11 @@ from fastapi.responses import FileResponse
 
 from limner.errors import UserError
 from limner.studio.inputs import InputName, input_path, keep_input, tidy_inputs
+from limner.studio.json_body import JSONRoute
 from limner.studio.state import Studio
 from limner.studio.strangers import BODY, MOST_BYTES, received
 
-router = APIRouter(tags=["inputs"])
+router = APIRouter(route_class=JSONRoute, tags=["inputs"])
 
 FILE = {"content": {"application/octet-stream": {}}, "description": "The file as it was sent."}
 

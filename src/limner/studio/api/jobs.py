@@ -15,10 +15,11 @@ from limner.errors import UserError
 from limner.studio.control import CANCEL, FINISH, PAUSE, SKIP
 from limner.studio.feed import EVENTS, FeedReader, find_event
 from limner.studio.jobs import Job
+from limner.studio.json_body import JSONRoute
 from limner.studio.kinds import KINDS
 from limner.studio.state import Studio
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(route_class=JSONRoute, tags=["jobs"])
 
 SECONDS_BETWEEN_NEWS = 0.25
 SECONDS_ALIVE = 15.0  # between signs of life on a quiet stream

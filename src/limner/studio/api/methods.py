@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from limner.studio.json_body import JSONRoute
 from limner.studio.methods import methods
 from limner.studio.state import Studio
 
-router = APIRouter(tags=["methods"])
+router = APIRouter(route_class=JSONRoute, tags=["methods"])
 
 
 @router.get("/methods")

@@ -17,9 +17,10 @@ from limner.config import KIND_FOLDERS
 from limner.library import tidy
 from limner.library.shelf import ShelfFile
 from limner.library.store import Order
+from limner.studio.json_body import JSONRoute
 from limner.studio.state import State, Studio
 
-router = APIRouter(tags=["models"])
+router = APIRouter(route_class=JSONRoute, tags=["models"])
 
 MOST_PICTURE_BYTES = 32 * 2**20
 STARTS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}

@@ -9,12 +9,13 @@ from fastapi.responses import FileResponse
 from limner.errors import UserError
 from limner.studio.gallery import Picture, inputs_of
 from limner.studio.inputs import missing_inputs, release_inputs
+from limner.studio.json_body import JSONRoute
 from limner.studio.places import Places
 from limner.studio.readback import read_back
 from limner.studio.state import Studio
 from limner.studio.strangers import BODY, MOST_BYTES, received, stranger_text
 
-router = APIRouter(tags=["pictures"])
+router = APIRouter(route_class=JSONRoute, tags=["pictures"])
 
 Number = Annotated[int, Path(ge=1, lt=2**62)]
 FILE = {"content": {"image/png": {}}, "description": "The picture."}

@@ -10,11 +10,12 @@ from fastapi.responses import PlainTextResponse, Response
 from limner.studio.api.jobs import Found, public, shown
 from limner.studio.differences import differences
 from limner.studio.feed import EVENTS, read_feed
+from limner.studio.json_body import JSONRoute
 from limner.studio.names import of_the_studio
 from limner.studio.places import LOG
 from limner.studio.state import Studio
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(route_class=JSONRoute, tags=["runs"])
 
 # Of which there are too many to tell one by one: curves and the job's progress say the same.
 TOO_MANY = frozenset({"Step", "Measured", "Prepared", "Sampled", "Saved", "Progress", "Hashing", "Reading"})

@@ -16,9 +16,10 @@ from limner.library.civitai import Civitai
 from limner.library.hub import Hub
 from limner.library.offer import DANGER, Failed, Found, Offer
 from limner.studio.jobs import Busy
+from limner.studio.json_body import JSONRoute
 from limner.studio.state import Studio
 
-router = APIRouter(tags=["search"])
+router = APIRouter(route_class=JSONRoute, tags=["search"])
 
 MOST_AT_ONCE = 4  # searches, each of which holds a thread for as long as a site asks for patience
 _free = threading.BoundedSemaphore(MOST_AT_ONCE)

@@ -5,9 +5,10 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 
 from limner.studio.forms import FORMS, form
+from limner.studio.json_body import JSONRoute
 from limner.studio.requests import InitRequest
 
-router = APIRouter(tags=["settings"])
+router = APIRouter(route_class=JSONRoute, tags=["settings"])
 
 INIT = "init"  # of a request to draw
 

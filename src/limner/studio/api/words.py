@@ -6,9 +6,10 @@ from fastapi import APIRouter, Query
 
 from limner.library.shelf import ShelfFile
 from limner.samplers import AUTOMATIC, FLOW, SAMPLERS
+from limner.studio.json_body import JSONRoute
 from limner.studio.state import State, Studio
 
-router = APIRouter(tags=["words"])
+router = APIRouter(route_class=JSONRoute, tags=["words"])
 
 MOST_JOBS = 200  # whose keywords are offered
 

@@ -11,13 +11,14 @@ from limner.errors import UserError
 from limner.studio.control import CANCEL
 from limner.studio.inputs import keep_input, remove_inputs
 from limner.studio.jobs import Busy, Job
+from limner.studio.json_body import JSONRoute
 from limner.studio.sdapi.asked import Drawing, Img2Img, Txt2Img, init_values, request_values
 from limner.studio.sdapi.hires import hires_values
 from limner.studio.sdapi.pictures import MOST_BYTES, decoded
 from limner.studio.sdapi.told import answer
 from limner.studio.state import State, Studio
 
-router = APIRouter()
+router = APIRouter(route_class=JSONRoute)
 
 SECONDS_BETWEEN_LOOKS = 1.0  # whether who asked is still there
 OURS = ("a fault of Limner's", "its worker died")  # how errors begin that are nobody else's

@@ -8,12 +8,13 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner.studio.inputs import remove_inputs
+from limner.studio.json_body import JSONRoute
 from limner.studio.sdapi.asked import given
 from limner.studio.sdapi.drawing import done_job, forget, kept
 from limner.studio.sdapi.pictures import MOST_BYTES, encoded
 from limner.studio.state import State, Studio
 
-router = APIRouter()
+router = APIRouter(route_class=JSONRoute)
 
 FACES = ("gfpgan_visibility", "codeformer_visibility")
 

@@ -7,12 +7,13 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner.errors import UserError
+from limner.studio.json_body import JSONRoute
 from limner.studio.sdapi.checkpoints import find_checkpoint
 from limner.studio.sdapi.drawing import done_job, forget
 from limner.studio.sdapi.options import MODEL, options
 from limner.studio.state import State, Studio
 
-router = APIRouter()
+router = APIRouter(route_class=JSONRoute)
 
 CREATED = "created embedding "  # before the name, in the options: what it starts from
 # The webui's learning rate is of the vectors' numbers, the run's of those in units of their typical size, times a rate.

@@ -7,11 +7,12 @@ from fastapi import APIRouter
 
 from limner.library.shelf import ShelfFile
 from limner.samplers import ALIASES, AUTOMATIC, SAMPLERS, SCHEDULES
+from limner.studio.json_body import JSONRoute
 from limner.studio.sdapi.checkpoints import checkpoints, files
 from limner.studio.state import Studio
 from limner.upscalers import LATENT, PIXELS
 
-router = APIRouter()
+router = APIRouter(route_class=JSONRoute)
 Row = dict[str, Any]
 
 

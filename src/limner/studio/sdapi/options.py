@@ -5,10 +5,11 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 
 from limner.errors import UserError
+from limner.studio.json_body import JSONRoute
 from limner.studio.sdapi.checkpoints import checkpoints, find_checkpoint
 from limner.studio.state import State, Studio
 
-router = APIRouter()
+router = APIRouter(route_class=JSONRoute)
 
 MODEL, CLIP_SKIP, VAE = "sd_model_checkpoint", "CLIP_stop_at_last_layers", "sd_vae"
 OWN_VAE = ("Automatic", "None", "")

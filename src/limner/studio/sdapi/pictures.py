@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 
 from limner.errors import UserError
 from limner.infotext import parse_infotext
+from limner.studio.json_body import JSONRoute
 from limner.studio.strangers import stranger_text
 
-router = APIRouter()
+router = APIRouter(route_class=JSONRoute)
 
 MOST_BYTES = 96 * 2**20  # of a request with pictures
 

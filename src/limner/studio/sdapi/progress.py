@@ -10,10 +10,11 @@ from limner.errors import UserError
 from limner.studio.control import CANCEL, FINISH, SKIP
 from limner.studio.feed import PREVIEW
 from limner.studio.jobs import Job
+from limner.studio.json_body import JSONRoute
 from limner.studio.sdapi.pictures import encoded
 from limner.studio.state import State, Studio
 
-router = APIRouter()
+router = APIRouter(route_class=JSONRoute)
 
 LANE = "draw"
 ENDS_EARLY = ("generate", "train")  # kinds of jobs that can end with what there is

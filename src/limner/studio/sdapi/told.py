@@ -21,6 +21,7 @@ IN_THE_TEXT = {
 OWN = (
     "Stopped at step",
     "Lora hashes",
+    "Lora parts not applied",
     "TI hashes",
     "Schedule type",
     "Masked content",

@@ -29,7 +29,7 @@ from limner.events import Event
 from limner.files import atomic_path
 from limner.preparation.choices import NOTHING
 from limner.preparation.decide import Decision, Rules, better_twins, decide
-from limner.preparation.masks import candidates
+from limner.preparation.masks import masks_beside
 from limner.studio.requests import CheckRequest
 from limner.studio.sets import PictureSet, number_of
 from limner.studio.work.task import Task
@@ -118,7 +118,7 @@ def _plain(judged: Judged, decision: Decision, caption: Caption) -> dict[str, An
     facts, view = judged.facts, decision.framing
     sides = (facts.width, facts.height) * 2
     source = judged.source
-    masks = [name for name in candidates(source.name) if (source.root / name).is_file()]
+    masks = [place.name for place in masks_beside(source)]
     return {
         "name": facts.name,
         "width": facts.width,

@@ -9,6 +9,7 @@ from PIL import Image
 
 from limner.base.model import BaseModel
 from limner.data.decode import picture_at
+from limner.events import Warned
 from limner.files import atomic_path
 from limner.generate import Denoised, Generated, Hires, Init, Plan, Request, batches, drawing, make_plan, unfinished
 from limner.generate.preview import Previewer
@@ -18,6 +19,7 @@ from limner.run.outputs import prompt_files
 from limner.studio.control import FINISH, SKIP, unask
 from limner.studio.feed import PREVIEW, Drawn, Sampled
 from limner.studio.inputs import input_path
+from limner.studio.names import for_the_page
 from limner.studio.places import Places
 from limner.studio.requests import GenerateRequest
 from limner.studio.work.save import free_name, save
@@ -35,6 +37,7 @@ def perform(request: GenerateRequest, task: Task) -> Generator[Any, None, dict[s
     wanted = _request(request, task.places)
     model = task.model(request.base)
     plan = make_plan(model, wanted, prompt_files(task.places.models))
+    yield from (Warned(for_the_page(message, task.places)) for message in (*model.warnings, *plan.remarks))
     for numbers in batches(plan):
         pictures = yield from _draw(model, plan, numbers, task)
         for place, (number, picture) in enumerate(zip(numbers, pictures, strict=True)):

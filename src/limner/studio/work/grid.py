@@ -32,10 +32,12 @@ def perform(request: GridRequest, task: Task) -> Generator[Any, None, dict[str, 
     check_cells(cells, files)
     places = {cell.base: task.base(cell.base) for cell in cells}  # all are found before the first is drawn
     drawn = []
+    warned: set[str] = set()
     yield Sampled(0, 1, 0, len(cells))
     for each in draw_cells(cells, files, task.model):
         drawn.append(each)
-        yield from (Warned(for_the_page(message, task.places)) for message in each.warnings)
+        yield from (Warned(for_the_page(message, task.places)) for message in each.warnings if message not in warned)
+        warned.update(each.warnings)
         yield Sampled(0, 1, len(drawn), len(cells))
     seed = min(each.cell.request.seed for each in drawn)
     again = request.model_dump(mode="json", by_alias=True)

@@ -14,19 +14,26 @@ export function queuePart(came) {
   const place = element("div", {}, list, heard);
   const cards = new Map();
   const told = new Map();
+  const dismissed = new Set(); // of jobs that are done, but with a warning
 
   const leave = jobs.watch((all) => {
     const ours = all.filter((job) => KINDS.includes(job.kind));
-    const shown = ours.filter((job) => ["running", "queued"].includes(job.status) || (job.status === "failed" && job.ended > opened)).reverse();
+    const shown = ours.filter((job) => ["running", "queued"].includes(job.status) || (isNews(job) && job.ended > opened && !dismissed.has(job.id))).reverse();
     for (const id of [...cards.keys()]) if (!shown.some((job) => job.id === id)) cards.delete(id);
     for (const job of shown) {
-      if (!cards.has(job.id)) cards.set(job.id, card(job));
+      if (!cards.has(job.id)) cards.set(job.id, card(job, dismiss));
       cards.get(job.id).update(job);
     }
     const now = shown.map((job) => cards.get(job.id).place);
     if (now.length !== list.children.length || now.some((each, number) => each !== list.children[number])) replace(list, now);
     hear(ours);
   });
+
+  function dismiss(job) {
+    if (job.status === "failed") return jobs.remove(job.id);
+    dismissed.add(job.id);
+    cards.get(job.id).place.remove();
+  }
 
   /** Pictures that came, and what has ended, said once. */
   function hear(ours) {
@@ -46,7 +53,12 @@ export function queuePart(came) {
   return { place, leave };
 }
 
-function card(first) {
+/** Whether there is something to read of a job that is over. */
+function isNews(job) {
+  return job.status === "failed" || (job.status === "done" && job.progress.warning);
+}
+
+function card(first, dismiss) {
   const title = element("p", { class: "title" }, first.title);
   const bar = element("progress", { max: 1, "aria-label": `How far: ${first.title}` });
   const words = element("p", { class: "small soft" });
@@ -56,16 +68,18 @@ function card(first) {
 
   function update(job) {
     const { done, total, seconds_left: left } = job.progress;
-    const isOver = job.status === "failed";
+    const isOver = isNews(job);
     bar.hidden = isOver;
     if (job.status === "running" && total) bar.value = done / total;
     else if (job.status === "running") bar.removeAttribute("value");
     else bar.value = 0;
-    words.textContent = isOver || job.error ? job.error : job.status === "queued" ? "waits for its turn" : far(job, left);
-    words.className = isOver ? "small problem" : "small soft";
+    const warning = job.progress.warning ?? "";
+    const state = job.status === "queued" ? "waits for its turn" : job.status === "done" ? "" : far(job, left);
+    words.textContent = job.error || [state, warning].filter(Boolean).join(" · ");
+    words.className = job.status === "failed" ? "small problem" : warning ? "small warning" : "small soft";
     skip.hidden = job.kind === "grid" || job.status !== "running" || job.request.count <= job.request.batch_size;
     stop.textContent = isOver ? "Dismiss" : "Stop";
-    stop.onclick = () => (isOver ? jobs.remove(job.id) : jobs.ask(job.id, ending(job)));
+    stop.onclick = () => (isOver ? dismiss(job) : jobs.ask(job.id, ending(job)));
   }
   return { place, update };
 }

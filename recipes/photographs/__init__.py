@@ -1,0 +1,1 @@
+"""The recipe of what tells photographs from simple drawings."""
