@@ -260,7 +260,10 @@ def test_the_option_that_helps_is_named(tmp_path: Path) -> None:
         pass
     with pytest.raises(UserError, match="--cache"), locked(tmp_path / "file" / "x", option="--cache"):
         pass
-    with pytest.raises(UserError, match="make its folder writable, or choose another place$"), atomic_path(tmp_path / "file" / "x"):
+    with (
+        pytest.raises(UserError, match="make its folder writable, or choose another place$"),
+        atomic_path(tmp_path / "file" / "x"),
+    ):
         pass
     with pytest.raises(UserError, match="--run"):
         require_writable(tmp_path / "file" / "x", "--run")

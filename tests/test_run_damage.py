@@ -121,7 +121,7 @@ def _resume(folder: Path) -> list[Event]:
         ("", "is damaged: it has no keyword"),
         ("garbage", "is not a TOML file"),
         ('keyword = "zqvx"\n', "is damaged: it has no method"),
-        ("\0\0", "is not a TOML file"),
+        ("\0\0", "is not text in"),
     ],
 )
 def test_a_damaged_run_toml(tmp_path: Path, text: str, sentence: str) -> None:

@@ -4,9 +4,11 @@ import dataclasses
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,8 +231,12 @@ def two_states(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def flip(path: Path) -> None:
+    """Change one bit of the largest tensor."""
+    with zipfile.ZipFile(path) as parts:
+        start = max(parts.infolist(), key=lambda part: part.file_size).header_offset
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    name, extra = struct.unpack_from("<HH", data, start + 26)
+    data[start + 30 + name + extra + 8] ^= 1
     path.write_bytes(data)
 
 

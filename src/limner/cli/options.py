@@ -108,7 +108,7 @@ def _leave_out(values: dict[str, Any], config: Path, given: Mapping[str, Any]) -
     told = [f"{name} = {value}" for name, value in left.items() if name not in given]
     remark = f"not taken over from {config}, for it belongs to that run: {', '.join(told)}" if told else ""
     out = Path(str(left.get("out", "")))
-    if "out" in left and "out" not in given and out.parent.is_dir() and "models" not in {*elsewhere, *given}:
+    if "out" in left and "out" not in given and out.parent.is_dir() and "models" not in given:
         values["out"] = str(next(path for path in free_names(out) if not path.exists()))
         remark += f"; this one goes to {values['out']}"
     return remark

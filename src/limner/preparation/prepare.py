@@ -171,6 +171,8 @@ def _tidy(out: Path, ledger: Ledger) -> Generator[Event, None, None]:
     """Remove what belongs to the folder no more, and say what in it is not ours."""
     for place in remove_unwanted(out, ledger):
         yield Warned(f"what you changed of a picture that is not kept any more lies in {out / place}")
+    for path, place in ledger.set_aside.items():
+        yield Warned(f"{display(path)} was not written by prepare, which needed its name; it lies in {out / place} now")
     others = list(foreign(out, ledger))
     if others:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
