@@ -26,6 +26,7 @@ from limner.config import (
 )
 from limner.errors import UserError
 from limner.files import free_names
+from limner.texts import read_text
 
 
 def parameters(settings: type[Settings], positional: tuple[str, ...]) -> list[inspect.Parameter]:
@@ -101,7 +102,7 @@ def _leave_out(values: dict[str, Any], config: Path, given: Mapping[str, Any]) -
     """Of a run's own run.toml, remove what is for that run alone: where its results are; and the cache and the models
     folder where there are none of these names, as on another machine. A new file goes beside that run's, under the next
     free name. Returns what a person should know of it."""
-    if not config.read_bytes().startswith(f"# {RUN_HEADER}".encode()):
+    if not read_text(config).startswith(f"# {RUN_HEADER}"):
         return ""
     elsewhere = [name for name in ("cache", "models") if not Path(str(values.get(name, "."))).is_dir()]
     left = {name: values.pop(name) for name in (*OF_ONE_RUN, *elsewhere) if name in values}
