@@ -46,41 +46,7 @@ class Temporary:
     def take(self, target: Path) -> bool:
         """Give it a name, unless something has it: nobody else can come between."""
         self._let_go()
-        if os.name == "nt":
-            try:
-                self.path.rename(target)
-            except FileExistsError:
-                return False
-            return True
-        return self._take_folder(target) if self.path.is_dir() else self._take_file(target)
-
-    def _take_file(self, target: Path) -> bool:
-        try:
-            os.link(self.path, target)
-        except FileExistsError:
-            return False
-        except OSError:  # of file systems without links: hold the name first, and then put the file in its place
-            try:
-                target.open("xb").close()
-            except FileExistsError:
-                return False
-            self.path.replace(target)
-            return True
-        self.path.unlink()
-        return True
-
-    def _take_folder(self, target: Path) -> bool:
-        try:
-            target.mkdir()
-        except FileExistsError:
-            return False
-        try:
-            self.path.replace(target)  # an empty folder gives way
-        except OSError:
-            if any(target.iterdir()):  # somebody was quick
-                return False
-            raise
-        return True
+        return take_name(self.path, target)
 
     def _let_go(self) -> None:
         """On Windows what is open cannot be renamed."""
@@ -91,6 +57,48 @@ class Temporary:
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+
+def take_name(path: Path, target: Path) -> bool:
+    """Give a finished file or folder its name, unless something has that; says which of the two. No process can come
+    between."""
+    if os.name == "nt":
+        try:
+            path.rename(target)
+        except FileExistsError:
+            return False
+        return True
+    return _take_folder_name(path, target) if path.is_dir() else _take_file_name(path, target)
+
+
+def _take_file_name(path: Path, target: Path) -> bool:
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        return False
+    except OSError:  # of file systems without links: hold the name first, and then put the file in its place
+        try:
+            target.open("xb").close()
+        except FileExistsError:
+            return False
+        path.replace(target)
+        return True
+    path.unlink()
+    return True
+
+
+def _take_folder_name(path: Path, target: Path) -> bool:
+    try:
+        target.mkdir()
+    except FileExistsError:
+        return False
+    try:
+        path.replace(target)  # an empty folder gives way
+    except OSError:
+        if any(target.iterdir()):  # somebody was quick
+            return False
+        raise
+    return True
 
 
 @contextmanager
@@ -142,10 +150,11 @@ def clear(folder: Path, always: bool = False) -> list[tuple[Path, int]]:
     A process that writes there often looks once in ten minutes, but `always` if it is asked to.
     """
     now = time.monotonic()
+    whole = folder.absolute()
     with _looking:
-        if not always and now - _looked.get(folder, -SECONDS_BETWEEN) < SECONDS_BETWEEN:
+        if not always and now - _looked.get(whole, -SECONDS_BETWEEN) < SECONDS_BETWEEN:
             return []
-        _looked[folder] = now
+        _looked[whole] = now
     found = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         found = [Path(each.path) for each in entries if _PATTERN.fullmatch(each.name) and not each.is_symlink()]
