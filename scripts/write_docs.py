@@ -10,7 +10,7 @@ from pathlib import Path
 from limner.captions.captioner import captioners, find_captioner
 from limner.cli.options import ordered_fields, shown_default
 from limner.cli.verbs import SETTINGS
-from limner.config import Settings
+from limner.config import Settings, usual_range
 from limner.methods.method import methods
 from limner.studio.forms import form
 from limner.studio.methods import FORMS
@@ -45,12 +45,13 @@ def page() -> str:
 
 
 def table(settings: type[Settings]) -> str:
-    rows = ["| setting | default | |", "|---|---|---|"]
+    rows = ["| setting | default | usual | |", "|---|---|---|---|"]
     for name in ordered_fields(settings):
         field = settings.model_fields[name]
         default = shown_default(field) or ""
         meaning = str(field.description).replace("|", "\\|")
-        rows.append(f"| `{field.alias or name}` | {default} | {meaning} |")
+        usual = usual_range(field) or ""
+        rows.append(f"| `{field.alias or name}` | {default} | {usual} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 

@@ -1,6 +1,8 @@
 """What a run makes of its pictures: who says keyword and class, what is wrong, what a person should know."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,11 @@ from limner.run.data import (
     remarks_on_captions,
 )
 from limner.run.derive import derive
+from limner.run.folder import Record, RunFolder, Source
+from limner.run.job import prepare
+from limner.run.outputs import check_out, default_out
 from limner.run.prior import load_class
+from limner.run.training import new_folder
 
 
 def put(folder: Path, count: int = 1, caption: str | None = None) -> None:
@@ -112,6 +118,77 @@ def test_pictures_of_the_class_must_not_say_the_keyword(tmp_path: Path) -> None:
     settings, _, data = settle(tmp_path)
     assert captions(data, settings) == ["zvq dog"]
     assert [picture.caption for picture in data.of_class] == ["dog"]
+
+
+def test_captions_of_the_class_must_not_say_the_keyword(tmp_path: Path) -> None:
+    put(tmp_path / "img" / "10_zvq dog")
+    put(tmp_path / "reg" / "1_dog", 2, "a photo of ZVQ dog")
+    with pytest.raises(
+        UserError, match=r"2 captions of class images have the keyword 'zvq' in them \(0\.png, 1\.png\)"
+    ):
+        settle(tmp_path)
+    put(tmp_path / "reg" / "1_dog", 2, "a photo of zvqs dog")
+    put(tmp_path / "own", 1, "zvq")
+    settle(tmp_path)
+    images = {"prior": "images", "class_word": "dog"}
+    with pytest.raises(UserError, match=r"1 caption of class images has the keyword 'zvq' in it \(0\.png\)"):
+        settle(tmp_path, class_images=tmp_path / "own", **images)
+    with pytest.raises(UserError, match=r"\(class_prompt\)"):
+        settle(tmp_path, class_prompt="a zvq dog", **images)
+
+
+def test_what_folders_hold_beside_is_said(tmp_path: Path) -> None:
+    put(tmp_path / "photos", 2, "a [trigger] dog")
+    put(tmp_path / "photos" / "more")
+    (tmp_path / "photos" / "nobody.txt").write_text("x")
+    settings, _, data = settle(tmp_path / "photos", keyword="zvq")
+    told = said(data)
+    assert "1 image in a subfolder of" in told
+    assert "(nobody.txt): no image has that name" in told
+    assert "2 captions have [trigger] or [name]" in told
+    assert captions(data, settings) == ["a zvq dog"] * 2
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "b.png").write_bytes(b"x")
+    shutil.copy(tmp_path / "photos" / "0.png", tmp_path / "own")
+    images: dict[str, Any] = {"prior": "images", "class_word": "dog", "class_images": tmp_path / "own"}
+    assert "b.png is not an image" in said(settle(tmp_path / "photos", keyword="zvq", **images)[2], **images)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="such names are not possible there")
+def test_a_run_puts_down_and_reads_names_of_any_kind(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9.png"), "new\nline.png", "x" * 251 + ".png", "e\u0301.png"]
+    record = Record("base", [Source(name, "0" * 64, "grün") for name in names], {"python": "3"})
+    folder = RunFolder(tmp_path / "run")
+    folder.create(TrainSettings(images=tmp_path, keyword="zvq"), {}, [], record)
+    assert folder.record() == record
+    with pytest.raises(UserError, match="name that is not UTF-8"):
+        next(prepare(TrainSettings(images=tmp_path / os.fsdecode(b"caf\xe9"), keyword="zvq"), {}, "test"))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "name"),
+    [("zqvx", "zqvx"), ("my dog", "my_dog"), ("../up/x", "up_x"), ("con", "subject"), ("é" * 100, "é" * 100),
+     ("犬" * 100, "犬" * 66), ("zq\nvx", "zq_vx"), ("...", "subject"), ("e\u0301t", "ét")],
+)  # fmt: skip
+def test_files_and_folders_are_called_after_any_keyword(tmp_path: Path, keyword: str, name: str) -> None:
+    settings = TrainSettings(images=tmp_path, keyword=keyword, models=tmp_path)
+    out = default_out(settings)
+    assert out.name == f"{name}.safetensors"
+    check_out(settings)
+    run = RunFolder(new_folder(tmp_path / "runs", out.stem))
+    run.require_new()
+
+
+def test_a_file_name_that_is_too_long_is_refused_at_once(tmp_path: Path) -> None:
+    settings = TrainSettings(images=tmp_path, keyword="zvq", out=tmp_path / f"{'x' * 250}.safetensors")
+    with pytest.raises(UserError, match="longer than 255 bytes"):
+        check_out(settings)
+
+
+def test_a_keyword_is_one_line_of_printable_text(tmp_path: Path) -> None:
+    for keyword in ("zq\x1b[31mvx", "zq\udce9", "zq\x00"):
+        with pytest.raises(UserError, match="keyword"):
+            TrainSettings.read({"images": str(tmp_path), "keyword": keyword}, "test")
 
 
 def test_pictures_of_the_class_are_shown_unless_somebody_says_otherwise(tmp_path: Path) -> None:

@@ -1,19 +1,28 @@
 """Noise, targets, weights and timesteps against their definitions and diffusers' own scheduler."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from training import examples
 
 from limner import diffusion
 from limner.base.conditioning import Conditioning
 from limner.base.model import BaseModel
+from limner.base.open import open_base
+from limner.config import TrainSettings
 from limner.data.batch import Batch
 from limner.device import generator
 from limner.diffusion import Objective
 from limner.errors import UserError
+from limner.evaluate import online
+from limner.generators import finish
+from limner.methods import slider
+from limner.run import prior
 
 
 @pytest.fixture
@@ -146,6 +155,48 @@ def test_timesteps_follow_their_distribution(tiny_base: BaseModel, name: Any, qu
     torch.testing.assert_close(found, torch.tensor(quartiles).float(), atol=3, rtol=0)
     assert drawn.min() >= 0
     assert drawn.max() <= 999
+
+
+@pytest.fixture
+def shifted_base(flat_folder: Path) -> BaseModel:
+    """A base that is trained at noisier timesteps than others, as flow models are."""
+    model = open_base(flat_folder, torch.device("cpu"), torch.float32)
+    model.__class__ = type("Shifted", (BaseModel,), {"timestep_shift": 3.0})
+    return model
+
+
+def test_all_that_asks_a_model_at_random_timesteps_follows_its_shift(
+    shifted_base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uniform times in four equal parts, moved by 3 s / (1 + 2 s): 0, 500, 750, 900, 1000."""
+    edges = torch.tensor([500, 750, 900])
+
+    def parts(timesteps: Sequence[int] | torch.Tensor) -> list[int]:
+        found = torch.bucketize(torch.as_tensor(timesteps), edges, right=True)
+        return torch.bincount(found, minlength=4).tolist()
+
+    assert parts(diffusion.draw_timesteps(shifted_base, 400, generator(0))) == [100] * 4
+    assert parts(online.make_probe(shifted_base, examples(shifted_base, 1)[0], seed=1).timesteps) == [1] * 4
+
+    told = {"images": tmp_path, "keyword": "zqvx", "class": "dog", "prior": "match", "class_count": 8}
+    settings = TrainSettings.read(told | {"cache": tmp_path, "resolution": 64}, "test")
+    subject = examples(shifted_base, 1)
+    answers = finish(prior.prior_examples(shifted_base, settings, [], subject, Objective(), live_text=False))
+    assert parts([each.known.timestep for each in answers if each.known]) == [2] * 4
+
+    asked: list[int] = []
+    predict = shifted_base.predict
+    monkeypatch.setattr(shifted_base, "predict", lambda x, t, c: asked.extend(t.tolist()) or predict(x, t, c))
+    batch = Batch(torch.zeros(8, 4, 8, 8), ["a"] * 8, None, torch.ones(8))
+    diffusion.loss(shifted_base, batch, generator(1))
+    assert parts(asked) == [2] * 4
+
+    monkeypatch.setattr(slider, "STEPS", 8)
+    asked.clear()
+    turning = slider.Slider(slider.SliderConfig(positive="a red cat", negative="a blue cat", pictures=1))
+    turning.attach(shifted_base)
+    turning.detach()
+    assert parts(asked[::4]) == [2] * 4  # of four prompts each
 
 
 def test_loss_weighs_examples_and_repeats_itself(tiny_base: BaseModel) -> None:

@@ -48,7 +48,7 @@ MODULES = {
     "cli/pictures.py": DRAWS,
     "cli/prepare.py": ("prepare",),
     "cli/show.py": ("demo",),
-    "cli/verbs.py": TRAINING,
+    "cli/verbs.py": (*TRAINING, "generate"),  # the command that tries what was trained, put together
     "compare/": ("compare",),
     "compare/training.py": ("compare", "train"),
     "config/captions.py": ("captions",),
@@ -57,7 +57,9 @@ MODULES = {
     "config/preparing.py": ("prepare",),
     "config/settings.py": EVERY,
     "config/training.py": TRAINING,
+    "demo.py": ("demo",),
     "device.py": OPENS_A_BASE,
+    "doctor.py": ("train",),  # it names folders that others use
     "edit/": EDITS,
     "edit/convert.py": ("convert",),
     "edit/extract.py": ("extract",),
@@ -80,6 +82,7 @@ MODULES = {
 }
 # Where alternatives stand side by side, of which each command has its own.
 ANY_OF_THEM = (
+    "cli/verbs.py",
     "config/settings.py",
     "config/editing.py",
     "cli/library.py",
@@ -87,7 +90,11 @@ ANY_OF_THEM = (
     "files.py",
     "edit/written.py",
 )
-ELSEWHERE = ("--dataset_config", "--masked_loss")  # sd-scripts' options
+ELSEWHERE = {
+    *("--dataset_config", "--masked_loss"),  # sd-scripts'
+    *("--python", "--torch-backend", "--reinstall-package", "--upgrade", "--force-reinstall"),  # pip's and uv's
+    *("--query-gpu", "--format"),  # nvidia-smi's
+}
 NO_SENTENCES = (
     "checking/page.py",
     "compare/page.py",

@@ -167,13 +167,13 @@ def test_a_lora_that_is_not_there_is_answered_with_the_nearest(tmp_path: Path) -
         files.find_lora("ZQVX-DOGE.safetensors")
     with pytest.raises(UserError, match=re.escape("<lora:Watercolours>")):
         files.find_lora("watercolour")
-    with pytest.raises(UserError, match="none of the 4 LoRAs in .* has a name like it"):
+    with pytest.raises(UserError, match=r"none of the 4 LoRAs in .* has a name like it"):
         files.find_lora("qqq")
-    with pytest.raises(UserError, match="could be .*dog.pt"):
-        save_file({"a": torch.zeros(1)}, tmp_path / "zqvx-dog.pt")
+    save_file({"a": torch.zeros(1)}, tmp_path / "zqvx-dog.pt")
+    with pytest.raises(UserError, match=r"could be .*dog\.pt"):
         PromptFiles(tmp_path).find_lora("zqvx-dog")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="there are no LoRAs in .*empty"):
+    with pytest.raises(UserError, match=r"there are no LoRAs in .*empty"):
         PromptFiles(tmp_path / "empty").find_lora("a")
 
 

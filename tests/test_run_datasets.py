@@ -14,7 +14,7 @@ from limner.data.layout import find_dataset
 from limner.errors import UserError
 from limner.events import Event, Exported, Prepared, Started, Step, Warned
 from limner.formats import inspect
-from limner.run.data import complete
+from limner.run.data import choose_resolution, complete, load_data
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +168,8 @@ def test_pictures_made_for_a_far_larger_base_are_scaled_down(values: dict[str, A
     path.write_text(f"[[datasets]]\nresolution = {said}\n[[datasets.subsets]]\nimage_dir = 'photos/3_zqvx dog'\n")
     settings = TrainSettings.read({"images": path, "keyword": "zqvx", "base": values["base"]}, "test")
     settings, chosen = complete(settings, find_dataset(path))
-    assert settings.resolution == taken
-    (reason,) = (each.reason for each in chosen if each.name == "resolution")
-    assert ("the data set's 512 is beyond it" in reason) == (taken == 64)
+    sized, warned = choose_resolution(settings, load_data(settings, find_dataset(path)), 64)
+    (resolution,) = (each for each in [*chosen, *sized] if each.name == "resolution")
+    assert resolution.value == taken
+    assert ("the data set's 512 is far from it" in resolution.reason) == (taken == 64)
+    assert [f"{said} pixels" in each.message for each in warned] == [True]

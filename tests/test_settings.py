@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 from annotated_types import Ge, Le
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from limner.cli import app, verbs
 from limner.config import Drawing, TrainSettings, names, read_training
-from limner.diffusion import Objective
+from limner.diffusion import Objective, Weighting, loss_weights
 from limner.errors import UserError
 from limner.generate import Request
 from limner.generate.read import read_request
@@ -117,7 +118,23 @@ def test_what_is_declared_here_and_there_agrees() -> None:
                  "max_grad_norm"):  # fmt: skip
         assert fields[name].default == getattr(plan, name)
     for field in dataclasses.fields(Objective):
-        assert fields[field.name].default == getattr(plan.objective, field.name)
+        default = fields[field.name].default
+        assert default == getattr(plan.objective, field.name) or (default is None and field.name == "weighting")
+
+
+def test_where_the_last_timestep_is_pure_noise_another_weighting_is_chosen() -> None:
+    """One that acts there: every weight made of the signal-to-noise ratio is exactly 0 at a ratio of 0."""
+    settings = TrainSettings(images=Path("x"), keyword="zqvx")
+    for ends_in_noise in (False, True):
+        chosen = {each.name: each for each in derive(settings, 24, 128, True, ends_in_noise=ends_in_noise)}["weighting"]
+        assert chosen.value == ("none" if ends_in_noise else "min-snr")
+        assert ("pure noise" in chosen.reason) == ends_in_noise
+    terminal = torch.zeros(1)
+    for kind in ("v_prediction", "flow"):
+        weights = {name: float(loss_weights(terminal, kind, Objective(weighting=name))) for name in get_args(Weighting)}
+        assert weights == {"min-snr": 0, "debiased": 0, "p2": 0, "none": 1}
+    assert not [each for each in derive(settings.model_copy(update={"weighting": "p2"}), 24, 128, True)
+                if each.name == "weighting"]  # fmt: skip
 
 
 def test_every_setting_has_a_sentence() -> None:

@@ -68,18 +68,19 @@ class Contrast(nn.Module):
     def forward(self, tokens: Tensor, scenes: list[Scene]) -> Tensor:
         """(captions, scenes)"""
         captions = self.caption(self.text(tokens).pooler_output)
-        sides = self.scene(self.whole(torch.stack([self._facts(scene) for scene in scenes])))
+        sides = self.scene(self.whole(self._facts(scenes)))
         product = F.normalize(captions.float(), dim=1) @ F.normalize(sides.float(), dim=1).T
         return product * self.scale.float().exp().clamp(max=100)
 
-    def _facts(self, scene: Scene) -> Tensor:
-        style = self.style.weight[list(STYLES).index(scene.style)]
-        total = style + self.colour.weight[list(COLOURS).index(scene.colour)]
-        for placed in scene.objects:
-            middle = [(corner + placed.side / 2) / SIZE * 2 - 1 for corner in placed.corner]
-            lies = self.lies(torch.tensor([placed.side / SIZE * 2 - 1, *middle], dtype=style.dtype))
-            total = total + self.object(self.noun.weight[self.nouns[placed.noun]] + lies)
-        return total
+    def _facts(self, scenes: list[Scene]) -> Tensor:
+        """(scenes, width): the sum of what each shows."""
+        style = self.style(torch.tensor([list(STYLES).index(scene.style) for scene in scenes]))
+        colour = self.colour(torch.tensor([list(COLOURS).index(scene.colour) for scene in scenes]))
+        objects = [(index, placed) for index, scene in enumerate(scenes) for placed in scene.objects]
+        owner = torch.tensor([index for index, _ in objects])
+        noun = self.noun(torch.tensor([self.nouns[placed.noun] for _, placed in objects]))
+        lies = torch.tensor([[placed.side, *placed.middle] for _, placed in objects]) / SIZE * 2 - 1
+        return (style + colour).index_add(0, owner, self.object(noun + self.lies(lies.to(noun.dtype))))
 
 
 def batch_of(rng: np.random.Generator, nouns: Nouns) -> list[Scene]:

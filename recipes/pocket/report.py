@@ -18,9 +18,10 @@ from recipes.pocket import BUILD, ROOT, SIZE, classifier
 from recipes.pocket.autoencoder import held_out_images, psnr_by_channel, reconstruct
 from recipes.pocket.icons import Nouns, read_nouns
 from recipes.pocket.scenes import COLOURS, TEMPLATES, Placed, Scene, render_scene, with_article
-from recipes.pocket.ship import PIPELINE, fingerprint
+from recipes.pocket.ship import fingerprint
 from recipes.pocket.styles import STYLES, load_styled
 from recipes.pocket.training import trainings
+from recipes.pocket.unet import PIPELINE
 
 FOLDER = ROOT / "recipes" / "pocket"
 DRAWN = BUILD / "report"

@@ -38,6 +38,10 @@ class Placed:
     corner: tuple[int, int]
     mirrored: bool = False
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        return self.corner[0] + self.side / 2, self.corner[1] + self.side / 2
+
 
 @dataclass(frozen=True)
 class Scene:

@@ -7,8 +7,8 @@ import shutil
 from diffusers import StableDiffusionPipeline
 
 from recipes.pocket import BUILD, SHIPPED
+from recipes.pocket.unet import PIPELINE
 
-PIPELINE = BUILD / "pipeline"
 MAX_BYTES = 80_000_000  # what a clone and a wheel may carry
 PARTS = ("unet", "vae", "text_encoder", "scheduler")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from recipes.pocket import BUILD
 
@@ -141,7 +142,6 @@ def fit(
     steps: int,
     lr: float,
     save_every: float = SAVE_EVERY,
-    on_save: Callable[[int], None] = lambda step: None,
     decay_share: float = 0.3,
 ) -> None:
     """Train to `steps`, going on from the state in `folder` if there is one. save_every: seconds between saves.
@@ -151,36 +151,36 @@ def fit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     state_path, log_path = folder / f"{name}.state.pt", folder / f"{name}.log.jsonl"
-    start = 0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
-    shown = saved = time.perf_counter()
-    losses: list[float] = []
-    images = 0
-    for step in range(start, steps):
-        torch.manual_seed(step)
-        loss, batch = loss_of(np.random.default_rng([len(name), step]))
-        loss.backward()
-        optimizer.step(trapezoid(step, steps, lr, decay_share=decay_share), step)
-        losses.append(float(loss.detach()))
-        images += batch
-        if not np.isfinite(losses[-1]):
-            raise RuntimeError(f"{name}: the loss is not finite at step {step}; the state of the last save is kept")
-        done = step + 1
-        now = time.perf_counter()
-        due = now - saved > save_every or done == steps
-        if done % 50 == 0 or due:
-            line = {"step": done, "loss": float(np.mean(losses)), "images_per_second": images / (now - shown)}
-            with log_path.open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            print(name, json.dumps(line), flush=True)
-            shown, losses, images = now, [], 0
-        if due:
-            save_state(state_path, {"step": done, "optimizer": optimizer.state_dict()})
-            on_save(done)
-            saved = shown = time.perf_counter()
+    with FileLock(folder / f"{name}.lock", timeout=0):  # two trainings would write over each other's states
+        start = 0
+        if state_path.exists():
+            state = torch.load(state_path, weights_only=True)
+            optimizer.load_state_dict(state["optimizer"])
+            start = state["step"]
+        shown = saved = time.perf_counter()
+        losses: list[float] = []
+        images = 0
+        for step in range(start, steps):
+            torch.manual_seed(step)
+            loss, batch = loss_of(np.random.default_rng([len(name), step]))
+            loss.backward()
+            optimizer.step(trapezoid(step, steps, lr, decay_share=decay_share), step)
+            losses.append(float(loss.detach()))
+            images += batch
+            if not np.isfinite(losses[-1]):
+                raise RuntimeError(f"{name}: the loss is not finite at step {step}; the state of the last save is kept")
+            done = step + 1
+            now = time.perf_counter()
+            due = now - saved > save_every or done == steps
+            if done % 50 == 0 or due:
+                line = {"step": done, "loss": float(np.mean(losses)), "images_per_second": images / (now - shown)}
+                with log_path.open("a") as log:
+                    log.write(json.dumps(line) + "\n")
+                print(name, json.dumps(line), flush=True)
+                shown, losses, images = now, [], 0
+            if due:
+                save_state(state_path, {"step": done, "optimizer": optimizer.state_dict()})
+                saved = shown = time.perf_counter()
 
 
 def save_state(path: Path, state: dict) -> None:

@@ -21,6 +21,7 @@ from recipes.pocket.styles import load_styled
 from recipes.pocket.training import MasterAdamW, MasterMuon, compile_blocks, fit, is_done, trainings
 
 FOLDER = BUILD / "unet"
+PIPELINE = BUILD / "pipeline"
 CAPTION_DROPOUT = 0.1
 CHUNK, ENCODED = 2_000, 100  # rows of a cached array that are written, and encoded, at once
 SNR_CAP = 5.0  # min-SNR weighting, arXiv 2303.09556
@@ -182,35 +183,37 @@ def learn(name: str, unet: UNet2DConditionModel, optimizer: MasterAdamW, phase: 
         predicted = unet(noisy, timesteps, text).sample.float()
         return (weights[timesteps] * F.mse_loss(predicted, noise, reduction="none").mean((1, 2, 3))).mean(), batch
 
-    done = {"phase": name, "batch": batch, "scenes": len(scenes)}
-    fit(
-        name,
-        FOLDER,
-        loss_of,
-        optimizer,
-        phase.steps,
-        phase.lr,
-        decay_share=phase.decay_share,
-        on_save=lambda step: export(unet, optimizer, done | {"steps": step}),
-    )
+    fit(name, FOLDER, loss_of, optimizer, phase.steps, phase.lr, decay_share=phase.decay_share)
 
 
-def export(unet: UNet2DConditionModel, optimizer: MasterAdamW, done: dict) -> None:
-    """Write the averaged weights so far as a whole diffusers pipeline in half precision, ready to ship."""
-    optimizer.use_average()
-    averaged = {name: value.clone() for name, value in zip(_names(unet), optimizer.average, strict=True)}
-    optimizer.use_masters()
+def write_pipeline() -> None:
+    """Write the averaged weights of the last save as a diffusers pipeline; it may be while the training goes on.
+
+    Not with every save: on a busy machine it takes longer than the steps between two of them.
+    """
+    name = latest()
+    state = torch.load(state_of(name), weights_only=True, mmap=True)
     plain = new_unet()
-    plain.load_state_dict(averaged)
-    save_pipeline(plain, done)
+    with torch.no_grad():
+        torch._foreach_copy_(list(plain.parameters()), state["optimizer"]["average"])
+    phase = PHASES[name]
+    save_pipeline(plain, {"phase": name, "batch": phase.batch, "scenes": phase.scenes, "steps": state["step"]})
 
 
-def _names(unet: UNet2DConditionModel) -> list[str]:
-    return [name.replace("_orig_mod.", "") for name, _ in unet.named_parameters()]
+def latest() -> str:
+    """The last phase that has a state."""
+    return next(name for name in reversed(PHASES) if state_of(name).exists())
+
+
+def is_written() -> bool:
+    """Whether the pipeline is of the last save, and of the decoder as it is so far."""
+    made = PIPELINE / "recipe.json"
+    sources = state_of(latest()), autoencoder.finished() / "config.json"
+    return made.exists() and all(path.stat().st_mtime < made.stat().st_mtime for path in sources)
 
 
 def save_pipeline(unet: UNet2DConditionModel, done: dict) -> None:
-    """The pipeline folder build/pocket/pipeline, replaced as a whole."""
+    """The pipeline's folder, replaced as a whole."""
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(autoencoder.finished()),
         text_encoder=CLIPTextModel.from_pretrained(clip.FOLDER / "text_encoder"),
@@ -221,7 +224,7 @@ def save_pipeline(unet: UNet2DConditionModel, done: dict) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    partial, target = BUILD / "pipeline.partial", BUILD / "pipeline"
+    partial = PIPELINE.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(partial)
     # transformers opens a model in the type that its configuration names, diffusers in float32: without this, a
@@ -229,8 +232,8 @@ def save_pipeline(unet: UNet2DConditionModel, done: dict) -> None:
     text_config = partial / "text_encoder" / "config.json"
     text_config.write_text(text_config.read_text().replace('"float16"', '"float32"'))
     (partial / "recipe.json").write_text(json.dumps(done | {"trainings": trainings()}, indent=1) + "\n")
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    shutil.rmtree(PIPELINE, ignore_errors=True)
+    partial.rename(PIPELINE)
 
 
 def run() -> None:

@@ -53,6 +53,7 @@ from limner.generators import finish
 from limner.inspection import Difference, Facts, examine, explain
 from limner.keyword import Advice, advise
 from limner.methods.settings import with_tables
+from limner.preparation.again import training
 from limner.preparation.prepare import Made, preparing
 from limner.run.outputs import prompt_files
 
@@ -97,11 +98,11 @@ def train(
 
     settings: those of `limner train`, and the method's own, as in rank=8, or in a dict under the method's name, as in
     lora={"rank": 8}. dry_run: do one step and one save, and predict time and memory. Unlike the command line it does
-    not start before it is iterated. Raises UserError.
+    not start before it is iterated. Without a base photographs are refused. Raises UserError.
     """
     values = with_tables({"images": images, "keyword": keyword} | settings, ORIGIN)
     read, tables = read_training(values, ORIGIN)
-    return (run.dry_run if dry_run else run.train)(read, tables, ORIGIN)
+    return training(read, tables, ORIGIN, dry_run)
 
 
 def dreambooth(
@@ -121,7 +122,7 @@ def resume(run_folder: str | Path, **settings: Any) -> Generator[Event, None, No
 
 def prepare(images: str | Path, out: str | Path, **settings: Any) -> Made:
     """Make a data set of a folder or zip of pictures; settings: those of `limner prepare`. Raises UserError."""
-    return finish(preparing(PrepareSettings.read({"images": images, "out": out} | settings, ORIGIN)))
+    return finish(preparing(_read(PrepareSettings, {"images": images, "out": out} | settings, {})))
 
 
 def generate(model: BaseModel, prompt: str, **settings: Any) -> Iterator[Generated]:
@@ -199,10 +200,14 @@ def resize(lora: str | Path, out: str | Path, **settings: Any) -> Resized:
 
 
 def _read(settings: type[S], values: Mapping[str, Any], elsewhere: Mapping[str, str]) -> S:
-    """The command's settings without those that are said elsewhere, or nowhere, in Python. Raises UserError."""
+    """The command's settings without those that are said elsewhere, or nowhere, in Python, with a warning for each
+    number that is far from what is usual. Raises UserError."""
     for name in values.keys() & elsewhere.keys():
         raise UserError(f"{ORIGIN}: {name} is not a setting here; {elsewhere[name]}")
-    return settings.read(values, ORIGIN)
+    read = settings.read(values, ORIGIN)
+    for question in read.questions():
+        warnings.warn(question, stacklevel=3)
+    return read
 
 
 def _require_model(model: object) -> None:

@@ -116,7 +116,9 @@ def _memory() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     says = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
     if memory.total < LEAST_MEMORY:
-        fix = "train with --resolution 256, or in the Colab notebook; limner train --dry-run says what a run needs"
+        fix = (
+            "use limner train --resolution 256, or in the Colab notebook; limner train --dry-run says what a run needs"
+        )
         yield Finding("Memory", f"{says}: little for Stable Diffusion 1.5", "note", fix)
     else:
         yield Finding("Memory", says)

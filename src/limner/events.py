@@ -5,6 +5,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class UsingBase:
+    """The base that what follows rests on, named before anything else. about: its name with what it is."""
+
+    base: str
+    about: str
+
+
+@dataclass(frozen=True)
 class Chosen:
     """A setting that was left open has been decided. reason: completes "because ..."."""
 
@@ -100,4 +108,4 @@ class Done:
     reason: str
 
 
-Event = Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Kept | Exported | Done
+Event = UsingBase | Chosen | Prepared | Started | Step | Saved | Preview | Measured | Warned | Kept | Exported | Done

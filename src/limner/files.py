@@ -85,7 +85,7 @@ def new_file(
 def new_folder(target: Path, overwrite: bool = False, option: str | None = "--out") -> Iterator[NewFile]:
     """A result's folder, as `new_file` has it; the temporary path is not there yet. With `overwrite` a folder of that
     name is removed once the new one is in its place."""
-    _check_name(target)
+    check_name(target)
     try:
         with temporary_folder(target) as (temporary, before):
             new = NewFile(temporary.path, target)
@@ -103,7 +103,7 @@ def require_writable(target: Path, option: str | None = "--out", what: str = "")
     `option` is what names another place; what: that lies there, if the path alone does not say. Nothing stays behind,
     nor what dead processes left there.
     """
-    _check_name(target)
+    check_name(target)
     if target.is_dir():
         raise UserError(f"cannot write {target}: it is a folder; give the name of a file")
     made: list[Path] = []
@@ -209,7 +209,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _temporary_file(target: Path, option: str | None) -> Iterator[Temporary]:
-    _check_name(target)
+    check_name(target)
     with ExitStack() as stack:
         try:
             temporary = stack.enter_context(temporary_file(target))
@@ -248,7 +248,7 @@ def require_cache(cache: Path, option: str = "--cache") -> None:
     require_writable(cache / "limner", helps, "the cache")
 
 
-def _check_name(target: Path) -> None:
+def check_name(target: Path) -> None:
     """Raise UserError for a name that file systems refuse; they do so only when the file gets it, at the very end."""
     if len(os.fsencode(target.name)) > MOST_NAME_BYTES:
         raise UserError(
@@ -263,8 +263,9 @@ def _umask() -> int:
 
 
 def write_text(target: Path, text: str, option: str | None = None) -> None:
+    """Write a text in UTF-8; bytes of names that are none are written out, as JSON reads them back."""
     with atomic_path(target, option) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def is_whole_archive(path: Path) -> bool:

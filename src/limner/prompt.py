@@ -7,9 +7,10 @@ Nothing that brackets do wrong is an error: what has no meaning is text.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from limner.config import Usual
 from limner.errors import UserError
 from limner.inventory import UNKNOWN, Inventory
 from limner.texts import display
@@ -33,6 +34,9 @@ BREAK = re.compile(r"\s*\bBREAK\b\s*")
 EMPHASIS = re.compile(r"\\[()\[\]\\]?|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[()\[\]:]|[^\\()\[\]:]+")
 
 
+STRENGTHS = Usual(-3, 3)
+
+
 @dataclass(frozen=True)
 class LoraTag:
     """`<lora:name:text_strength:unet_strength:rank>`; `rank` None takes the file's whole rank.
@@ -46,6 +50,12 @@ class LoraTag:
     rank: int | None = None
     not_applied: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    def questions(self) -> Iterator[str]:
+        """A sentence for each strength that is far from what is usual."""
+        for strength in dict.fromkeys((self.text_strength, self.unet_strength)):
+            if not STRENGTHS.holds(strength):
+                yield f"<lora:{self.name}:{strength:g}> is far from the usual {STRENGTHS}; check that you mean it"
 
 
 @dataclass(frozen=True)

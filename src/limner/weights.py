@@ -20,6 +20,7 @@ class Weights:
     kind: "lora", "embedding" or "checkpoint". family: a base family's name, as in "sd1".
     words: embeddings that a LoRA brings along, {what prompts call it: vectors as of kind "embedding"}.
     name: what prompts call it, an embedding's keyword; of what was read from a file, the file's stem.
+    warnings: sentences on what was read: what of the file is not used, and what it says of itself that is not so.
     tensors: for kind "lora", "<network>.<module path>.<leaf>": network "unet", "text_encoder" or, of XL,
     "text_encoder_2" (diffusers' component names), module path as in diffusers and transformers without the
     `text_model.` wrapper, and the leaves of one of the forms of limner.methods, which say what they make of a weight:
@@ -36,6 +37,7 @@ class Weights:
     metadata: dict[str, str] = field(default_factory=dict)
     name: str = ""
     words: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def modules(self) -> dict[str, dict[str, Tensor]]:
         """{"<network>.<module path>": {leaf: tensor}}."""

@@ -66,6 +66,9 @@ def test_families_by_structure(family: str, narrow: bool) -> None:
             True,
         ),
         ("sd2", {}, {ARCHITECTURE: "[1]"}, "epsilon", "probe needed", False),
+        ("sdxl", {}, {"modelspec.prediction_type": "rectified_flow"}, "flow", "metadata", False),
+        ("sd1", {}, {"prediction_type": "flow-prediction"}, "flow", "metadata", False),
+        ("sd1", {}, {"prediction_type": "V-Prediction"}, "v_prediction", "metadata", False),
     ],
 )
 def test_what_it_predicts(
@@ -115,6 +118,7 @@ REFUSED = [
     ({f"{UNET}double_blocks.0.img_attn.qkv.weight": (8, 8)}, "flux", "1.x, 2.x or XL"),
     ({"double_blocks.0.img_attn.qkv.weight": (8, 8)}, "flux", "1.x, 2.x or XL"),
     ({"down_blocks.0.motion_modules.0.proj_in.weight": (8, 8)}, "motion", "animates"),
+    ({"model_ema.diffusion_modelinput_blocks00weight": (8, 4, 3, 3)}, "averages", "that has both"),
     ({"x.lora_down.weight": (8, 8)}, "unknown", "whole model"),
     ({}, "unknown", "whole model"),
 ]
@@ -154,6 +158,9 @@ def test_a_missing_vae_is_said() -> None:
     assert "--vae" in warning
 
 
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
 def folder(unet: dict[str, Any], scheduler: dict[str, Any] | None = None, **index: Any) -> Identity:
     parts = {"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]}
     return identify_configs(parts | index, unet, scheduler or {})
@@ -164,7 +171,8 @@ def test_folders() -> None:
     two = folder({"cross_attention_dim": 1024, "use_linear_projection": True})
     assert (two.family, two.known_by) == ("sd2", "probe needed")
     xl = {"cross_attention_dim": 2048, "use_linear_projection": True, "addition_embed_type": "text_time"}
-    told = folder(xl, {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True})
+    scheduler = BETAS | {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    told = folder(xl, scheduler, _class_name="StableDiffusionXLPipeline")
     assert (told.family, told.prediction_type, told.known_by, told.zero_terminal_snr, told.warnings) == (
         ("sdxl", "v_prediction", "config", True, ())
     )
@@ -177,3 +185,47 @@ def test_folders() -> None:
     assert "time_cond_proj_dim" in str(folder({"time_cond_proj_dim": 256}).warnings)
     assert "LCM" in str(folder({"in_channels": 4}, {"_class_name": "LCMScheduler"}).warnings)
     assert "Turbo" in str(folder(xl, {"timestep_spacing": "trailing"}).warnings)
+
+
+@pytest.mark.parametrize(
+    ("family", "metadata"),
+    [
+        ("sd1", {"modelspec.architecture": "stable-diffusion-xl-v1-base"}),
+        ("sd1", {"ss_base_model_version": "sdxl_base_v1-0"}),
+        ("sdxl", {"ss_base_model_version": "sd_v1"}),
+        ("sd2", {"modelspec.architecture": "stable-diffusion-v1"}),
+    ],
+)
+def test_tensors_count_over_metadata_which_is_said(family: str, metadata: dict[str, str]) -> None:
+    found = identify_base(shapes(family), metadata)
+    assert found.family == family
+    (warning,) = found.warnings
+    assert next(iter(metadata.values())) in warning
+    assert TITLES[family] in warning
+    agreeing = {"sd1": "sd_v1", "sd2": "sd_v2_v", "sdxl": "sdxl_base_v1-0"}[family]
+    assert identify_base(shapes(family), {"ss_base_model_version": agreeing}).warnings == ()
+
+
+def test_a_network_counts_over_the_pipeline_and_odd_schedules_are_said() -> None:
+    one, xl = {"cross_attention_dim": 768}, {"cross_attention_dim": 2048, "addition_embed_type": "text_time"}
+    for unet, pipeline, family in (
+        (one, "StableDiffusionXLPipeline", "sd1"),
+        (xl, "StableDiffusionPipeline", "sdxl"),
+        (one, "StableDiffusion3Pipeline", "sd1"),
+    ):
+        found = folder(unet, BETAS, _class_name=pipeline)
+        assert (found.family, found.refusal) == (family, "")
+        (warning,) = found.warnings
+        assert pipeline in warning
+        assert TITLES[family] in warning
+    assert folder(one, BETAS, _class_name="StableDiffusionImg2ImgPipeline").warnings == ()
+    transformer = {"joint_attention_dim": 4096, "caption_projection_dim": 1536}
+    sd3 = identify_configs({"_class_name": "StableDiffusionPipeline"}, {}, {}, transformer)
+    assert (sd3.family, sd3.prediction_type) == ("sd3", "flow")
+    assert "StableDiffusionPipeline" in str(sd3.warnings)
+    assert "beta_schedule = linear" in str(folder(one, BETAS | {"beta_schedule": "linear"}).warnings)
+    flow = folder(
+        xl, {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, _class_name="StableDiffusionXLPipeline"
+    )
+    assert (flow.prediction_type, flow.known_by, flow.warnings) == ("flow", "config", ())
+    assert folder(xl, {"_class_name": "EDMEulerScheduler"}).family == "playground"

@@ -20,7 +20,9 @@ from limner.base.model import BaseModel
 from limner.base.open import full_precision, open_base
 from limner.base.probe import probe
 from limner.container.header import read_header
+from limner.diffusion import add_noise, prediction_target
 from limner.errors import UserError
+from limner.formats import inspect as examine
 from limner.formats import save_weights
 from limner.weights import whole
 
@@ -86,6 +88,47 @@ def test_v_is_found(silent: Path, dtype: torch.dtype) -> None:
     assert model.warnings == ()
 
 
+@pytest.fixture
+def predicting_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every UNet computes the flow in place of the noise that it learned to predict, from what models of flows are
+    shown: (1 - s) x0 + s n at the time 1000 s."""
+    levels = opened("pocket").alphas_cumprod
+    of_noise = UNet2DConditionModel.forward
+
+    def forward(self: Any, sample: Tensor, timestep: Tensor, *args: Any, **options: Any) -> tuple[Tensor]:
+        s = (timestep / 1000).view(-1, 1, 1, 1)
+        length = ((1 - s).square() + s.square()).sqrt()
+        at = (levels[None] - ((1 - s) / length).square().view(-1, 1)).abs().argmin(1)
+        a = levels[at].view(-1, 1, 1, 1)
+        shown = sample.float() / length
+        noise = of_noise(self, shown.to(sample), at, *args, **options)[0].float()
+        return ((noise - (shown - (1 - a).sqrt() * noise) / a.sqrt()).to(sample),)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", forward)
+
+
+@pytest.mark.usefixtures("predicting_flow")
+def test_a_flow_is_found_and_followed(silent: Path) -> None:
+    """Whatever its configuration says; and the noise that it is shown by ours is undone as the flow has it."""
+    model = opened(silent)
+    assert (model.prediction_type, model.warnings) == ("flow", ())
+    told = json.loads((silent / "scheduler" / "scheduler_config.json").read_text())
+    (silent / "scheduler" / "scheduler_config.json").write_text(json.dumps(told | {"prediction_type": "v_prediction"}))
+    warned = opened(silent)
+    assert warned.prediction_type == "flow"
+    assert "configuration says that it predicts v (v_prediction), but a probe found" in str(warned.warnings)
+    assert model.fingerprint != opened(silent, prediction_type="epsilon").fingerprint
+    latents = model.encode_images(torch.zeros(1, 3, 64, 64))
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
+    timestep = torch.tensor([400])
+    signal = model.alphas_cumprod[timestep]
+    noisy = add_noise(latents, noise, signal)
+    with torch.no_grad():
+        predicted = model.predict(noisy, timestep, model.encode_prompts([""]))
+    target = prediction_target(latents, noise, signal, model.prediction_type)
+    assert (predicted - target).square().mean() < 0.3 * target.square().mean()
+
+
 def test_a_wrong_override_is_warned_of() -> None:
     assert opened("pocket", prediction_type="epsilon").warnings == ()
     model = opened("pocket", prediction_type="v_prediction")
@@ -148,7 +191,7 @@ def test_the_yaml_is_read_where_there_are_no_marks(file: Path, monkeypatch: pyte
     del configs["scheduler"]["prediction_type"]
     save_file(load_file(file), file, {single.ARCHITECTURE: json.dumps(configs)})
     assert identify(file).known_by == "default"
-    file.with_suffix(".yaml").write_text('model:\n  params:\n    parameterization: "v"\n')
+    file.with_suffix(".yaml").write_bytes('model:\r\n  params:\r\n    parameterization: "v"\r\n'.encode("utf-16"))
     found = identify(file)
     assert (found.prediction_type, found.known_by) == ("v_prediction", "config")
     assert "tiny.yaml" in str(found.reasons)
@@ -271,6 +314,53 @@ def test_a_precision_is_every_tensor_s(file: Path) -> None:
     save_file(tensors, file, read_header(file).metadata)
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         assert {p.dtype for net in opened(file, dtype).networks.values() for p in net.parameters()} == {dtype}
+
+
+def test_another_model_s_description_is_not_believed(file: Path, tiny_folders: Callable[[str], Path]) -> None:
+    """As other tools' merges leave it: the tensors say what it is."""
+    others = single.describe(opened(tiny_folders("sdxl")))
+    save_file(
+        load_file(file), file, {single.ARCHITECTURE: others, "modelspec.architecture": "stable-diffusion-xl-v1-base"}
+    )
+    found = identify(file)
+    assert found.family == "sd1"
+    assert "stable-diffusion-xl-v1-base" in str(found.warnings)
+    assert single.ARCHITECTURE in str(found.warnings)
+
+
+def test_what_is_left_out_of_a_file_is_said(file: Path) -> None:
+    tensors, metadata = load_file(file), read_header(file).metadata
+    more = {"model_ema.diffusion_modelout2bias": torch.zeros(4), "control.weight": torch.zeros(1)}
+    needless = {"alphas_cumprod": torch.ones(1000), "cond_stage_model.logit_scale": torch.zeros(())}
+    save_file(tensors | more | needless, file, metadata)
+    averages, unknown = opened(file).warnings
+    assert "(model_ema.diffusion_modelout2bias): they are averages" in averages
+    assert "1 of" in unknown
+    assert "(control.weight)" in unknown
+    assert "NaN" not in str(examine(file).warnings)
+    save_file(
+        tensors | {"cond_stage_model.transformer.text_model.final_layer_norm.bias": torch.full((32,), torch.nan)},
+        file,
+        metadata,
+    )
+    assert "1 of its tensors hold numbers that are not finite (NaN)" in str(examine(file).warnings)
+    with pytest.raises(UserError, match=r"not finite .* in cond_stage_model.*final_layer_norm.bias"):
+        opened(file)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"GGUF\x03\0\0\0", "a GGUF file, .*; use the .safetensors"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+    ],
+)
+def test_what_is_no_weights_at_all_is_named(tmp_path: Path, start: bytes, said: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(start + bytes(100))
+    with pytest.raises(UserError, match=rf"model\.safetensors is {said}"):
+        opened(path)
 
 
 def test_refusals_are_one_sentence_with_the_file_s_name(file: Path, tmp_path: Path) -> None:

@@ -159,4 +159,4 @@ def test_a_caption_that_cannot_be_read_is_told(photos: Path, capsys: pytest.Capt
     (photos / "a.txt").write_bytes(b"\xff\xfa\x81")
     found = answer(capsys)
     (warning,) = found["warnings"]
-    assert "a.png has a caption file a.txt that is not UTF-8" in warning
+    assert "a.png has a caption file a.txt that is not text in UTF-8" in warning

@@ -58,3 +58,21 @@ def test_too_few_and_others_than_before(tmp_path: Path) -> None:
     (images / "0.png").unlink()
     with pytest.raises(UserError, match="other pictures"):
         split(images, tmp_path / "out", 0)
+
+
+def test_what_is_not_compared_with_is_said(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    for number in range(8):
+        image = Image.new("RGB", (32, 32), (30 * number, 90, 200))
+        image.save(photos / f"{number}.png")
+    image.save(photos / "sub" / "a.png")
+    Image.new("L", (32, 32), 255).save(photos / "0.mask.png")
+    (photos / "broken.png").write_bytes(b"x")
+    (photos / "nobody.txt").write_text("x")
+    for _ in range(2):  # and again by the command that goes on
+        said = "\n".join(split(photos, tmp_path / "out", 0)[0].remarks)
+        assert "broken.png is not an image" in said
+        assert "does not use masks; there is one (0.png)" in said
+        assert "1 image in a subfolder" in said
+        assert "(nobody.txt): no image has that name" in said

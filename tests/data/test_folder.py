@@ -289,6 +289,7 @@ def test_captions_beside_pictures(tmp_path: Path) -> None:
         "d": b"  \n",
         "f": "caf\xe9".encode("latin-1"),
         "g": b"x" * 100_000,
+        "h": "犬の写真、青い空".encode("shift-jis"),
     }
     for name in [*texts, "e"]:
         photo().save(tmp_path / f"{name}.jpg")
@@ -301,15 +302,16 @@ def test_captions_beside_pictures(tmp_path: Path) -> None:
         "c": "un renard rusé",
         "d": None,
         "e": None,
+        "f": "café",
     }
-    assert {s.path.name for s in loaded.skipped} == {"f.jpg", "g.jpg"}
-    assert "f.txt that is not UTF-8" in loaded.skipped[0].reason
+    assert {s.path.name for s in loaded.skipped} == {"g.jpg", "h.jpg"}
+    assert "h.txt that is not text in UTF-8" in loaded.skipped[1].reason
 
 
 def test_no_folder_no_pictures_none_left(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no folder .*nowhere"):
         load_folder(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="no pictures in"):
+    with pytest.raises(UserError, match="no images in"):
         load_folder(tmp_path)
     (tmp_path / "a.png").write_text("text")
     with pytest.raises(UserError, match=r"a\.png is not an image"):
@@ -353,3 +355,20 @@ def test_a_large_jpeg_is_decoded_smaller_and_upright(tmp_path: Path) -> None:
     cut = buffer.getvalue()[:-2000]
     with pytest.raises(OSError, match="truncated"):
         decode(cut, at_least=300)
+
+
+def test_a_phone_photo_of_108_megapixels_is_read_at_half_its_sides(tmp_path: Path) -> None:
+    image = Image.new("L", (12_000, 9_001), 40)
+    image.paste(220, (6_000, 0, 12_000, 9_001))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "phone.jpg", exif=exif.tobytes())
+    (picture,) = load_folder(tmp_path).pictures
+    assert (picture.width, picture.height) == (4_501, 6_000)
+    small = decode(picture.path.read_bytes(), at_least=600)
+    assert min(small.size) < 1200
+    assert small.getpixel((10, 10)) < 60
+    assert small.getpixel((10, small.height - 10)) > 200
+    image.save(tmp_path / "progressive.jpg", progressive=True)
+    (skipped,) = load_folder(tmp_path).skipped
+    assert "too many pixels (12000x9001)" in skipped.reason

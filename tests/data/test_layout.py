@@ -10,7 +10,7 @@ from limner.data.dataset import DataSet, Part, Teaching, items, load
 from limner.data.dataset import of_class as class_pictures
 from limner.data.dataset_toml import DATASET, OWN
 from limner.data.dataset_toml import SUBSET as SUBSET_NAMES
-from limner.data.layout import find_dataset
+from limner.data.layout import find_dataset, left_below
 from limner.errors import UserError
 
 TEACHING = Teaching(template="{keyword} {class}", crops=3, dropout=0.05)
@@ -66,7 +66,9 @@ def test_pictures_beside_kohyas_folders_are_one_kind_too_many(tmp_path: Path) ->
     put(tmp_path / "10_zvq dog", "b.png")
     dataset = find_dataset(tmp_path)
     assert [part.folder for part in dataset.parts] == [tmp_path]
-    assert "10_zvq dog" in dataset.warnings[0]
+    (said,) = left_below(dataset)
+    assert said.startswith("1 image in a subfolder of ")
+    assert "10_zvq dog" in said
 
 
 def test_folders_without_repeats_leave_nothing(tmp_path: Path) -> None:

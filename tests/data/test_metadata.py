@@ -73,5 +73,5 @@ def test_damaged_tables(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         read_captions(tmp_path)
     (tmp_path / "metadata.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not UTF-8"):
+    with pytest.raises(UserError, match="damaged; save it as UTF-8"):
         read_captions(tmp_path)

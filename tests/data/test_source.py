@@ -7,6 +7,7 @@ import pytest
 
 from limner.data.decode import Unusable
 from limner.data.source import Source, find_sources
+from limner.data.tree import left_out
 from limner.errors import UserError
 
 FILES = {
@@ -75,9 +76,13 @@ def test_a_zip_is_read_anew_when_it_changed(tmp_path: Path) -> None:
 def test_names_that_lead_out_of_a_zip_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "evil.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for name in ("../up.png", "/root.png", "in/../../up.png", "back\\slash.png", "good.png"):
-            archive.writestr(name, b"x")
-    assert [each.name for each in find_sources(path)] == ["good.png"]
+        for name in ("../up.png", "/root.png", "in/../../up.png", "..\\up.png", "back\\slash.png", "good.png"):
+            archive.writestr(name, name.encode())
+    sources = list(find_sources(path))
+    assert [each.name for each in sources] == ["back/slash.png", "good.png"]
+    assert sources[0].read() == b"back\\slash.png"
+    (said,) = left_out(path)
+    assert "4 of 6 files are not used (../up.png, ../up.png" in said or "their names lead out of the zip" in said
 
 
 def test_a_member_that_grows_too_much(tmp_path: Path) -> None:

@@ -182,6 +182,7 @@ PEFT: dict[str, tuple[str, dict[str, Any]]] = {
     "lokr, core": ("LoKrConfig", {"r": 2, "alpha": 3, "init_weights": False, "use_effective_conv2d": True}),
     "oft": ("OFTConfig", {"oft_block_size": 8, "init_weights": False, "r": 0}),
     "oft, exact": ("OFTConfig", {"oft_block_size": 8, "init_weights": False, "r": 0, "use_cayley_neumann": False}),
+    "oft, shared": ("OFTConfig", {"oft_block_size": 8, "init_weights": False, "r": 0, "block_share": True}),
     "oft, terms": ("OFTConfig", {"oft_block_size": 8, "init_weights": False, "r": 0, "num_cayley_neumann_terms": 3}),
     "ia3": ("IA3Config", {"feedforward_modules": ["ff.net.2", "conv1"]}),
 }
@@ -238,7 +239,7 @@ def test_what_peft_makes(tmp_path: Path, open_tiny: OpenTiny, sort: str, beside:
     ("tensors", "settings", "said"),
     [
         ({"oft_R.weight": torch.ones(4, 5)}, {}, "no triangle"),
-        ({"oft_R.weight": torch.ones(1, 28)}, {"block_share": True}, "shared or bounded"),
+        ({"oft_R.weight": torch.ones(4, 28)}, {"coft": True}, "bounded"),
         ({"oft_R.weight": torch.ones(4, 28)}, {"num_cayley_neumann_terms": "all"}, "number of its OFT's terms"),
         ({"ia3_l": torch.ones(32, 1)}, {}, "changes the bias too"),
         ({"hada_w1_a": torch.ones(4, 2)}, {}, "lacks hada_w1_b"),

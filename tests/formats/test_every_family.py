@@ -115,8 +115,8 @@ def test_both_namings_of_blocks_are_read(open_tiny: OpenTiny, family: str) -> No
     for layer in layout(open_tiny(family)).layers:
         if layer.network == "unet":
             for path in (layer.diffusers, layer.original):
-                assert neutral_name("lora_unet_" + path.replace(".", "_"), Path("x")) == layer.name
-        assert neutral_name(file_name(layer.name, UNETS[family]), Path("x")) == layer.name
+                assert neutral_name("lora_unet_" + path.replace(".", "_")) == layer.name
+        assert neutral_name(file_name(layer.name, UNETS[family])) == layer.name
 
 
 def test_a_layer_under_two_names_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Files written and read: names, metadata, hashes, atomicity, and what bad files get."""
 
-import contextlib
 import hashlib
 import json
 import struct
@@ -66,13 +65,13 @@ def test_names_survive_the_way_out_and_back(module: str) -> None:
     name = file_name(module, SD1)
     assert "." not in name
     assert name.startswith(("lora_unet_", "lora_te_text_model_"))
-    assert neutral_name(name, Path("fox.safetensors")) == module
+    assert neutral_name(name) == module
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
 def test_strange_names_are_refused_or_read_but_never_crash(name: str) -> None:
-    with contextlib.suppress(UserError):
-        assert neutral_name(f"lora_unet_{name}", Path("x.safetensors")).startswith("unet.")
+    found = neutral_name(f"lora_unet_{name}")
+    assert not found or found.startswith("unet.")
 
 
 def test_the_file_is_kohyas(tmp_path: Path, random_lora: MakeLora) -> None:
@@ -110,7 +109,7 @@ def test_metadata_and_run_card(tmp_path: Path, random_lora: MakeLora) -> None:
     card = {"base": "pocket", "images": ["ab12"], "seed": 3}
     description = Description(
         title="My fox ü", keyword="sks", resolution=(128, 128), seed=3, steps=40, learning_rate=1e-4, num_images=24,
-        base_name="pocket", clip_skip=1, finished_at=0.0, tag_frequency={"fox": {"a sks fox": 24}}, run_card=card,
+        base_name="pocket", clip_skip=1, run_card=card,
     )  # fmt: skip
     weights = random_lora()
     weights.metadata = description.metadata(SD1)
@@ -125,10 +124,9 @@ def test_metadata_and_run_card(tmp_path: Path, random_lora: MakeLora) -> None:
         "ss_resolution": "(128, 128)", "modelspec.sai_model_spec": "1.0.1", "modelspec.title": "My fox ü",
         "modelspec.architecture": "stable-diffusion-v1/lora", "modelspec.implementation": "diffusers",
         "modelspec.resolution": "128x128", "modelspec.trigger_phrase": "sks", "modelspec.prediction_type": "epsilon",
-        "modelspec.date": "1970-01-01T00:00:00+00:00", "modelspec.hash_sha256": "0x" + metadata["sshs_model_hash"],
+        "modelspec.hash_sha256": "0x" + metadata["sshs_model_hash"],
     }  # fmt: skip
     assert expected.items() <= metadata.items()
-    assert json.loads(metadata["ss_tag_frequency"]) == {"fox": {"a sks fox": 24}}
     assert json.loads(metadata["limner.run_card"]) == card
     summary = inspect(path)
     assert (summary.keyword, summary.run_card, summary.kind, summary.naming) == ("sks", card, "lora", "kohya")

@@ -1,26 +1,32 @@
 """The hub's own client against a hub on this machine."""
 
 import hashlib
+import json
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from huggingface_hub import HfApi, constants
 from shelf_files import lora, lora_bytes
 from site_here import QUICK, Site, serve
 from test_web import run
 
+from limner.cli import main
 from limner.errors import UserError
 from limner.library.choose import Terms
 from limner.library.civitai import Civitai
 from limner.library.download import Shelf, download
 from limner.library.hub import Hub
-from limner.library.offer import Failed, Found
+from limner.library.offer import Asking, Failed, Found
 from limner.library.reader import Reader
 from limner.library.scan import scan
 from limner.library.search import Request, search
 from limner.library.store import Store
 from limner.library.web import Web
+from limner.network import Unreachable, require_name, why_unreachable
 
 
 def listed(id: str, *tags: str, **more: Any) -> dict[str, Any]:
@@ -114,6 +120,75 @@ def test_a_file_from_the_hub(
         list(download("hub:a/ink", shelf, civitai, hub, Terms()))
 
 
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address at which nobody listens, which both sites have."""
+    site = Site()
+    site.close()
+    monkeypatch.setenv("LIMNER_CIVITAI", site.url)
+    monkeypatch.setattr(constants, "ENDPOINT", site.url)
+    monkeypatch.setenv("COLUMNS", "250")
+    return site.url
+
+
+def test_a_search_without_a_network_ends_soon_with_a_sentence(
+    nowhere: str, root: Path, same_reader: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lora(root / "Lora" / "cat.safetensors")
+    began = time.monotonic()
+    assert main(["search", "cat", "--models", str(root)]) == 2
+    assert time.monotonic() - began < 20
+    out, said = capfd.readouterr()
+    assert "local:Lora/cat.safetensors" in out  # what is here is shown all the same
+    assert said.index("asking Civitai") < said.index("asking the hub") < said.index("limner: nothing from Civitai")
+    assert "nothing from the hub: cannot reach 127.0.0.1: it refuses connections" in said
+    assert "Retry" not in said
+    assert main(["search", "cat", "--models", str(root), "--json", "--quiet"]) == 2
+    out, said = capfd.readouterr()
+    answer = json.loads(out.splitlines()[-1])
+    assert [each["id"] for each in answer["found"]] == ["local:Lora/cat.safetensors"]
+    assert answer["failed"].keys() == {"civitai", "hub"}
+    assert "asking" not in said
+
+
+def test_one_source_that_fails_leaves_the_other(
+    nowhere: str, site: Site, root: Path, same_reader: None, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", site.url)
+    site.answer("/api/models", [listed("a/ink", "lora", "diffusers", SDXL)])
+    assert main(["search", "ink", "--models", str(root)]) == 0
+    out, said = capfd.readouterr()
+    assert "hub:a/ink" in out
+    assert "warning: nothing from Civitai: cannot reach" in said
+
+
+def test_a_download_without_a_network(nowhere: str, tmp_path: Path, same_reader: None, capfd: Any) -> None:
+    for id in ("hub:a/ink", "civitai:12@34"):
+        assert main(["download", id, "--models", str(tmp_path / "models")]) == 2
+        said = capfd.readouterr().err
+        assert said.index("asking") < said.index("limner: cannot reach 127.0.0.1")
+        assert len(said.splitlines()) <= 4, said
+
+
+def test_why_a_host_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error, reason in (
+        (httpx2.ProxyError("407 Proxy Authentication Required"), "HTTPS_PROXY"),
+        (httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"), "certificate"),
+        (httpx2.ConnectTimeout("timed out"), "does not answer"),
+        (httpx2.ReadTimeout("timed out"), "does not answer"),
+        (httpx2.ConnectError("[Errno -3] Temporary failure in name resolution"), "address is not found"),
+        (httpx2.ConnectError("[Errno 111] Connection refused"), "refuses connections"),
+        (httpx2.ConnectError("[Errno 101] Network is unreachable"), "there is no connection"),
+    ):
+        assert reason in str(why_unreachable("example.org", error))
+    monkeypatch.setattr("limner.network.SECONDS_FOR_NAME", 0.05)
+    monkeypatch.setattr("limner.network.getproxies", dict)
+    for find in (lambda *_: time.sleep(1), lambda *_: (_ for _ in ()).throw(socket.gaierror(-3, "no name"))):
+        monkeypatch.setattr("socket.getaddrinfo", find)
+        with pytest.raises(Unreachable, match="its address is not found"):
+            require_name("example.org")
+
+
 def test_a_hub_that_is_not_to_be_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch, site: Site) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="HF_HUB_OFFLINE"):
@@ -169,7 +244,7 @@ def test_one_table_over_all_sources(
 
 def _all(events: Any) -> Any:
     """A generator that yields nothing and returns all that another yields."""
-    return list(events)
+    return [event for event in events if not isinstance(event, Asking)]
     yield
 
 
@@ -195,7 +270,7 @@ def test_limner_search(
     found = json.loads(told.out.splitlines()[-1])
     assert [row["id"] for row in found["found"]] == ["civitai:11@22"]
     assert found["failed"].keys() == {"hub"}
-    assert "nothing from hub: the hub answered with status 418" in told.err
+    assert "nothing from the hub: the hub answered with status 418" in told.err
     assert main(command) == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown

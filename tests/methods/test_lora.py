@@ -13,6 +13,7 @@ from limner.base.model import BaseModel
 from limner.base.open import open_base
 from limner.device import generator
 from limner.errors import UserError
+from limner.methods import applied
 from limner.methods.applied import write_sum
 from limner.methods.form import Part
 from limner.methods.lora import LoRA, LoRAConfig, LowRankAdapter, LowRankForm, apply, no_change
@@ -171,6 +172,22 @@ def test_changes_too_small_to_round_to_arrive_in_the_mean(dtype: torch.dtype) ->
 
 def _without(weights: Weights, leaf: str) -> Weights:
     return Weights("lora", "sd1", {name: t for name, t in weights.tensors.items() if not name.endswith(leaf)})
+
+
+@pytest.mark.parametrize("budget", [0, 5_000, 1 << 28])
+def test_the_noise_of_rounding_is_the_same_whatever_is_kept_of_it(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dither = applied._Dither(budget)
+    monkeypatch.setattr(applied, "_dither", dither)
+    for _ in range(2):
+        for count in (1000, 300, 1000, 9):
+            total = torch.linspace(-1, 1, count)
+            weight = torch.zeros(count, dtype=torch.bfloat16)
+            size = 1 << (count - 1).bit_length()
+            noise = torch.randint(0, 1 << 16, (size,), dtype=torch.int32, generator=generator(size))[:count]
+            exact = (total.view(torch.int32) + noise) & ~0xFFFF
+            applied.write_rounded(weight, total.clone())
+            assert torch.equal(weight.float(), exact.view(torch.float32))
+            assert sum(tensor.nbytes for tensor in dither.kept.values()) <= budget
 
 
 def test_weights_that_do_not_fit_are_refused_and_nothing_is_changed(tiny_base: BaseModel) -> None:

@@ -334,3 +334,21 @@ class TestTransformers:
         (tmp_path / "config.json").write_text("[]")
         with pytest.raises(UserError, match=r"config\.json"):
             Segmenter(str(tmp_path), "dog").check()
+
+
+def test_one_mask_of_two_pictures_and_masks_of_none(tmp_path: Path) -> None:
+    for name in ("one/cat.jpg", "two/dog.jpg"):
+        picture(tmp_path / "photos" / name)
+    half(tmp_path / "masks" / "CAT.PNG")
+    half(tmp_path / "masks" / "nobody.png")
+    half(tmp_path / "masks" / "two" / "dog.png")
+    masks = Masks(folder=tmp_path / "masks")
+    masks.check(tmp_path / "photos")
+    cat, dog = find_sources(tmp_path / "photos")
+    assert [place.name for place in masks.places(cat)] == ["CAT.PNG"]
+    assert [place.name for place in masks.places(dog)] == ["two/dog.png"]
+    (said,) = masks.unused(tmp_path / "photos")
+    assert "1 of 3 masks is not used (nobody.png): no image has that name" in said
+    picture(tmp_path / "photos" / "two" / "cat.jpg")
+    with pytest.raises(UserError, match=r"CAT\.PNG could be the mask of one/cat\.jpg or two/cat\.jpg"):
+        masks.check(tmp_path / "photos")

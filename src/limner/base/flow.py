@@ -1,8 +1,10 @@
-"""Models that predict the flow from picture to noise, with the face of those that predict noise.
+"""Models that predict the flow from image to noise (rectified flow), with the face of those that predict noise.
 
 Flow matching's noisy latents are x_s = (1 - s) x0 + s n, which are those of a = (1 - s)^2 / ((1 - s)^2 + s^2), up to a
 factor (Esser et al. 2024, arXiv 2403.03206): timestep i stands for s = (i + 1) / 1000.
 """
+
+import hashlib
 
 import torch
 from torch import Tensor
@@ -25,8 +27,8 @@ def _length(s: Tensor) -> Tensor:
     return ((1 - s).square() + s.square()).sqrt()
 
 
-class FlowModel(BaseModel):
-    """A base whose network is a transformer of pictures and text side by side."""
+class FlowBase(BaseModel):
+    """A base that predicts flows, whatever its network is."""
 
     @property
     def prediction_type(self) -> str:
@@ -34,11 +36,29 @@ class FlowModel(BaseModel):
 
     @property
     def timestep_shift(self) -> float:
-        return float(self.scheduler_config.get("shift", 1.0))
+        return float(self.scheduler_config.get("shift") or 1.0)
 
     def as_trained(self, latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
         s = timestep / len(self.alphas_cumprod)
         return latents / _length(s), timestep - 1
+
+    def as_network_takes(self, latents: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        times = timesteps + 1
+        s = (times / len(self.alphas_cumprod)).to(torch.float32).view(-1, 1, 1, 1)
+        return (latents * _length(s)).to(latents.dtype), times
+
+
+class FlowUNet(FlowBase):
+    """A base of Stable Diffusion 1.x, 2.x or XL that was trained on to predict flows."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Another than that of the same weights taken for something else: predictions are kept under it."""
+        return hashlib.sha256(f"{super().fingerprint} flow".encode()).hexdigest()
+
+
+class FlowModel(FlowBase):
+    """A base whose network is a transformer of images and text side by side."""
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """The flow n - x0, shaped like `latents`."""
@@ -53,9 +73,8 @@ class FlowModel(BaseModel):
 
     def told(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor, Tensor]:
         """Latents, times and states as the transformer takes them."""
-        times = timesteps + 1
-        s = (times / len(self.alphas_cumprod)).to(torch.float32).view(-1, 1, 1, 1)
+        scaled, times = self.as_network_takes(latents, timesteps)
         states = conditioning.hidden_states
         width = self.denoiser.config.joint_attention_dim
         states = functional.pad(states, (0, width - states.shape[-1], 0, T5_TOKENS))
-        return (latents * _length(s)).to(latents.dtype), times, states
+        return scaled, times, states

@@ -2,57 +2,103 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, SD3Transformer2DModel
+from diffusers import DDIMScheduler
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizerFast
+from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from limner.base import single
 from limner.base.family import Family
 from limner.base.layout import read_config, read_scheduler
-from limner.base.original import Configs
-from limner.errors import UserError, is_out_of_memory
+from limner.base.original import Configs, Place
+from limner.base.published import check_sizes
+from limner.base.sd3 import SD3
+from limner.base.weight_files import find_weights, inventory
+from limner.base.weight_reader import WeightReader, open_weights
+from limner.errors import UserError
 from limner.files import sha256_file
+from limner.inventory import Inventory
 
-CLASSES: dict[str, Any] = single.NETWORKS | {"transformer": SD3Transformer2DModel}
-ALIGNMENT = 64  # bytes, as the allocator has it
 MOST_TOKENIZERS = 8
 _tokenizers: dict[tuple[Any, ...], CLIPTokenizerFast] = {}  # by how they pad and what is in their files
 
 
-def load_network(folder: Path, part: str, dtype: torch.dtype) -> nn.Module:
-    """A network on the CPU. Raises UserError if it cannot be read."""
-    names = {path.name for path in (folder / part).iterdir()}
-    variant = "fp16" if any(".fp16." in name for name in names) and not _has_plain(names) else None
-    key = "dtype" if part.startswith("text_encoder") else "torch_dtype"
-    network_class = CLASSES[part]
-    if network_class is CLIPTextModel and CLIPTextModelWithProjection.__name__ in _architectures(folder, part):
-        network_class = CLIPTextModelWithProjection
+def load_network(
+    folder: Path,
+    family: Family,
+    part: str,
+    dtype: torch.dtype,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> single.Reading[nn.Module]:
+    """A network on the CPU. Yields the bytes of each tensor that is read. Raises UserError if it cannot be read."""
+    place = folder / part
+    with open_part(folder, part) as file:
+        network = skeleton(folder, family, part)
+        keys = stored_keys(part, file.shapes)
+
+        def find(own: str) -> tuple[str, Place]:
+            if own not in keys:
+                raise UserError(
+                    f"the weights in {place} lack {own}, which its config.json says they have; copy the folder again"
+                )
+            return keys[own], Place(keys[own])
+
+        def complaint(fault: str) -> UserError:
+            return UserError(f"{place} does not fit its config.json: {fault}; use a folder whose files belong together")
+
+        return single.filled(network, (yield from single.taken(file, network, find, dtype, complaint, memory_format)))
+
+
+def open_part(folder: Path, part: str, is_widened: bool = False) -> AbstractContextManager[WeightReader]:
+    """Open the files of a network's weights, as WeightReader says. Raises UserError."""
+    return open_weights(folder / part, find_weights(folder / part), is_widened)
+
+
+def skeleton(folder: Path, family: Family, part: str) -> Any:
+    """A network without its weights, as its config.json says. Raises UserError if no network can be made so."""
+    is_projecting = part == "text_encoder_2" or (part.startswith("text") and family.name == SD3.name)
+    network_class = CLIPTextModelWithProjection if is_projecting else None
     try:
+        config = single.essential(part, read_config(folder, part))
+        check_sizes(config)
         with quiet():
-            network = network_class.from_pretrained(
-                folder / part, variant=variant, local_files_only=True, use_safetensors=True, **{key: dtype}
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise UserError(f"cannot read the weights in {folder / part} ({error}); copy the folder again") from error
-    _align(network)
-    return network
+            return single.skeleton(part, {part: config}, network_class)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
+        raise UserError(
+            f"{folder / part}/config.json describes a network that cannot be made ({str(error).splitlines()[0]}); copy "
+            "the folder again"
+        ) from error
 
 
-def _align(network: nn.Module) -> None:
-    """Move weights off the odd places at which a file has them: from those, some processors compute the last bit
-    otherwise than from a single file's, which are copied (single.py)."""
-    for tensor in (*network.parameters(), *network.buffers()):
-        if tensor.data_ptr() % ALIGNMENT:
-            tensor.data = tensor.data.clone()
+def stored_keys(part: str, keys: Iterable[str]) -> dict[str, str]:
+    """{our own name of a weight: its key}, of the keys in a network's files, as any version of the libraries wrote
+    them. Of two spellings the one counts that the libraries write now."""
+    found: dict[str, str] = {}
+    for key in sorted(keys, key=lambda key: "text_model." in key or ".to_" in key):
+        found[single.own_name(single.since_017(key) if part == "vae" else key)] = key
+    return found
+
+
+def remarks(folder: Path, family: Family, names: Mapping[str, Iterable[str]], other_vae: bool = False) -> list[str]:
+    """What is in a model's folder and is not used: files, and tensors of those that are. names: of each network's
+    weights, our own without the network's. Raises UserError."""
+    found = inventory(folder, family.networks).remarks(folder, "file of weights", "files of weights")
+    for part, wanted in names.items():
+        if part == "vae" and other_vae:
+            continue
+        with open_part(folder, part) as file:
+            keys, wanted = stored_keys(part, file.shapes), set(wanted)
+            tensors = Inventory(file.shapes)
+            tensors.use(*(key for own, key in keys.items() if own in wanted or single.is_needless(own)))
+            found += tensors.remarks(folder / part, "tensor", "tensors")
+    return found
 
 
 def load_tokenizer(folder: Path, name: str, pad: str | None = None) -> CLIPTokenizerFast:
@@ -79,14 +125,6 @@ def read_configs(folder: Path, family: Family) -> Configs:
 def load_scheduler(folder: Path) -> DDIMScheduler:
     with quiet():
         return DDIMScheduler.from_config(read_scheduler(folder))
-
-
-def _architectures(folder: Path, part: str) -> list[str]:
-    return read_config(folder, part).get("architectures") or []
-
-
-def _has_plain(names: set[str]) -> bool:
-    return bool(names & {"model.safetensors", "diffusion_pytorch_model.safetensors"})
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ class _UNetHalf:
 
     def __call__(self, noisy: Tensor, timestep: int) -> list[Tensor]:
         model, parts = self._model, self._parts
-        place = torch.tensor([timestep], device=model.device)
+        noisy, place = model.as_network_takes(noisy, torch.tensor([timestep], device=model.device))
         embedding = parts["time_embedding"](parts["time_proj"](place).to(model.dtype))
         if "add_embedding" in parts:
             assert self._empty.pooled is not None

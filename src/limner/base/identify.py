@@ -7,9 +7,11 @@ those of the original release's files and of diffusers' configurations.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+from limner.base import quantized
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -30,6 +32,7 @@ TITLES = {
     "motion": "an AnimateDiff motion module",
     "vae": "a VAE alone",
     "unet": "a UNet alone, in diffusers' names",
+    "averages": "averages of a model's weights (EMA) alone",
     "unknown": "no base model that Limner knows",
 }
 # {family: why it is refused}; of the three that are opened only some forms are.
@@ -43,8 +46,12 @@ REFUSED = {
     "cascade": "Limner does not read this kind of model; use Stable Diffusion 1.x, 2.x or XL",
     "controlnet": "it steers a base model and is none; use the base that it was made for",
     "motion": "it animates a base model and is none; use the base that it was made for",
-    "vae": "it only turns pictures into latents and back; use a whole model as the base, and this as its VAE (limner generate --vae)",
+    "vae": (
+        "it only turns pictures into latents and back; use a whole model as the base, and this as its VAE "
+        "(limner generate --vae)"
+    ),
     "unet": "it lacks text encoder and VAE; use the whole folder, or a single file of the whole model",
+    "averages": "it lacks the weights themselves; use the file that has both",
     "unknown": "it has none of the names of a Stable Diffusion checkpoint; use a whole model's file",
 }
 NO_VAE = "it has no VAE of its own; limner train and limner generate take one with --vae"
@@ -55,6 +62,19 @@ CHANNELS = {  # of the network's input, beyond the four of noisy latents
     5: "it is a depth model, which is told the distance of things too; use its plain version",
 }
 WIDTHS = {768: "1.x", 1024: "2.x", 2048: "XL", 1280: "XL's refiner"}  # of cross-attention, in the published models
+
+_WORDS = {  # for prediction types, without what may stand behind them
+    "eps": "epsilon", "epsilon": "epsilon", "noise": "epsilon", "v": "v_prediction", "velocity": "v_prediction",
+    "flow": "flow", "rectifiedflow": "flow", "rf": "flow",
+}  # fmt: skip
+# How sd-scripts and the model spec begin a family's name.
+TOLD = {
+    "sdxl_refiner": "sdxl-refiner", "stable-diffusion-xl-v1-refiner": "sdxl-refiner", "sdxl": "sdxl",
+    "stable-diffusion-xl": "sdxl", "sd_v2": "sd2", "sd_v1": "sd1", "flux": "flux", "sd3": "sd3",
+    "stable-diffusion-3": "sd3", "stable-diffusion-v3": "sd3", "stable-diffusion-v2": "sd2",
+    "stable-diffusion-v1": "sd1",
+}  # fmt: skip
+_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}  # every Stable Diffusion's
 
 # {what it is called: how its name shows in a file's name or title}
 _DISTILLED = {
@@ -91,47 +111,82 @@ class Identity:
         return TITLES[self.family]
 
 
-def identify_base(shapes: Shapes, metadata: Mapping[str, str], name: str = "") -> Identity:
-    """What a single file is, by the shapes of its tensors and its metadata; `name`, the file's, is only a weak hint."""
+def identify_base(
+    shapes: Shapes, metadata: Mapping[str, str], name: str = "", dtypes: Mapping[str, Any] | None = None
+) -> Identity:
+    """What a single file is, by the shapes of its tensors and its metadata; `name`, the file's, is only a weak hint.
+
+    dtypes: torch's, of the tensors, for what else there is to be said against opening it.
+    """
     family, reasons = _family(shapes)
-    refusal = _form(shapes, family) or REFUSED.get(family, "")
+    refusal = _form(shapes, family) or REFUSED.get(family, "") or quantized.refusal(shapes, metadata, dtypes)
+    if count := len(quantized.scales_of(shapes)):
+        reasons.append(f"{count} of its weights are float8 with scales, which are multiplied in")
     found = Identity(family, tuple(reasons), refusal=refusal)
     if family not in ("sd1", "sd2", "sdxl"):
         return found
-    warnings = _distilled(shapes, metadata, name)
+    warnings = [*_contradictions(family, metadata), *_distilled(shapes, metadata, name)]
     if not refusal and not any(key.startswith("first_stage_model.") for key in shapes):
         warnings.append(NO_VAE)
     return replace(_prediction(found, shapes, metadata), warnings=tuple(warnings))
 
 
-def identify_configs(index: Mapping[str, Any], unet: Mapping[str, Any], scheduler: Mapping[str, Any]) -> Identity:
-    """What a folder in diffusers' layout is, by its model_index.json and two of its configurations.
+def _contradictions(family: str, metadata: Mapping[str, str]) -> list[str]:
+    """Where metadata name another family than the tensors are of, which count."""
+    found = []
+    for key in ("modelspec.architecture", "ss_base_model_version"):
+        told = metadata.get(key, "")
+        known = next((name for start, name in TOLD.items() if told.startswith(start)), family)
+        if known != family:
+            found.append(f"its metadata say {key} = {told}, but its tensors are those of {TITLES[family]}, which it is")
+    return found
 
-    `unet` is empty if there is none.
+
+def identify_configs(
+    index: Mapping[str, Any],
+    unet: Mapping[str, Any],
+    scheduler: Mapping[str, Any],
+    transformer: Mapping[str, Any] | None = None,
+    parts: Collection[str] = (),
+) -> Identity:
+    """What a folder in diffusers' layout is, by its model_index.json and the configurations of its parts.
+
+    `unet` and `transformer` are empty if there is none; parts: the folders that are there.
     """
     pipeline = str(index.get("_class_name", ""))
-    family, reasons = _family_of_folder(pipeline, index, unet)
+    family, reasons = _family_of_folder(pipeline, index, unet, transformer or {}, parts)
     channels = int(unet.get("in_channels", 4))
     if channels in CHANNELS:
         refusal, reasons = CHANNELS[channels], [*reasons, f"its input has {channels} channels"]
+    elif str(scheduler.get("_class_name", "")).startswith("EDM"):
+        family, reasons = "playground", [*reasons, "its scheduler is of another noise schedule (EDM): Playground 2.5"]
+        refusal = REFUSED[family]
     else:
         refusal = "" if family == "sd3" else REFUSED.get(family, "")
+    warnings = _other_pipeline(pipeline, family)
     if family == "sd3":
-        return Identity(family, tuple(reasons), prediction_type="flow", known_by="config", refusal=refusal)
+        return Identity(family, tuple(reasons), "flow", "config", refusal=refusal, warnings=tuple(warnings))
     if family == "unknown":
         refusal = f"it is a {pipeline or 'folder'}, of a kind that Limner does not open; use Stable Diffusion 1.x to XL"
-    told = scheduler.get("prediction_type")
-    warnings = []
+    told = "flow" if says_flow(scheduler) else _spelled(scheduler.get("prediction_type"))
     if unet.get("time_cond_proj_dim"):
         warnings.append(f"its network is told the guidance (time_cond_proj_dim), so it is an LCM: {_LESSON}")
     elif "LCM" in str(scheduler.get("_class_name")) or pipeline.startswith("LatentConsistency"):
         warnings.append(f"its scheduler is LCM's, so it is probably a distilled model: {_LESSON}")
     elif scheduler.get("timestep_spacing") == "trailing" and not scheduler.get("rescale_betas_zero_snr"):
         warnings.append(f"its timesteps are those of Turbo or Lightning models; if it is one, {_LESSON}")
+    if told != "flow" and scheduler and not scheduler.get("trained_betas"):
+        odd = [f"{name} = {scheduler.get(name)}" for name, usual in _BETAS.items() if scheduler.get(name) != usual]
+        if odd:
+            usual = ", ".join(f"{name} = {value}" for name, value in _BETAS.items())
+            warnings.append(
+                f"its scheduler_config.json says {', '.join(odd)}, which is followed; every Stable Diffusion was "
+                f"trained with {usual}, so correct it unless this one was not"
+            )
     return Identity(
         family,
         tuple(reasons),
-        prediction_type=_spelled(told) or "epsilon",
+        prediction_type=told or "epsilon",
         known_by="config" if told else ("probe needed" if family == "sd2" else "default"),
         zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr")),
         refusal=refusal,
@@ -139,17 +194,39 @@ def identify_configs(index: Mapping[str, Any], unet: Mapping[str, Any], schedule
     )
 
 
-def _family_of_folder(pipeline: str, index: Mapping[str, Any], unet: Mapping[str, Any]) -> tuple[str, list[str]]:
-    others = {"StableDiffusion3": "sd3", "Flux": "flux", "StableCascade": "cascade", "StableUnCLIP": "unclip"}
+def _other_pipeline(pipeline: str, family: str) -> list[str]:
+    """Where model_index.json names the pipeline of another family than its network is of."""
+    starts = {"StableDiffusionXL": "sdxl", "StableDiffusion3": "sd3", "Flux": "flux", "StableCascade": "cascade"}
+    named = next((each for start, each in starts.items() if pipeline.startswith(start)), "")
+    named = named or ("sd1" if re.match("StableDiffusion(Pipeline|I|C)", pipeline) else "")
+    kin = {"sdxl-refiner": "sdxl", "ssd-1b": "sdxl", "sd2": "sd1", "unclip": named}
+    if not named or family == "unknown" or kin.get(family, family) == named:
+        return []
+    return [f"its model_index.json names a {pipeline}, but its network is that of {TITLES[family]}, which it is"]
+
+
+def _family_of_folder(
+    pipeline: str,
+    index: Mapping[str, Any],
+    unet: Mapping[str, Any],
+    transformer: Mapping[str, Any],
+    parts: Collection[str],
+) -> tuple[str, list[str]]:
+    """By the configuration of its network, and only where that leaves it open by its pipeline's name."""
+    if pipeline.startswith("StableUnCLIP") or unet.get("class_embed_type") == "projection":
+        return "unclip", ["its network is told a picture too (unCLIP)"]
+    if "joint_attention_dim" in transformer and "caption_projection_dim" in transformer:
+        return "sd3", ["its transformer reads images and text side by side (joint_attention_dim): Stable Diffusion 3"]
+    others = {"StableDiffusion3": "sd3", "Flux": "flux", "StableCascade": "cascade"}
     for start, family in others.items():
-        if pipeline.startswith(start):
+        if pipeline.startswith(start) and not unet:
             return family, [f"its pipeline is {pipeline}"]
     if not unet:
         return "unknown", [f"it has no UNet, and its pipeline is {pipeline or 'not named'}"]
     width = unet.get("cross_attention_dim")
     if unet.get("addition_embed_type") == "text_time":
         reasons = ["its network is told sizes (addition_embed_type): XL"]
-        if not (index.get("text_encoder") or [None])[0]:
+        if "text_encoder" not in parts and not (index.get("text_encoder") or [None])[0]:
             return "sdxl-refiner", [*reasons, "it has the second text encoder alone: the refiner"]
         if unet.get("mid_block_type", "") is None:
             return "ssd-1b", [*reasons, "it has no middle block: SSD-1B"]
@@ -207,10 +284,23 @@ def _other(shapes: Shapes) -> tuple[str, list[str]] | None:
         return "unet", ["its names are those of diffusers' UNet (down_blocks)"]
     if "input_blocks.0.0.weight" in shapes:
         return "unet", ["its names are those of the original's UNet, without a model around it"]
+    if any(key.startswith("model_ema.") for key in shapes):
+        return "averages", ["it has model_ema. and no model.diffusion_model."]
     parts = ("first_stage_model.", "encoder.down", "decoder.up", "decoder.mid")
     if any(key.startswith(parts) for key in shapes):
         return "vae", ["it has encoder and decoder and no UNet"]
     return "unknown", ["it has no model.diffusion_model.input_blocks.0.0"]
+
+
+def what_else(shapes: Shapes) -> str:
+    """What a file is that is no base model, and what to do with it, "" if that cannot be told."""
+    if any(re.search(r"lora[_.]|\.(?:hada|lokr|oft)_|dora_scale", key) for key in shapes):
+        return "it is a LoRA; give the model that it was made for as the base, and write <lora:NAME:1> in the prompt"
+    widths = {shape[-1] for shape in shapes.values() if 1 <= len(shape) <= 2}
+    is_embedding = any(re.match(r"emb_params|string_to_param|clip_[lg]$", key) for key in shapes)
+    if is_embedding or (len(shapes) == 1 and widths <= {768, 1024, 1280} and widths):
+        return "it is an embedding; give the model that it was made for as the base, and say its name in the prompt"
+    return ""
 
 
 def _form(shapes: Shapes, family: str) -> str:
@@ -261,10 +351,14 @@ def _scheduler(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _spelled(told: object) -> str | None:
-    """diffusers' word for a prediction type, whoever spelled it; None for what is no such word."""
-    word = str(told).lower().replace("-", "_")
-    return {"eps": "epsilon", "epsilon": "epsilon"}.get(word) or (
-        "v_prediction" if word in ("v", "v_pred", "v_prediction", "velocity") else None
+    """Limner's word for a prediction type, whoever spelled it; None for what is no such word."""
+    return _WORDS.get(re.sub(r"[\s_-]+(pred(iction)?|matching)?", "", str(told).lower()))
+
+
+def says_flow(scheduler: Mapping[str, Any]) -> bool:
+    """Whether a scheduler's configuration is of a model that predicts flows."""
+    return str(scheduler.get("_class_name", "")).startswith("FlowMatch") or (
+        _spelled(scheduler.get("prediction_type")) == "flow"
     )
 
 

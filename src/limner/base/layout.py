@@ -18,9 +18,12 @@ INDEX = "model_index.json"
 def identify_folder(folder: Path) -> Identity:
     """What a folder is, by its configurations. Raises UserError if they cannot be read."""
     index = _json(folder / INDEX)
-    unet = read_config(folder, "unet") if (folder / "unet").is_dir() else {}
+    unet, transformer = (
+        read_config(folder, part) if (folder / part).is_dir() else {} for part in ("unet", "transformer")
+    )
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    return identify_configs(index, unet, _json(scheduler) if scheduler.is_file() else {})
+    parts = [path.name for path in folder.iterdir() if path.is_dir()]
+    return identify_configs(index, unet, _json(scheduler) if scheduler.is_file() else {}, transformer, parts)
 
 
 def check_family(folder: Path) -> Family:

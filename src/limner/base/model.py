@@ -246,22 +246,26 @@ class BaseModel:
         """What a solver holds at its timestep, as `predict` takes it: scaled, and by our count of timesteps."""
         return latents, timestep
 
+    def as_network_takes(self, latents: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """Noisy latents and our count of timesteps as the network itself takes them."""
+        return latents, timesteps
+
     def sizes_of(self, latents: Tensor) -> Tensor:
         """What is told of a whole picture of the latents' size: float32 (1, 6), as Conditioning has it."""
         height, width = (side * self.factor for side in latents.shape[2:])
         return torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=self.device)
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        """The network's output (noise or v), shaped like `latents`; timesteps (batch,) in 0..num_train_timesteps-1."""
+        """The network's output (noise, v or flow), shaped like `latents`; timesteps (batch,) in
+        0..num_train_timesteps-1."""
         added = None
         if self.family.is_told_sizes:
             sizes = conditioning.sizes
             if sizes is None:
                 sizes = self.sizes_of(latents)
             added = {"text_embeds": conditioning.pooled, "time_ids": sizes.expand(len(latents), -1)}
-        return self.denoiser(
-            latents, timesteps, conditioning.hidden_states, added_cond_kwargs=added, return_dict=False
-        )[0]
+        scaled, times = self.as_network_takes(latents, timesteps)
+        return self.denoiser(scaled, times, conditioning.hidden_states, added_cond_kwargs=added, return_dict=False)[0]
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Whether a model predicts the noise or v, found out by asking it once, where nothing says so.
+"""Whether a model predicts the noise, v or the flow, found out by asking it once.
 
 A LoRA that was trained with the wrong reading is useless and fails without an error; so what a file or a person says
 can be checked too.
@@ -21,9 +21,9 @@ LEAST_EXPLAINED, LEAST_RATIO = 0.2, 2.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a model was found to predict: "epsilon", "v_prediction", or None if it cannot be told.
+    """What a model was found to predict: "epsilon", "v_prediction", "flow", or None if it cannot be told.
 
-    errors: the mean squared error of either reading, relative to that of predicting nothing.
+    errors: the mean squared error of each reading, relative to that of predicting nothing.
     """
 
     prediction_type: str | None
@@ -32,29 +32,38 @@ class Verdict:
     @property
     def said(self) -> str:
         """In words, with how sure it is."""
-        least, most = sorted(self.errors.values())
+        least, next_best, *_ = sorted(self.errors.values())
         if self.prediction_type is None:
             return f"a probe could not tell ({_words(self.errors)})"
-        return f"a probe found that it predicts {NAMES[self.prediction_type]}, {most / least:.0f} times as well"
+        return f"a probe found that it predicts {NAMES[self.prediction_type]}, {next_best / least:.0f} times as well"
 
 
-NAMES = {"epsilon": "the noise (epsilon)", "v_prediction": "v (v_prediction)"}
+NAMES = {"epsilon": "the noise (epsilon)", "v_prediction": "v (v_prediction)", "flow": "the flow (rectified flow)"}
 
 
 @torch.no_grad()
 def probe(model: BaseModel) -> Verdict:
-    """Ask the model for its prediction of noisy simple pictures, and see what it is nearer to."""
+    """Ask the model for its prediction of noisy simple images, and see what it is nearer to.
+
+    The model must not be one that is known to predict flows. It is shown the images with noise as models of noise and v
+    are trained, and again as those of flows are, all in one batch.
+    """
     latents = model.encode_images(_pictures(LATENTS * model.factor)).float().cpu().repeat(len(TIMES) // 2, 1, 1, 1)
     times = (torch.tensor(TIMES) * len(model.alphas_cumprod)).long()
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     signal = model.alphas_cumprod[times].view(-1, 1, 1, 1)
-    noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
-    targets = {"epsilon": noise, "v_prediction": signal.sqrt() * noise - (1 - signal).sqrt() * latents}
-    told = model.encode_prompts([""]).map(lambda tensor: tensor.expand(len(noisy), *tensor.shape[1:]))
-    said = model.predict(noisy.to(model.device, model.dtype), times.to(model.device), told).float().cpu()
-    errors = {name: _relative(said, target) for name, target in targets.items()}
-    best, other = sorted(errors, key=lambda name: errors[name])
-    is_told = errors[best] <= 1 - LEAST_EXPLAINED and errors[other] >= LEAST_RATIO * errors[best]
+    share = (times / len(model.alphas_cumprod)).view(-1, 1, 1, 1)  # of noise, on the straight way to it
+    shown = torch.cat([signal.sqrt() * latents + (1 - signal).sqrt() * noise, (1 - share) * latents + share * noise])
+    told = model.encode_prompts([""]).map(lambda tensor: tensor.expand(len(shown), *tensor.shape[1:]))
+    said = model.predict(shown.to(model.device, model.dtype), times.repeat(2).to(model.device), told).float().cpu()
+    by_noise, by_flow = said.chunk(2)
+    errors = {
+        "epsilon": _relative(by_noise, noise),
+        "v_prediction": _relative(by_noise, signal.sqrt() * noise - (1 - signal).sqrt() * latents),
+        "flow": _relative(by_flow, noise - latents),
+    }
+    best, *others = sorted(errors, key=lambda name: errors[name])
+    is_told = errors[best] <= 1 - LEAST_EXPLAINED and errors[others[0]] >= LEAST_RATIO * errors[best]
     return Verdict(best if is_told else None, errors)
 
 

@@ -6,25 +6,41 @@ are. Weights are read a tensor at a time into networks that have none, so that a
 
 import inspect
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, SD3Transformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base
+from limner.base.identify import ARCHITECTURE, TITLES, Identity, identify_base, what_else
 from limner.base.model import BaseModel
-from limner.base.original import VAE, Configs, Place, family_name, is_kept, place, places, with_wrapper
+from limner.base.original import (
+    BUFFERS,
+    UNET,
+    VAE,
+    Configs,
+    Place,
+    completion,
+    family_name,
+    is_kept,
+    place,
+    places,
+    with_wrapper,
+)
 from limner.base.published import check_sizes, published
+from limner.base.weight_reader import WeightReader, open_weights
 from limner.container import TensorFile, open_tensors
 from limner.errors import UserError
+from limner.generators import finish
+from limner.inventory import Inventory
 from limner.texts import display, read_text
 
 __all__ = [
@@ -41,15 +57,23 @@ __all__ = [
     "skeleton",
 ]
 
-NETWORKS = {
+NETWORKS: dict[str, Any] = {
     "unet": UNet2DConditionModel,
     "vae": AutoencoderKL,
     "text_encoder": CLIPTextModel,
     "text_encoder_2": CLIPTextModelWithProjection,
 }
+T = TypeVar("T")
+Reading: TypeAlias = Generator[int, None, T]  # what is read, yielding the bytes of each part
+CLASSES = NETWORKS | {"transformer": SD3Transformer2DModel}  # with those that only folders hold
 _OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # diffusers' until 0.17
 MOST_YAML_BYTES = 1 << 20  # of a configuration; what is larger is none
-_YAML = re.compile(r"""^\s*parameterization:\s*["']?(\w+)""", re.MULTILINE)
+_YAML = re.compile(r"""^\s*parameterization:\s*["']?(\w+)|\.(V|Eps)Scaling\b""", re.MULTILINE)
+# What files hold beside the networks and nobody misses: tables, a scale of CLIP's loss, a projection of CLIP-L.
+_NEEDLESS = re.compile(
+    r".*(position_ids|logit_scale)|((cond_stage_model|.*embedders\.0)\..*)?text_projection(\.weight)?"
+)
+AVERAGES = "model_ema."  # begins the keys of averages of the UNet's weights over a training
 
 
 def describe(model: BaseModel) -> str:
@@ -72,11 +96,15 @@ def identify_file(path: Path) -> Identity:
 
 
 def _identify(file: TensorFile) -> Identity:
-    found = identify_base(file.shapes, file.metadata, file.path.stem)
+    found = identify_base(file.shapes, file.metadata, file.path.stem, file.dtypes)
+    if ARCHITECTURE in file.metadata and not found.refusal and _described(file, found.family) is None:
+        said = f"its metadata's {ARCHITECTURE} is of another model, so that only its tensors say what it is"
+        found = replace(found, warnings=(*found.warnings, said))
     if found.refusal or found.known_by not in ("default", "probe needed"):
         return found
     endings = (".yaml", ".YAML")
-    beside = next((each for end in endings if os.path.isfile(each := file.path.with_suffix(end))), None)
+    places = [file.path.with_suffix(ending) for ending in endings]
+    beside = next((path for path in places if os.path.isfile(path)), None)  # noqa: PTH113 (a name may be too long)
     try:
         if beside is None or beside.stat().st_size > MOST_YAML_BYTES:
             return found
@@ -87,8 +115,8 @@ def _identify(file: TensorFile) -> Identity:
         ) from error
     if told is None:
         return found
-    predicted = "v_prediction" if told[1] == "v" else "epsilon"
-    said = f"{beside.name} beside it says parameterization: {told[1]}"
+    predicted = "v_prediction" if told[1] == "v" or told[2] == "V" else "epsilon"
+    said = f"{beside.name} beside it says {told[0].strip()}"
     return replace(found, prediction_type=predicted, known_by="config", reasons=(*found.reasons[:-1], said))
 
 
@@ -97,14 +125,31 @@ def read_configs(path: Path, identity: Identity | None = None) -> Configs:
     with open_tensors(path) as file:
         found = identity or _identify(file)
         if found.refusal:
-            raise UserError(f"the base {path} is {found.title}: {found.refusal}")
-        said = file.metadata.get(ARCHITECTURE)
-        if not said:
-            return published(found.family, found.prediction_type, found.zero_terminal_snr)
-        configs = _read(said, path)
-    if family_name(configs) != found.family:
-        raise _cannot_be(path)
-    return configs
+            reason = (what_else(file.shapes) if found.family == "unknown" else "") or found.refusal
+            raise UserError(f"the base {path} is {found.title}: {reason}")
+        told = _described(file, found.family)
+        plain = published(found.family, found.prediction_type, found.zero_terminal_snr)
+        if told is None and ARCHITECTURE in file.metadata and not _may_be(file.shapes, plain):
+            raise _cannot_be(path)
+    return told or plain
+
+
+def _described(file: TensorFile, family: str) -> Configs | None:
+    """How a file says that its networks are made; None if it does not, or cannot be right."""
+    said = file.metadata.get(ARCHITECTURE)
+    try:
+        told = _read(said, file.path) if said else None
+    except UserError:
+        return None
+    return told if told and family_name(told) == family and _may_be(file.shapes, told) else None
+
+
+def _may_be(shapes: Mapping[str, tuple[int, ...]], configs: Configs) -> bool:
+    """Whether a file's UNet can be of these configurations, by the width of its entry and of what it reads."""
+    unet = configs["unet"]
+    entry = shapes.get(f"{UNET}input_blocks.0.0.weight", (0,))
+    widths = {shape[-1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight") and len(shape) == 2}
+    return entry[0] == unet["block_out_channels"][0] and widths <= {unet["cross_attention_dim"]}
 
 
 def load_network(
@@ -113,17 +158,18 @@ def load_network(
     configs: Configs,
     dtype: torch.dtype,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> nn.Module:
-    """One of the NETWORKS, on the CPU. Raises UserError if the file does not hold it as its configuration says."""
+) -> Reading[nn.Module]:
+    """One of the NETWORKS, on the CPU. Yields the bytes of each tensor that is read. Raises UserError if the file does
+    not hold it as its configuration says."""
     with _describing(path):
         network = skeleton(part, configs)
-        return _filled(network, _read_state(path, part, network, configs, dtype, memory_format))
+        return filled(network, (yield from _read_state(path, part, network, configs, dtype, memory_format)))
 
 
 def load_state(path: Path, part: str, configs: Configs) -> dict[str, Tensor]:
     """The weights of one of the NETWORKS in the file's own dtypes, by limner.weights' paths. Raises UserError."""
     with _describing(path):
-        return _read_state(path, part, skeleton(part, configs), configs, None)
+        return finish(_read_state(path, part, skeleton(part, configs), configs, None))
 
 
 def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
@@ -132,21 +178,37 @@ def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
     Its names may be the original's, with or without what precedes them in a whole model, or diffusers'. Raises
     UserError if it is none, or of another shape.
     """
-    with open_tensors(path) as file:
+    with open_weights(path) as file:
         names = file.shapes.keys()
 
         def find(own: str) -> tuple[str, Place]:
             its = place(f"vae.{own}", configs)
-            old = own
-            for new, before in _OLD_ATTENTION.items():
-                old = old.replace(f".{new}.", f".{before}.") if ".attentions." in own else old
-            for key in (its.key, its.key.removeprefix(VAE), own, old, f"vae.{own}"):
+            for key in (its.key, its.key.removeprefix(VAE), own, before_017(own), f"vae.{own}"):
                 if key in names:
                     return key, its
             raise UserError(f"the VAE {path} has no {its.key.removeprefix(VAE)}; give another file with --vae")
 
         network = skeleton("vae", configs)
-        return _filled(network, _taken(file, "vae", network, configs, dtype, find))
+        return filled(network, finish(taken(file, network, find, dtype, _unpublished(path, configs))))
+
+
+def before_017(own: str) -> str:
+    """The name that diffusers before 0.17 gave one of a VAE's weights: those of its attention were called otherwise."""
+    for new, before in _OLD_ATTENTION.items() if ".attentions." in own else ():
+        own = own.replace(f".{new}.", f".{before}.")
+    return own
+
+
+def since_017(key: str) -> str:
+    """The name of one of a VAE's weights now, of the one that it had in diffusers before 0.17."""
+    for new, before in _OLD_ATTENTION.items() if ".attentions." in key else ():
+        key = key.replace(f".{before}.", f".{new}.")
+    return key
+
+
+def is_needless(key: str) -> bool:
+    """Whether a tensor is one that nobody misses: a table that can be computed, or a part that no image depends on."""
+    return bool(_NEEDLESS.fullmatch(key) or BUFFERS.match(key))
 
 
 def kept(path: Path, configs: Configs) -> dict[str, Tensor]:
@@ -154,9 +216,33 @@ def kept(path: Path, configs: Configs) -> dict[str, Tensor]:
     dtypes: buffers, marks, and parts of text encoders that no picture depends on. Raises UserError."""
     family = family_name(configs)
     claimed = {key for part in networks_of(configs) for key in places(names_of(part, configs), configs)}
-    with open_tensors(path) as file:
+    with open_weights(path) as file:
         wanted = {key: with_wrapper(key) for key in file.shapes}
         return {key: file.get(name) for name, key in wanted.items() if key not in claimed and is_kept(key, family)}
+
+
+def inventory(reader: WeightReader, configs: Configs, names: Iterable[str], other_vae: bool = False) -> Inventory:
+    """What a file's tensors are used for. names: our own of the networks' weights. other_vae: whether the VAE is read
+    from another file, at the person's wish."""
+    tensors = Inventory(reader.shapes)
+    claimed, added = places(names, configs).keys(), completion(configs).keys()
+    for key in reader.shapes:
+        plain = with_wrapper(key)
+        if plain != key and plain in reader.shapes:
+            tensors.leave("the same tensor is there under another name too", key)
+        elif plain in claimed or plain in added or is_needless(plain):
+            tensors.use(key)
+        elif plain.startswith(AVERAGES):
+            tensors.leave(
+                "they are averages of the weights over the training (EMA), and the weights themselves are used; "
+                "limner convert --ema use takes the averages",
+                key,
+            )
+        elif plain.startswith(VAE) and other_vae:
+            tensors.use(key)
+        elif plain.startswith(f"{VAE}loss."):
+            tensors.leave("they only served to train the VAE", key)
+    return tensors
 
 
 def networks_of(configs: Configs) -> list[str]:
@@ -166,10 +252,10 @@ def networks_of(configs: Configs) -> list[str]:
 
 def build(part: str, configs: Configs, state: Mapping[str, Tensor]) -> nn.Module:
     """A network of its configuration with these weights, by limner.weights' paths."""
-    return _filled(skeleton(part, configs), state)
+    return filled(skeleton(part, configs), state)
 
 
-def _filled(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+def filled(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     network.load_state_dict({name: state[own_name(name)] for name in network.state_dict()}, assign=True)
     return network
 
@@ -180,7 +266,7 @@ def own_name(name: str) -> str:
 
 
 def scheduler(configs: Configs) -> DDIMScheduler:
-    return DDIMScheduler.from_config(dict(configs["scheduler"]))
+    return DDIMScheduler.from_config({name: told for name, told in configs["scheduler"].items() if name != "shift"})
 
 
 def _read_state(
@@ -190,55 +276,62 @@ def _read_state(
     configs: Configs,
     dtype: torch.dtype | None,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> dict[str, Tensor]:
-    with open_tensors(path) as file:
-        keys = {with_wrapper(key): key for key in file.shapes}
+) -> Reading[dict[str, Tensor]]:
+    with open_weights(path) as file:
+        keys = {with_wrapper(key): key for key in sorted(file.shapes, key=len)}  # of two spellings, the longer
 
         def find(own: str) -> tuple[str, Place]:
             its = place(f"{part}.{own}", configs)
-            return keys.get(its.key, its.key), its
+            if its.key not in keys:
+                raise _lacking(file, part, its.key)
+            return keys[its.key], its
 
-        return _taken(file, part, network, configs, dtype, find, memory_format)
+        return (yield from taken(file, network, find, dtype, _unpublished(path, configs), memory_format))
 
 
-def _taken(
-    file: TensorFile,
-    part: str,
+def _unpublished(path: Path, configs: Configs) -> Callable[[str], UserError]:
+    """What to say of a tensor of another shape than a file's model has."""
+    title = TITLES[family_name(configs)]
+    return lambda fault: UserError(
+        f"{path} is not {title} as its makers published it: {fault}; use another model, or a diffusers folder of it"
+    )
+
+
+def taken(
+    file: WeightReader,
     network: nn.Module,
-    configs: Configs,
-    dtype: torch.dtype | None,
     find: Callable[[str], tuple[str, Place]],
+    dtype: torch.dtype | None,
+    complaint: Callable[[str], UserError],
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> dict[str, Tensor]:
+) -> Reading[dict[str, Tensor]]:
     """A network's weights out of a file, in a dtype or the file's. find: our own name -> the file's key, and what lies
-    there."""
+    there. complaint: of what is wrong with a tensor, the error to raise. Yields each weight's bytes in the file. Raises
+    UserError."""
     state = {}
     shared: dict[str, tuple[Tensor, int]] = {}  # what further thirds will be taken of, and how many
     for name, empty in network.state_dict().items():
         own = own_name(name)
         key, its = find(own)
-        if key not in file.shapes:
-            raise _lacking(file, part, key)
         shape = its.shape(tuple(empty.shape))
         if file.shapes[key] not in (shape, tuple(empty.shape)) or not file.dtypes[key].is_floating_point:
-            raise UserError(
-                f"{file.path} is not {TITLES[family_name(configs)]} as its makers published it: its {key} is "
-                f"{file.shapes[key]} of {file.dtypes[key]}, not {shape}; use another model, or a diffusers folder of it"
-            )
+            raise complaint(f"its {key} is {file.shapes[key]} of {file.dtypes[key]}, not {shape}")
         if its.third is None:
-            tensor = its.take(file.get_as(key, dtype or file.dtypes[key], memory_format))
+            tensor = its.take(file.get_finite(key, dtype or file.dtypes[key], memory_format))
             state[own] = tensor if tensor.is_contiguous(memory_format=memory_format) else tensor.contiguous()
+            yield math.prod(shape) * file.dtypes[key].itemsize
             continue
         if key not in shared:
-            shared[key] = file.get_as(key, dtype or file.dtypes[key]), 3
+            shared[key] = file.get_finite(key, dtype or file.dtypes[key]), 3
         whole, left = shared.pop(key)
         state[own] = its.take(whole).clone()
         if left > 1:
             shared[key] = whole, left - 1
+        yield math.prod(empty.shape) * file.dtypes[key].itemsize
     return state
 
 
-def _lacking(file: TensorFile, part: str, key: str) -> UserError:
+def _lacking(file: WeightReader, part: str, key: str) -> UserError:
     if part == "vae" and not any(name.startswith(VAE) for name in file.shapes):
         return UserError(
             f"the base {file.path} has no VAE of its own; limner train and limner generate take one with --vae"
@@ -246,13 +339,13 @@ def _lacking(file: TensorFile, part: str, key: str) -> UserError:
     return UserError(f"the base {file.path} lacks {key}; its copy is not whole, so copy or download it again")
 
 
-def skeleton(part: str, configs: Configs) -> Any:
-    """A network without its weights."""
+def skeleton(part: str, configs: Configs, network_class: Any = None) -> Any:
+    """A network without its weights, of the class that its part usually has or of another."""
     with torch.device("meta"):
         if part.startswith("text"):
-            network: Any = NETWORKS[part](CLIPTextConfig(**configs[part]))
+            network: Any = (network_class or CLASSES[part])(CLIPTextConfig(**configs[part]))
         else:
-            network = NETWORKS[part].from_config(dict(configs[part]))
+            network = CLASSES[part].from_config(dict(configs[part]))
     for module in network.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_meta:  # CLIP's position_ids, which no file need have
@@ -293,6 +386,6 @@ def essential(part: str, config: Any) -> dict[str, Any]:
     if part.startswith("text"):
         told = {"architectures", "transformers_version", "dtype", "torch_dtype", "model_type"}
         return {name: value for name, value in config.items() if name[0] != "_" and name not in told}
-    owner: Any = DDIMScheduler if part == "scheduler" else NETWORKS[part]
-    taken = inspect.signature(owner.__init__).parameters
+    owner: Any = DDIMScheduler if part == "scheduler" else CLASSES[part]
+    taken = {*inspect.signature(owner.__init__).parameters, *(("shift",) if part == "scheduler" else ())}  # a flow's
     return {name: value for name, value in config.items() if name in taken}

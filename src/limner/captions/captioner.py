@@ -12,6 +12,7 @@ from PIL import Image
 from limner.checking.facts import Facts
 from limner.config import Settings, nearest
 from limner.errors import UserError
+from limner.network import Unreachable, once_only
 from limner.plugins import PlugIn, load, registered
 
 
@@ -33,12 +34,23 @@ class Model:
         path = Path(self.name).expanduser()
         if path.is_dir():
             return path
+        once_only()
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
+        patterns = list(files)
         try:
-            return Path(snapshot_download(self.name, allow_patterns=list(files), local_files_only=not self.download))
+            return Path(snapshot_download(self.name, allow_patterns=patterns, local_files_only=not self.download))
+        except Unreachable as error:
+            try:  # what was fetched before does
+                return Path(snapshot_download(self.name, allow_patterns=patterns, local_files_only=True))
+            except (HFValidationError, OSError):
+                raise UserError(f"cannot fetch the model {self.name!r}: {error}") from error
         except (HFValidationError, HfHubHTTPError, OSError) as error:
+            if isinstance(error.__cause__ or error, OfflineModeIsEnabled) and self.download:
+                raise UserError(
+                    f"the model {self.name!r} is not fetched, for HF_HUB_OFFLINE is set; unset it, or give a folder"
+                ) from error
             if self.download:
                 raise UserError(
                     f"cannot fetch the model {self.name!r} ({_first_line(error)}); check its name"

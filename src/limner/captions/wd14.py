@@ -49,7 +49,7 @@ class WD14(Captioner):
 
         super().__init__(config, model)
         folder = model.find("the tagger", (NETWORK, TAGS))
-        self._tags = _read_tags(folder / TAGS)
+        self._tags = read_tags(folder / TAGS)
         options = onnxruntime.SessionOptions()
         options.use_deterministic_compute = True
         options.log_severity_level = 3
@@ -119,7 +119,7 @@ def _is_face(tag: str) -> bool:
     return len(eyes) == 2 and all(len(eye) <= LONGEST_EYE and sum(map(str.isalnum, eye)) <= 1 for eye in eyes)
 
 
-def _read_tags(path: Path) -> list[tuple[str, str]]:
+def read_tags(path: Path) -> list[tuple[str, str]]:
     """(name, category) of each tag. Raises UserError."""
     try:
         return [(row["name"], row["category"]) for row in csv.DictReader(read_text(path).splitlines())]

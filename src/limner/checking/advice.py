@@ -8,6 +8,7 @@ from limner.checking.findings import Subject, Wanted
 from limner.checking.remark import Remark
 from limner.checking.variety import Variety
 from limner.config import METHOD_NAMES
+from limner.texts import display
 
 MOST_NAMED = 8  # pictures that a remark names
 ENOUGH_TO_JUDGE = 5  # pictures; what fewer have in common says nothing
@@ -85,7 +86,7 @@ def _scenes(variety: Variety, wanted: Wanted, name_of: Callable[[int], str]) -> 
             continue
         names = tuple(name_of(at) for at in scene)
         share = "All" if len(scene) == variety.compared else f"{len(scene)} of {variety.compared}"
-        listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        listed = ", ".join(map(display, names[:3])) + (", ..." if len(names) > 3 else "")
         what = "things" if wanted.subject == "style" else "places and poses"
         sentence = f"{share} pictures show nearly the same scene ({listed}): keep two or three, and add other {what}."
         yield Remark("same_scene", "note", sentence, names[:MOST_NAMED])

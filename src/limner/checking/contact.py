@@ -8,6 +8,7 @@ from limner.checking.summary import TITLES, Mark, Summary, brief, mark_of, toget
 from limner.checking.thumbnail import thumbnail
 from limner.checking.verdict import Judged, Verdict
 from limner.sheet import FAINT, GAP, INK, LINE, LINE_HEIGHT, MARGIN, PAPER, SMALL_SIZE, TILE, TITLE_SIZE, font, wrapped
+from limner.texts import display
 
 MOST = 240  # pictures on a sheet
 ACROSS = 6
@@ -89,7 +90,7 @@ def _draw_cell(
     if place < size - 1:  # what shows the same is joined to the next
         pen.rectangle((left + TILE, top + TILE // 2 - 2, left + TILE + GAP, top + TILE // 2 + 1), fill=BEST)
     top += TILE + 6
-    name = wrapped(judged.facts.name, TILE, 1)
+    name = wrapped(display(judged.facts.name), TILE, 1)
     said = wrapped(brief(judged), TILE, LINES - 1) if judged.findings else []
     for number, line in enumerate([*name, *said]):
         ink = INK if number == 0 else FAINT

@@ -15,13 +15,11 @@ Subject = Literal["object", "person", "animal", "style"]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of finding. level: of one that is sure. title: two or three words. advice: what to do. mended: whether
-    `limner prepare` does it."""
+    """A kind of finding. level: of one that is sure. title: two or three words. advice: what to do."""
 
     level: Level
     title: str
     advice: str
-    mended: bool = False
 
 
 # Every kind that a picture by itself can be found to be; what concerns several pictures is in duplicates.py and advice.
@@ -40,17 +38,17 @@ KINDS = {
     "noisy": Kind("note", "noisy", "Take it with more light, or denoise it."),
     "screenshot": Kind("fault", "screenshot", "Crop the picture out of it; else bars and buttons are learned too."),
     "text": Kind("note", "text or watermark", "Crop or mask it, or say it in the caption."),
-    "border": Kind("note", "border", "It is cropped away.", mended=True),
+    "border": Kind("note", "border", "It is cropped away."),
     "long": Kind("note", "very long or tall", "Much of it is lost to the crop; cut it by hand."),
     "several_faces": Kind("fault", "several faces", "Crop it to the one person, or leave it out."),
     "no_face": Kind("note", "no face found", "Fine if the person is seen from behind; else check it."),
-    "orientation": Kind("note", "turned by EXIF", "It is turned upright.", mended=True),
-    "location": Kind("note", "says where it was taken", "It is taken out of what is written.", mended=True),
-    "transparent": Kind("note", "transparent", "It is laid on white, or becomes the mask.", mended=True),
-    "frames": Kind("note", "several frames", "Its first frame is used.", mended=True),
-    "cmyk": Kind("note", "CMYK", "It is converted to sRGB.", mended=True),
-    "wide": Kind("note", "wide gamut", "It is converted to sRGB.", mended=True),
-    "deep": Kind("note", "more than 8 bits", "It is rounded to 8 bits.", mended=True),
+    "orientation": Kind("note", "turned by EXIF", "It is turned upright."),
+    "location": Kind("note", "says where it was taken", "It is taken out of what is written."),
+    "transparent": Kind("note", "transparent", "It is laid on white, or becomes the mask."),
+    "frames": Kind("note", "several frames", "Its first frame is used."),
+    "cmyk": Kind("note", "CMYK", "It is converted to sRGB."),
+    "wide": Kind("note", "wide gamut", "It is converted to sRGB."),
+    "deep": Kind("note", "more than 8 bits", "It is rounded to 8 bits."),
 }
 
 

@@ -12,7 +12,7 @@ from limner.checking.facts import Facts
 from limner.checking.features import features_of
 from limner.checking.header import header_facts, says_screenshot
 from limner.data.colour import eight_bits, to_srgb
-from limner.data.decode import Unusable, load, open_image, problems, upright
+from limner.data.decode import Unusable, load, open_image, problems, stored_size, upright
 from limner.data.source import Source
 from limner.vision.border import Border, border_of
 from limner.vision.colours import background_name
@@ -63,7 +63,7 @@ class Measure:
         try:
             with problems():
                 image = open_image(data)
-                stored = image.size
+                stored = stored_size(image)
                 loaded = load(image, at_least=SIDE)
                 size = upright(stored, image)
                 transparent = _transparent(loaded)

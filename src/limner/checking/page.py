@@ -10,6 +10,7 @@ from limner.checking.thumbnail import thumbnail
 from limner.checking.verdict import ALL_KINDS, Judged, Verdict
 from limner.data.source import Source
 from limner.sheet import jpeg_uri
+from limner.texts import printable
 
 MOST = 400  # pictures on a page: at about 15 kB each a file that a phone opens at once
 SIDE = 256  # pixels
@@ -150,4 +151,4 @@ def _advice(finding: Finding) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text)
+    return html.escape(printable(text))

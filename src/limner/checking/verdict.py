@@ -9,6 +9,8 @@ from limner.checking.remark import Remark
 from limner.checking.store import Store
 from limner.checking.variety import Variety
 from limner.data.source import Source
+from limner.inventory import named
+from limner.texts import display
 
 KINDS_OF_SETS = {
     "duplicate": Kind("fault", "duplicate", "Leave it out: what is there twice is learned twice as much."),
@@ -105,10 +107,13 @@ class Verdict:
         group, how = self._about[at]
         if how:
             best = self.facts(group.best).name
-            return (Finding("duplicate", KINDS_OF_SETS["duplicate"].level, f"is {how} {best}", (best,)),)
+            return (Finding("duplicate", KINDS_OF_SETS["duplicate"].level, f"is {how} {display(best)}", (best,)),)
         names = tuple(self.facts(twin.at).name for twin in group.twins)
-        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        return (Finding("best", KINDS_OF_SETS["best"].level, f"shows the same as {listed}, and is the best", names),)
+        return (
+            Finding(
+                "best", KINDS_OF_SETS["best"].level, f"shows the same as {named(list(names))}, and is the best", names
+            ),
+        )
 
 
 def propose(found: Sequence[Finding]) -> Proposal:

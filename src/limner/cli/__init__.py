@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from limner.cli.app import Interrupted, app
+from limner.cli.app import Interrupted, Unfinished, app
 from limner.cli.output import complain
 from limner.errors import UserError, advice
 
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> tuple[int, dict | None]:
     try:
         return DONE, app(arguments)
+    except Unfinished as error:
+        complain(str(error))
+        return FIXABLE, {"error": str(error)} | error.facts
     except UserError as error:
         message = str(error)
     except CycloptsError as error:

@@ -11,6 +11,7 @@ import limner
 from limner.cli.options import group, parameters, read_settings
 from limner.cli.output import Output
 from limner.config import Machine, Settings
+from limner.errors import UserError
 
 EVERYWHERE = group(Machine.title)
 OPTIONAL_PATH = Path | None
@@ -29,6 +30,14 @@ app = App(
 
 class Interrupted(Exception):
     """The person stopped a command whose state is saved. facts: for --json."""
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+class Unfinished(UserError):
+    """A command could do only a part of what it was called for. facts: of that part, for --json."""
 
     def __init__(self, message: str, **facts: object) -> None:
         super().__init__(message)
@@ -81,7 +90,10 @@ def verb(
                 output.say(remark)
             if configurable:
                 return function(values, origin, output, **switches)
-            return function(settings.read(values, origin), output, **switches)
+            read = settings.read(values, origin)
+            for question in read.questions():
+                output.warn(question)
+            return function(read, output, **switches)
 
         command.__signature__ = signature  # type: ignore[attr-defined]
         command.__doc__ = function.__doc__

@@ -74,7 +74,8 @@ def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
         for path in files.values():
             output.result(path)
         if not files:
-            more = f"limner check {quoted(settings.images)} --out FOLDER"
+            base = "" if settings.base is None else f" --base {quoted(settings.base)}"
+            more = f"limner check {quoted(settings.images)}{base} --out FOLDER"
             output.say(f"to look through them on a contact sheet and a page: {more}")
         output.say(f"done in {duration(time.monotonic() - began)}")
         answer = _answer(settings, verdict, summary, captions) if output.json else {}

@@ -5,7 +5,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limner.cli.output import Bar, Output, megabytes
-from limner.events import Chosen, Done, Event, Exported, Kept, Measured, Prepared, Preview, Saved, Started, Step, Warned
+from limner.events import (
+    Chosen,
+    Done,
+    Event,
+    Exported,
+    Kept,
+    Measured,
+    Prepared,
+    Preview,
+    Saved,
+    Started,
+    Step,
+    UsingBase,
+    Warned,
+)
 
 SMOOTHING = 0.95  # of the loss that is shown: single ones jump
 
@@ -14,6 +28,7 @@ SMOOTHING = 0.95  # of the loss that is shown: single ones jump
 class Followed:
     """What a run came to, as far as it got."""
 
+    base: str = ""
     run: Path | None = None
     step: int = 0
     steps: int = 0
@@ -77,6 +92,8 @@ def _count(step: Step, result: Followed) -> None:
 
 def _tell(event: Event, output: Output, result: Followed) -> None:
     match event:
+        case UsingBase(base):  # the command has said it
+            result.base = base
         case Chosen(name, value, reason):
             result.chosen[name] = value
             output.say(f"{name} = {value}: {reason}")

@@ -3,26 +3,24 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from limner.base.open import open_base
 from limner.cli.app import Interrupted
+from limner.cli.opening import open_with_bar
 from limner.cli.output import Bar, Output, duration, megabytes, quoted
 from limner.compare import Comparison, Happening, Learning, Training, compare
 from limner.config import CompareSettings, EvaluateSettings
-from limner.device import choose_device, choose_dtype
 from limner.evaluate.judge import Evaluation, Progress, iterate_evaluation
 from limner.evaluate.report import Report
+from limner.events import Warned
+from limner.texts import display
 
 
 def judge(settings: EvaluateSettings, output: Output) -> dict:
     """Draw with and without the file, and compare with real pictures."""
     asked = Evaluation.of(settings)
     for skipped in asked.skipped:
-        output.warn(f"{skipped.path} {skipped.reason}; it is left out")
-    device = choose_device(settings.device)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
-    for warning in model.warnings:
+        output.warn(f"{display(skipped.path)} {skipped.reason}; it is left out")
+    model = open_with_bar(settings, output)
+    for warning in asked.learned.weights.warnings:
         output.warn(warning)
     report = None
     with output.progress("picture", 0) as bar:
@@ -88,6 +86,9 @@ class _Teller:
         if isinstance(happening, Training):
             self._close()
             self.output.say(f"training: {happening.method}")
+            return
+        if isinstance(happening, Warned):
+            self.output.warn(happening.message)
             return
         if isinstance(happening, Learning):  # the training's own process shows it
             return

@@ -2,11 +2,10 @@
 
 import time
 
-from limner.base.open import open_base
+from limner.cli.opening import open_with_bar
 from limner.cli.output import Output, duration, quoted
 from limner.config import KeywordSettings
 from limner.data.keyword import COMMON_BELOW
-from limner.device import choose_device, choose_dtype
 from limner.evaluate.reaction import Reaction
 from limner.files import has_mark, new_file, require_ours, require_writable
 from limner.generate import Request
@@ -21,12 +20,7 @@ def tell(settings: KeywordSettings, output: Output) -> dict:
     if settings.out is not None:
         require_ours(settings.out, MARK)
         require_writable(settings.out)
-    device = choose_device(settings.device)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
-    for warning in model.warnings:
-        output.warn(warning)
+    model = open_with_bar(settings, output)
     request = Request("", steps=settings.drawing_steps, seed=settings.seed, count=settings.count)
     began = time.monotonic()
     measuring = advise(model, settings.keyword, settings.class_word, request, settings.proposals)

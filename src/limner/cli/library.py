@@ -4,10 +4,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.cli.app import verb
+from limner.cli.app import Unfinished, verb
 from limner.cli.output import Output, megabytes, quoted
 from limner.config import DownloadSettings, ModelsSettings, SearchSettings, TidySettings
-from limner.errors import UserError
 
 if TYPE_CHECKING:
     from limner.library.choose import Terms
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from limner.library.shelf import ShelfFile
     from limner.library.store import Store
 
+SITES = {"civitai": "Civitai", "hub": "the hub"}
 MOST_WORDS = 60  # characters of a file's keywords in a table
 
 
@@ -27,7 +27,7 @@ def search(settings: SearchSettings, output: Output) -> dict:
     from limner.library import search as searching
     from limner.library.civitai import Civitai
     from limner.library.hub import Hub
-    from limner.library.offer import Failed, Found, Waiting
+    from limner.library.offer import Asking, Failed, Found, Waiting
     from limner.library.reader import Reader
     from limner.library.store import Store
 
@@ -46,13 +46,16 @@ def search(settings: SearchSettings, output: Output) -> dict:
                 offers.append(event.offer)
             elif isinstance(event, Waiting):
                 output.say(f"{event.reason}; again in {event.seconds:.0f} s")
+            elif isinstance(event, Asking):
+                output.say(f"asking {SITES[event.source]} ...")
             elif isinstance(event, Failed):
                 failed[event.source] = event.reason
     output.table(("id", "title", "kind", "base", "size", "downloads", "keyword", "remarks"), map(_offer_row, offers))
+    if failed and failed.keys() == set(sources) - {"local"}:
+        reasons = "; ".join(f"nothing from {SITES[source]}: {reason}" for source, reason in failed.items())
+        raise Unfinished(reasons, found=[offer.as_dict() for offer in offers], failed=failed)
     for source, reason in failed.items():
-        output.warn(f"nothing from {source}: {reason}")
-    if len(failed) == len(sources):
-        raise UserError("; ".join(failed.values()))
+        output.warn(f"nothing from {SITES.get(source, source)}: {reason}")
     if not offers:
         output.say("nothing found; say fewer words, or leave out --type and --base")
     return {"found": [offer.as_dict() for offer in offers], "failed": failed}
@@ -68,11 +71,12 @@ def download(settings: DownloadSettings, output: Output) -> dict:
     from limner.library.reader import Reader
     from limner.library.store import Store
 
-    parse_id(settings.id)
+    source = parse_id(settings.id)[0]
     settings.models.mkdir(parents=True, exist_ok=True)
     root = settings.models.resolve()
     with Store() as store, Reader() as reader:
         update(store, root, reader, output)
+        output.say(f"asking {SITES.get(source, source)} ...")
         terms = Terms(settings.file, settings.pickle, settings.unverified, int(settings.max_gb * 1e9))
         done = _fetch(settings.id, Shelf(root, store, reader), Civitai(store), terms, output)
         file = store.get(root, done.path.relative_to(root).as_posix())

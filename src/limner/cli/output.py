@@ -105,6 +105,9 @@ class Bar:
             self._live.update(self._task, completed=done, note=note)
         elif now - self._told >= SECONDS_BETWEEN_LINES or done == self.total:
             self._told = now
+            if self.total == 1 and not done:
+                self.output.say(f"{self.what} ...")  # one thing is not counted
+                return
             self.output.say(f"{self.what} {done} of {self.total}{', ' if note else ''}{note}{left}")
 
     def close(self) -> None:

@@ -5,19 +5,21 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from limner.cli.opening import open_with_bar
 from limner.cli.output import Output, duration
 from limner.config import GenerateSettings, GridSettings
 from limner.errors import UserError
 
 # Endings of pictures that are not written, so that a name with one of them is no folder's.
 OTHERS = (".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".safetensors", ".txt", ".json")
+LARGE = 1e9  # bytes of a base; reading so many takes seconds
 NAMED = re.compile(r"(\d{5})-\d+\.png")  # 00012-1234.png: number and seed, as the webui names them
 
 
 def draw(settings: GenerateSettings, output: Output) -> dict:
     """Make the pictures of a request and save each with its `parameters`."""
-    from limner.base.open import open_base
-    from limner.device import choose_device, choose_dtype, peak_memory_bytes
+    from limner.base.announce import size_of
+    from limner.device import peak_memory_bytes
     from limner.files import free_names
     from limner.generate import generate as generated
     from limner.generate.read import read_request
@@ -33,16 +35,19 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     request = read_request(settings)
     find_sampler(settings.sampler, settings.schedule)
     find_upscaler(settings.hires_upscaler)
-    named = [tag.name for tag in parse_prompt(settings.prompt).loras]
+    tags = parse_prompt(settings.prompt).loras
+    named = [tag.name for tag in tags]
     for name in named:  # what can be wrong is found before the base is loaded
         files.find_lora(name)
+    for question in (question for tag in tags for question in tag.questions()):
+        output.warn(question)
     remarks = Remarks(output)
     remarks.say(files.not_named(named, [settings.prompt, settings.negative_prompt]))
-    device = choose_device(settings.device)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
-    remarks.say(model.warnings)
+    model = open_with_bar(settings, output)
+    remarks.said += model.warnings
+    if model.source is not None and size_of(model.source) > LARGE:
+        output.say("working out the base's hash, which the pictures' text names ...")
+        assert model.sha256  # kept for all of them
     began = time.monotonic()
     pictures: list[dict[str, str | int]] = []
     with output.progress("picture", settings.count) as bar:

@@ -37,12 +37,19 @@ def show_prepare(settings: PrepareSettings, output: Output) -> dict[str, Any]:
     return made[0].to_dict() | {"warnings": result.warnings, "seconds": round(time.monotonic() - began, 3)}
 
 
+MODEL = "the model that you train for, as path/to/model.safetensors (limner search finds some)"
+
+
 def _tell(made: "Made", settings: PrepareSettings, output: Output) -> None:
     from limner.checking.verdict import ALL_KINDS  # here, for help need not wait for numpy
 
     if made.left_out:
         named = ((ALL_KINDS[kind].title if kind in ALL_KINDS else kind, n) for kind, n in made.left_out.most_common())
         output.table(("left out", "pictures"), named)
+        faults = (kind for kind, _ in made.left_out.most_common() if kind in ALL_KINDS)
+        kind = next((kind for kind in faults if ALL_KINDS[kind].level == "fault"), None)
+        if kind is not None:
+            output.say(f"to keep what is left out for one of these reasons: --keep KIND, as in --keep {kind}")
     if made.sizes:
         output.table(("size", "pictures"), made.sizes.most_common())
     for remark in made.remarks:
@@ -55,4 +62,7 @@ def _tell(made: "Made", settings: PrepareSettings, output: Output) -> None:
     output.result(f"look at {made.page}; decide otherwise in {made.choices}, and give the same command again")
     keyword = "" if settings.keyword else " --keyword K"
     if made.kept:
-        output.say(f"then train: limner train {quoted(made.folder)}{keyword}")
+        has_base = "base" in settings.model_fields_set
+        base = quoted(settings.base) if has_base else "MODEL"
+        which = "" if has_base else f"; MODEL is {MODEL}"
+        output.say(f"then train: limner train {quoted(made.folder)}{keyword} --base {base}{which}")

@@ -7,7 +7,7 @@ from contextlib import closing
 from limner.cli.follow import Followed, follow
 from limner.cli.output import Bar, Output, duration, quoted
 from limner.config import DemoSettings
-from limner.demo import Drawn, Sheet, run_demo
+from limner.demo import BASE, Drawn, Sheet, run_demo
 from limner.device import peak_memory_bytes
 from limner.events import Event
 
@@ -29,7 +29,7 @@ def show_demo(settings: DemoSettings, output: Output) -> dict:
     output.say(f"done in {duration(seconds)}")
     output.result(f"the sheet: {sheet.path}")
     output.result("next:")
-    output.result(f'  limner generate "{sheet.prompt}" --models {quoted(sheet.models)}')
+    output.result(f'  limner generate "{sheet.prompt}" --base {BASE} --models {quoted(sheet.models)}')
     output.result("  limner train YOUR_PICTURES --keyword zqvx --class dog --base YOUR_BASE")
     return {
         "sheet": str(sheet.path),

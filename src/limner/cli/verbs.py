@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from limner.cli.app import SETTINGS, Interrupted, verb
 from limner.cli.follow import Followed, follow
+from limner.cli.opening import base_of, say_opening
 from limner.cli.options import group
 from limner.cli.output import Output, duration, megabytes, quoted
 from limner.config import (
@@ -31,13 +32,17 @@ from limner.config import (
     read_training,
 )
 from limner.errors import UserError, is_out_of_memory, memory_advice
-from limner.events import Event, Exported
+from limner.events import Event
 
 __all__ = ["SETTINGS"]
 
 DryRun = Annotated[
     bool,
-    Parameter(help="Do one step and one verified save, and predict time and memory.", negative="", show_default=False),
+    Parameter(
+        help="Try some steps, a milestone and a verified save, and predict time and memory.",
+        negative="",
+        show_default=False,
+    ),
 ]
 Rank = Annotated[int | None, Parameter(help="Short for --set METHOD.rank=N.", group=group(Learning.title))]
 
@@ -61,6 +66,7 @@ def check(settings: CheckSettings, output: Output) -> dict:
 @verb(KeywordSettings, "keyword")
 def keyword(settings: KeywordSettings, output: Output) -> dict:
     """Say what a base makes of a keyword: its tokens, what it means to the base already, and emptier ones."""
+    say_opening(output, settings.base)
     from limner.cli.keyword import tell
 
     return tell(settings, output)
@@ -90,11 +96,11 @@ def train(values: dict[str, Any], origin: str, output: Output, *, dry_run: DryRu
 
     values = in_tables(with_tables(values, origin), {} if rank is None else {"rank": rank}, origin)
     settings, table = read_training(values, origin)
-    from limner import run
+    say_opening(output, settings.base)
+    from limner.preparation.again import training
 
-    if dry_run:
-        return _predict(run.dry_run(settings, table, origin), output, settings.method)
-    return _train(run.train(settings, table, origin), output, settings.method)
+    events = training(settings, table, origin, dry_run)
+    return (_predict if dry_run else _train)(events, output, settings.method)
 
 
 @verb(TrainSettings, "images", configurable=True)
@@ -108,6 +114,7 @@ def dreambooth(
 @verb(ResumeSettings, "run")
 def resume(settings: ResumeSettings, output: Output) -> dict:
     """Go on with a training that was stopped, from the state that was saved last."""
+    say_opening(output, base_of(settings.run))
     from limner import run
 
     return _train(run.resume(settings), output)
@@ -137,9 +144,10 @@ def _train(events: Generator[Event, None, None], output: Output, method: str = "
         raise
     assert result.exported is not None
     path = result.exported.path
-    output.say(f"done in {duration(time.monotonic() - began)}; {_use(result.exported)}")
+    output.say(f"done in {duration(time.monotonic() - began)}; {_use(result)}")
     output.result(str(path))
     return {
+        "base": result.base,
         "file": str(path),
         "size_bytes": result.exported.size_bytes,
         "readers": list(result.exported.readers),
@@ -178,14 +186,15 @@ def _explain_memory(error: Exception, method: str, result: Followed) -> None:
     ) from error
 
 
-def _use(exported: Exported) -> str:
-    """What to do with a finished file."""
-    path = exported.path
-    ways = {
-        "checkpoint": f"use it with limner generate --base {quoted(path)}",
-        "embedding": f"say {path.stem} in a prompt",
-    }
-    return ways.get(exported.kind, f"use it in prompts as <lora:{path.stem}:1>")
+def _use(result: Followed) -> str:
+    """What to do with a finished file: a command, with the base that it belongs to."""
+    assert result.exported is not None
+    path, kind = result.exported.path, result.exported.kind
+    name = result.chosen.get("preview_prompt") or path.stem
+    prompt = f"{name} <lora:{path.stem}:1>" if kind == "lora" else str(name)
+    base = path if kind == "checkpoint" else result.base
+    files = {"lora": f" --lora {quoted(path)}", "embedding": f" --embedding {quoted(path)}"}
+    return f"try it: limner generate {quoted(prompt)} --base {quoted(base)}{files.get(kind, '')}"
 
 
 def _predict(events: Generator[Event, None, None], output: Output, method: str) -> dict:
@@ -201,12 +210,13 @@ def _predict(events: Generator[Event, None, None], output: Output, method: str) 
         f"the whole run would take about {duration(measured['seconds'])} and {megabytes(measured['memory_bytes'])} of "
         f"memory, for a file of {megabytes(measured['file_bytes'])}"
     )
-    return {"predicted": measured, "chosen": result.chosen, "warnings": result.warnings}
+    return {"base": result.base, "predicted": measured, "chosen": result.chosen, "warnings": result.warnings}
 
 
 @verb(GenerateSettings, "prompt")
 def generate(settings: GenerateSettings, output: Output) -> dict:
     """Make pictures from a prompt in the webui's grammar, as in "a fox, zvq style <lora:zvq:0.8>"."""
+    say_opening(output, settings.base)
     from limner.cli.pictures import draw
 
     return draw(settings, output)
@@ -215,6 +225,7 @@ def generate(settings: GenerateSettings, output: Output) -> dict:
 @verb(GridSettings, "prompt")
 def grid(settings: GridSettings, output: Output) -> dict:
     """Draw a prompt in a table in which two or three things change: seeds, weights, samplers, files, words."""
+    say_opening(output, settings.base)
     from limner.cli.pictures import draw_grid
 
     return draw_grid(settings, output)
@@ -223,6 +234,8 @@ def grid(settings: GridSettings, output: Output) -> dict:
 @verb(EvaluateSettings, "file")
 def evaluate(settings: EvaluateSettings, output: Output) -> dict:
     """Measure a file: likeness and style against real pictures, prompt fidelity, drift, copies."""
+    say_opening(output, settings.base)
+    say_opening(output, settings.file, doing="judging")
     from limner.cli.judge import judge
 
     return judge(settings, output)
@@ -231,6 +244,7 @@ def evaluate(settings: EvaluateSettings, output: Output) -> dict:
 @verb(CompareSettings, "images")
 def compare(settings: CompareSettings, output: Output) -> dict:
     """Teach the same pictures by several methods, judge all alike, and say which to take: report.html."""
+    say_opening(output, settings.base, doing="comparing methods on")
     from limner.cli.judge import compare_methods
 
     return compare_methods(settings, output)
@@ -247,6 +261,7 @@ def studio(settings: StudioSettings, output: Output) -> dict:
 @verb(InspectSettings, "file", "other", rename="inspect")
 def inspect_(settings: InspectSettings, output: Output) -> dict:
     """Say what a file, picture or folder is, what made it, and which programs load it; or how two of them differ."""
+    say_opening(output, settings.file, settings.other, doing="reading")
     if settings.other is not None:
         from limner.cli.difference import show_difference
 

@@ -23,9 +23,11 @@ from limner.evaluate.clip import Clip
 from limner.evaluate.judge import Judge, Pictures, Progress
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol, request_of
+from limner.events import Warned
 from limner.files import locked, require_cache, require_own_folder, require_writable, write_text
 from limner.generators import retold
 from limner.methods.method import find_methods
+from limner.run.base import require_drawings
 
 SEED = 1  # of the drawings
 BEGUN = "compare.json"
@@ -55,7 +57,7 @@ class Judging:
     progress: Progress
 
 
-Happening = Training | Learning | Judging
+Happening = Training | Learning | Judging | Warned
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happeni
     require_writable(out / BEGUN)
     with locked(out):
         training, judging = split(settings.images, out, settings.seed)
+        yield from map(Warned, training.remarks)
+        require_drawings(settings, training.pictures)
         _require_same(out, settings)
         entries = []
         for method in methods:

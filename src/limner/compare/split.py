@@ -3,12 +3,17 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from limner.data.dataset import DataSet, Part
 from limner.data.folder import ImageFolder, Picture, load_folder
+from limner.data.layout import left_below
 from limner.errors import UserError
 from limner.files import write_text
+from limner.inventory import named
+from limner.texts import display
 
 JUDGING_SHARE = 0.2
 FEWEST, FEWEST_JUDGES, MOST_JUDGES = 4, 2, 50  # pictures
@@ -32,7 +37,7 @@ def split(images: Path, out: Path, seed: int) -> tuple[ImageFolder, ImageFolder]
             raise UserError(
                 f"{out} was begun with other pictures than {images} holds now, or another seed; give another --out"
             )
-        return load_folder(training), load_folder(judging)
+        return replace(load_folder(training), remarks=_remarks(found)), load_folder(judging)
     groups = _same_bytes(found.pictures)
     if len(groups) < FEWEST:
         raise UserError(
@@ -49,7 +54,19 @@ def split(images: Path, out: Path, seed: int) -> tuple[ImageFolder, ImageFolder]
         for picture in pictures[:1] if digest in chosen else pictures:
             _copy(picture, judging if digest in chosen else training)
     write_text(out / RECORD, json.dumps(record) + "\n")
-    return load_folder(training), load_folder(judging)
+    return replace(load_folder(training), remarks=_remarks(found)), load_folder(judging)
+
+
+def _remarks(found: ImageFolder) -> list[str]:
+    """Sentences on what of a folder is not compared with."""
+    said = [f"{display(each.path)} {each.reason}; it is left out" for each in found.skipped]
+    masked = [each.path.name for each in found.pictures if each.mask is not None]
+    if masked:
+        said.append(
+            f"a comparison does not use masks; there {'is one' if len(masked) == 1 else f'are {len(masked)}'} ({named(masked)})"
+        )
+    below = left_below(DataSet(found.folder, (Part(found.folder),)))
+    return [*said, *found.remarks, *below]
 
 
 def read_note(path: Path, kind: type[T]) -> T:

@@ -8,7 +8,6 @@ from limner.config.common import FaceModel, Machine, cache_folder
 from limner.config.settings import FilePath, Usual, Words
 
 RESOLUTION = 512  # pixels, where neither a resolution nor a base is said
-METHODS = ("lora", "dreambooth", "embedding")  # that want their pictures in ways of their own; others are as lora
 
 
 class CheckSettings(FaceModel, Machine):

@@ -11,7 +11,7 @@ from limner.config.settings import FilePath, Settings
 # Where the webui looks for a kind of file, below its models folder.
 KIND_FOLDERS = {"lora": "Lora", "embedding": "embeddings", "checkpoint": "Stable-diffusion"}
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
-Prediction = Literal["auto", "epsilon", "v_prediction"]
+Prediction = Literal["auto", "epsilon", "v_prediction", "flow"]
 
 
 class Machine(Settings):
@@ -73,7 +73,7 @@ class Base(Settings):
         description="Base model: pocket, a checkpoint file, a folder in diffusers' layout, or a hub id in the cache.",
     )
     prediction_type: Prediction = Field(
-        "auto", description="What the base predicts; auto goes by its marks, or finds out where it has none."
+        "auto", description="What the base predicts; auto finds out, and says so if the base's file says otherwise."
     )
     vae: FilePath | None = Field(None, description="Another VAE than the base's own: a file, or a diffusers folder.")
 

@@ -18,8 +18,11 @@ class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
 
     images: FilePath = Field(description="Folder of pictures, with its subfolders, or a zip of them; never changed.")
     out: FilePath = Field(description="Folder for the data set: a new or empty one, or one that prepare wrote before.")
-    resolution: Annotated[int, Usual(256, 1536)] = Field(
-        512, ge=32, le=4096, description="Pixels along a square picture's side; that of --base, if you say only that."
+    resolution: Annotated[int | None, Usual(256, 1536)] = Field(
+        None,
+        ge=32,
+        le=4096,
+        description="Pixels along a square picture's side; by default the base's own, without a base 512.",
     )
     subject: Literal["object", "person", "animal", "style"] = Field(
         "object", description="What the pictures are of, by which they are judged."
@@ -28,7 +31,7 @@ class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
         (), description="A kind of fault that is no reason to leave a picture out, as in blurred; may be repeated."
     )
     drop: tuple[str, ...] = Field(
-        (), description="A kind of note that is a reason to leave a picture out, as in screenshot; may be repeated."
+        (), description="A kind of note that is a reason to leave a picture out, as in text; may be repeated."
     )
     bucket_step: Annotated[int | None, Usual(8, 128)] = Field(
         None, ge=8, le=1024, description="Pixels between the sides of buckets; by default as in training."
@@ -65,3 +68,9 @@ class PrepareSettings(Captioning, FaceModel, ClassPrompt, Base, Cache, Machine):
     workers: Annotated[int | None, Usual(1, 64)] = Field(
         None, ge=1, le=256, description="Processes; by default one for each core."
     )
+
+    @property
+    def side(self) -> int:
+        """The resolution, once it is decided."""
+        assert self.resolution is not None
+        return self.resolution

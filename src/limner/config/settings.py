@@ -2,12 +2,13 @@
 
 import difflib
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from limner.errors import UserError
@@ -23,7 +24,16 @@ def _expand(path: Path) -> Path:
         raise ValueError("there is no such user") from error
 
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True)]
+def _one_line(text: str) -> str:
+    """Words as prompts and captions have them. Raises ValueError for what is no text."""
+    text = unicodedata.normalize("NFC", " ".join(text.split()))
+    if not all(each.isprintable() or each in JOINERS for each in text):
+        raise ValueError("it has characters that are not printable; write plain words")
+    return text
+
+
+JOINERS = "\u200c\u200d"  # within emoji and words of some scripts
+Words = Annotated[str, AfterValidator(_one_line)]
 FilePath = Annotated[Path, AfterValidator(_expand)]
 
 

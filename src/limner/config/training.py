@@ -100,8 +100,10 @@ class Learning(Settings):
     min_snr_gamma: Annotated[float, Usual(1, 20, off=0)] = Field(
         5.0, ge=0, allow_inf_nan=False, description="Bound on the weight of easy timesteps; 0 for none."
     )
-    weighting: Literal["min-snr", "debiased", "p2", "none"] = Field(
-        "min-snr", description="How much each timestep counts; min-snr is bounded by min_snr_gamma."
+    weighting: Literal["min-snr", "debiased", "p2", "none"] | None = Field(
+        None,
+        description="How much each timestep counts; by default min-snr, which min_snr_gamma bounds, and none where the "
+        "last timestep is pure noise, which every other would leave out.",
     )
     timesteps: Literal["uniform", "middle", "low", "high"] = Field(
         "uniform", description="Which timesteps come up more often: low have little noise, high have much."

@@ -147,8 +147,29 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
         )
 
 
+# How files begin that people take for weights, what is wrong with them, and what to do about it.
+_OTHERS = {
+    b"GGUF": ("is a GGUF file, whose weights are quantized", "use the .safetensors file that it was made from"),
+    b"version https://git-lfs": (
+        "is a pointer of Git LFS, not the file itself",
+        "download the file, or run git lfs pull",
+    ),
+    b"<!doctype html": (
+        "is a web page, so that its download failed",
+        "log in where it is offered and download it again",
+    ),
+    b"<html": ("is a web page, so that its download failed", "log in where it is offered and download it again"),
+    b"\x89HDF\r\n": ("is an HDF5 file, as Keras writes weights", "use a .safetensors file of the same model"),
+    b"7z\xbc\xaf": ("is a 7z archive", "unpack it first"),
+    b"Rar!": ("is a RAR archive", "unpack it first"),
+}
+
+
 def _contents(stream: io.FileIO) -> Contents:
     start = stream.read(32)
+    for beginning, told in _OTHERS.items():
+        if start.lstrip().lower().startswith(beginning.lower()):
+            raise Refused(*told)
     if start.startswith(archive.START):
         return archive.read(stream, _size(stream))
     if legacy.is_legacy(start):

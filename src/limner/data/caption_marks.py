@@ -18,7 +18,7 @@ WEIGHT = re.compile(r"\s*\d*\.?\d+::")
 WILDCARD_FILE = re.compile(r"(?<!\w)__\w[\w/*-]*__(?!\w)")
 NETWORK = re.compile(r"\s*,?\s*<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
 
-# What is said of the captions that have a mark, after "3 captions " (have or has is put in): the mark, and what is done.
+# What is said of captions that have a mark, after "3 captions have": the mark, and what is done.
 SENTENCES = {
     KEYWORD_MARK: ("[trigger] or [name]", "the keyword takes its place"),
     SEPARATOR: (

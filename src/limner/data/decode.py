@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,14 @@ from limner.errors import UserError
 DECODERS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "GIF", "HEIF")
 
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3  # as Pillow's warning: a quarter of a GiB of RGB, 9,459 squared
+# Of a baseline JPEG, which libjpeg brings down by a whole factor row by row: phones take photographs of 108 and 200
+# megapixels. What is beyond MAX_PIXELS comes at half its sides, as its size everywhere.
+MAX_PIXELS_SCALED = 1 << 28
 MAX_BYTES = 1 << 29  # of a file; MAX_PIXELS of 16-bit RGB
 MIN_SIDE = 16  # pixels; tracking dots and spacers are no pictures
 LEFT_EMPTY = 1024  # zeros at the end of a JPEG whose copying was broken off: the file was made in full size first
 
+_pillow_limit = threading.Lock()  # Pillow's own limit is one for the whole process
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -68,7 +73,7 @@ def check(data: bytes) -> tuple[int, int]:
     """Width and height, upright, of an encoded image that decodes to its last row. Raises Unusable."""
     with problems():
         image = open_image(data)
-        stored = image.size
+        stored = stored_size(image)
         small = load(image, at_least=MIN_SIDE)
         size = upright(stored, image)
         to_srgb(small.resize((8, 8), Image.Resampling.NEAREST))  # the colours' conversion works; its result is unused
@@ -114,16 +119,35 @@ def open_image(data: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=DECODERS)
+            with _pillow_limit:
+                Image.MAX_IMAGE_PIXELS, usual = MAX_PIXELS_SCALED, Image.MAX_IMAGE_PIXELS
+                try:
+                    image = Image.open(io.BytesIO(data), formats=DECODERS)
+                finally:
+                    Image.MAX_IMAGE_PIXELS = usual
         except Image.DecompressionBombError as error:
             raise Unusable("has far too many pixels; scale it down") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise Unusable(f"has too many pixels ({image.width}x{image.height}); scale it down")
+    is_scalable = isinstance(image, JpegImagePlugin.JpegImageFile) and not image.info.get("progressive")
+    if image.width * image.height > (MAX_PIXELS_SCALED if is_scalable else MAX_PIXELS):
+        raise Unusable(
+            f"has too many pixels ({image.width}x{image.height}); scale it down, or export it as a baseline JPEG"
+        )
     if min(image.size) < MIN_SIDE:
         raise Unusable(f"is only {image.width}x{image.height} pixels")
     if isinstance(image, JpegImagePlugin.JpegImageFile) and _left_empty(data):
         raise Unusable("is truncated; copy it again")
     return image
+
+
+def stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height, as stored, that an image from open_image() has for everybody; to be asked before load()."""
+    factor = _factor(image)
+    return -(-image.width // factor), -(-image.height // factor)
+
+
+def _factor(image: Image.Image) -> int:
+    """By how much the sides of a JPEG are brought down in decoding, so that it has at most MAX_PIXELS."""
+    return next(factor for factor in (1, 2, 4, 8) if image.width * image.height <= MAX_PIXELS * factor**2)
 
 
 def upright(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
@@ -139,8 +163,10 @@ def load(image: Image.Image, at_least: int | None = None) -> Image.Image:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
-            image.draft(image.mode, (at_least, at_least))
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            most = [side // _factor(image) for side in image.size]
+            wanted = most if at_least is None else [min(at_least, side) for side in most]
+            image.draft(image.mode, (wanted[0], wanted[1]))
         image.load()
         turn = _turn(image)  # not before: asked for EXIF, a PNG loads itself, and hides why that failed
     return image if turn is None else image.transpose(turn)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,7 +232,7 @@ def caption_lines(data: bytes, name: str) -> list[str]:
     if len(data) > MAX_CAPTION_BYTES:
         raise Unusable(f"has a caption file {display(name)} of more than {MAX_CAPTION_BYTES >> 10} KiB")
     try:
-        lines = decode_text(data).splitlines()
+        lines = unicodedata.normalize("NFC", decode_text(data)).splitlines()
     except UnknownEncoding as error:
         raise Unusable(f"has a caption file {display(name)} that {error}") from error
     return [" ".join(line.split()) for line in lines if line.strip()]

@@ -56,7 +56,7 @@ def _named(folder: Path) -> list[Path]:
 
 
 def _has_pictures(folder: Path) -> bool:
-    return any(ending_of(name) in SUFFIXES and not name.startswith(".") for name in os.listdir(folder))
+    return any(ending_of(name) in SUFFIXES and not name.startswith(".") for name in os.listdir(folder))  # noqa: PTH208
 
 
 def left_below(dataset: DataSet) -> Iterator[str]:
@@ -68,8 +68,8 @@ def left_below(dataset: DataSet) -> Iterator[str]:
         linked = next((folder.linked for folder in find_folders(root)), ())
         if linked:
             yield (
-                f"{display(root)}: {named(list(linked))} {'is a link' if len(linked) == 1 else 'are links'} to a folder "
-                "elsewhere, and what is in there is not trained on"
+                f"{display(root)}: {named(list(linked))} {'is a link' if len(linked) == 1 else 'are links'} to another "
+                "folder, and what is in there is not trained on"
             )
         counts = Counter(
             source.folder

@@ -7,6 +7,7 @@ otherwise, others "caption"; the first of these that is there counts.
 
 import json
 import posixpath
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ class Captions:
         self.names.append(name)
         self._rows[key] = name
         if isinstance(text, str) and text.strip():
-            self._texts[key] = text.replace("\0", " ").strip()
+            self._texts[key] = unicodedata.normalize("NFC", text.replace("\0", " ").strip())
         else:
             self._reasons.append((f"row {number}, {name}", "it has no text, prompt or caption"))
 

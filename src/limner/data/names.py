@@ -36,8 +36,9 @@ class Names:
         self._alike: dict[str, list[str]] = {}
         for name in sorted(names):
             self._alike.setdefault(name_key(name), []).append(name)
+        images = list(images)
         self._image_stems = {stem_of(name) for name in images}
-        self._image_keys = {name_key(stem) for stem in self._image_stems}
+        self._image_keys = {name_key(each) for name in images for each in (name, stem_of(name))}
 
     def find(self, name: str) -> str | None:
         """The file of that name, else the first whose name differs in case or normal form alone; None if none does."""
@@ -58,9 +59,8 @@ class Names:
         return None
 
     def has_image(self, name: str) -> bool:
-        """Whether there is an image that a file belongs to by its name, with one ending or two."""
-        stem = stem_of(name)
-        return name_key(stem) in self._image_keys or name_key(stem_of(stem)) in self._image_keys
+        """Whether there is an image that a file belongs to by its name: cat.txt or cat.jpg.txt to cat.jpg."""
+        return name_key(stem_of(name)) in self._image_keys
 
 
 def names_in(folder: Path, endings: frozenset[str]) -> Names:

@@ -40,7 +40,7 @@ class Source:
     @property
     def is_there(self) -> bool:
         if not self.archive:
-            return os.path.isfile(self.path)
+            return os.path.isfile(self.path)  # noqa: PTH113 (Path.is_file() raises for a name that is too long)
         return self.name in _archive(self.root, _stamp(self.root))[1]
 
     @property
@@ -74,7 +74,7 @@ class Source:
         if not self.archive:  # the usual name first: folders are slow to list, and lists grow old
             for ending in endings:
                 usual = _inside(self.folder, stem_of(self.name) + ending)
-                if os.path.isfile(self.root / usual):
+                if os.path.isfile(self.root / usual):  # noqa: PTH113
                     return usual
         found = names_of(self.root, self.folder, self.archive).beside(posixpath.basename(self.name), endings)
         return None if found is None else _inside(self.folder, found)

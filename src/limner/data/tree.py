@@ -1,9 +1,10 @@
 """What a folder with its subfolders, or a zip, holds that is not used, in sentences: nothing is passed over."""
 
-from pathlib import Path
 import posixpath
-from limner.data.folder import unused_masks
+from pathlib import Path
+
 from limner.data.decode import Unusable
+from limner.data.folder import unused_masks
 from limner.data.listing import CAPTIONS
 from limner.data.metadata import METADATA, Captions
 from limner.data.source import Folder, Source, find_folders, left_in_zip

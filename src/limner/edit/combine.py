@@ -58,7 +58,8 @@ def combine(
     saved = save_adapter(made, out, dtype, overwrite=overwrite)
     before = sum(each.path.stat().st_size for each in ingredients)
     shares = energy.shares() if budget else {"all": 1.0}
-    return Resized(saved.path, before, saved.size_bytes, ranks, shares, saved.faults)
+    warnings = tuple(dict.fromkeys(warning for weights in loaded for warning in weights.warnings))
+    return Resized(saved.path, before, saved.size_bytes, ranks, shares, saved.faults, warnings)
 
 
 def _parts(name: str, own: list[dict[str, dict[str, Tensor]]], ingredients: Sequence[Ingredient]) -> list[Factored]:

@@ -27,13 +27,15 @@ DIFFUSERS = "diffusers"  # of LoRAs dotted names, of an embedding its token as i
 
 @dataclass(frozen=True)
 class Converted:
-    """A file or folder. kind: of its weights. faults: {program: what it makes of a LoRA, where that is wrong}."""
+    """A file or folder. kind: of its weights. faults: {program: what it makes of a LoRA, where that is wrong}.
+    warnings: sentences on the file that was read, such as what of it is not used."""
 
     path: Path
     kind: str
     size_before: int
     size_bytes: int
     faults: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def convert(
@@ -72,7 +74,7 @@ def _convert_adapter(
     format = Token.name if by_token else to
     saved = save_adapter(made, out, dtype or _dtype_in(path, weights), format, overwrite=overwrite)
     yield Progress(1, 1)
-    return Converted(saved.path, weights.kind, path.stat().st_size, saved.size_bytes, saved.faults)
+    return Converted(saved.path, weights.kind, path.stat().st_size, saved.size_bytes, saved.faults, weights.warnings)
 
 
 def _dtype_in(path: Path, weights: Weights) -> torch.dtype:
@@ -92,12 +94,12 @@ def _convert_checkpoint(
     if to not in (None, DIFFUSERS, Checkpoint.name):
         raise UserError(f"{path} is a checkpoint, which {to} cannot hold; use --to {Checkpoint.name} or {DIFFUSERS}")
     check_out(out, overwrite, [path], into_folder)
-    with open_stored(path) as stored:
+    with open_stored(path, averages=ema == "use") as stored:
         get = _averages(stored) if ema == "use" else stored.get
         metadata = carried([stored.metadata], "convert", [stored.source()], averages=True if ema == "use" else None)
         written = yield from rewrite(stored, out, get, dtype, metadata, into_folder, overwrite)
-        before = sum(file.file.path.stat().st_size for file in stored.files)
-    return Converted(written, "checkpoint", before, size_of(written), {})
+        before = stored.size_bytes
+    return Converted(written, "checkpoint", before, size_of(written), {}, stored.warnings)
 
 
 def _averages(stored: Stored) -> Callable[[str], Tensor]:

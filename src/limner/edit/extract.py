@@ -33,7 +33,8 @@ WHOLE = 640
 class Extracted:
     """A LoRA's file. ranks: {rank: number of layers}. energy: the share that it holds of what changed in its layers, in
     squared length, by block of the model and in "all". left_out: the shares of everything that changed which lie in
-    parts that it does not cover, by what they are. faults: {program: what it makes of it, where that is wrong}."""
+    parts that it does not cover, by what they are. faults: {program: what it makes of it, where that is wrong}.
+    warnings: what there is to be said of the two models, in sentences."""
 
     path: Path
     size_bytes: int
@@ -41,6 +42,7 @@ class Extracted:
     energy: dict[str, float]
     left_out: dict[str, float]
     faults: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def extract(
@@ -85,13 +87,13 @@ def extract(
         new.require_unchanged()
         old.require_unchanged()
         metadata |= {"ss_sd_model_name": old.path.name}
-        family = new.family.name
+        family, warnings = new.family.name, [*new.warnings, *old.warnings, *_about_float8(new, old)]
     ranks = dict(sorted(Counter(layer.rank for layer in layers.values() if layer.rank).items()))
     weights = Weights("lora", family, to_tensors(layers, dtype), metadata, out.stem)
     saved = save_adapter(weights, out, dtype, overwrite=overwrite)
     total = energy.there["all"] + sum(rest.values())
     left_out = {kind: rest[kind] / total for kind in sorted(rest, key=lambda kind: -rest[kind]) if rest[kind]}
-    return Extracted(saved.path, saved.size_bytes, ranks, energy.shares(), left_out, saved.faults)
+    return Extracted(saved.path, saved.size_bytes, ranks, energy.shares(), left_out, saved.faults, tuple(warnings))
 
 
 def _shared(new: Stored, old: Stored) -> list[str]:
@@ -127,6 +129,16 @@ def _change(new: Stored, old: Stored, name: str) -> Tensor:
     coarser = max((tensor.dtype for tensor in found), key=lambda dtype: torch.finfo(dtype).eps)
     tuned, base = (tensor.to(coarser).float() for tensor in found)
     return tuned - base
+
+
+def _about_float8(new: Stored, old: Stored) -> list[str]:
+    """That what rounding did to weights that were scaled for float8 cannot be told from what tuning did."""
+    return [
+        f"{stored.path} has float8 weights with scales, so that what their rounding changed is in the LoRA too; a "
+        "model in fp16 or bf16 gives a better one"
+        for stored in (new, old)
+        if any(each.file.scaled for each in stored.parts)
+    ]
 
 
 def _not_finite(new: Stored, old: Stored, name: str) -> str:

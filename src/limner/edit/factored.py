@@ -1,7 +1,7 @@
 """A layer's change as a product of two thin matrices, with its scale in them: what LoRAs are taken apart into."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,11 +16,12 @@ Kernel = tuple[int, ...]  # of a convolution; () of a linear layer
 
 @dataclass(frozen=True)
 class Factored:
-    """up (out, n) @ down (n, in * k * k), float32 on the CPU."""
+    """up (out, n) @ down (n, in * k * k), and what is added to the layer's bias (out,), float32 on the CPU."""
 
     up: Tensor
     down: Tensor
     kernel: Kernel = ()
+    bias: Tensor | None = None
 
     @property
     def rank(self) -> int:
@@ -34,10 +35,11 @@ class Factored:
         too small for half precision."""
         above, below = (self.up.norm(dim=0), self.down.norm(dim=1))
         ratio = torch.where((above > 0) & (below > 0), below / above, 1.0).sqrt()
-        return Factored(self.up * ratio, self.down / ratio[:, None], self.kernel)
+        return replace(self, up=self.up * ratio, down=self.down / ratio[:, None])
 
     def times(self, strength: float) -> "Factored":
-        return Factored(self.up * strength, self.down, self.kernel)
+        bias = None if self.bias is None else self.bias * strength
+        return Factored(self.up * strength, self.down, self.kernel, bias)
 
 
 def factored(leaves: Leaves, layer: str, file: str) -> Factored:
@@ -57,15 +59,20 @@ def factored(leaves: Leaves, layer: str, file: str) -> Factored:
         core = leaves["lora_mid"].detach().to("cpu", torch.float32)
         kernel = tuple(core.shape[2:])
         down = torch.einsum("ab...,bi->ai...", core, down.flatten(1))
-    return Factored(up.flatten(1) * size, down.flatten(1), kernel)
+    bias = leaves["diff_b"].detach().to("cpu", torch.float32) if "diff_b" in leaves else None
+    return Factored(up.flatten(1) * size, down.flatten(1), kernel, bias)
 
 
 def joined(parts: Sequence[Factored]) -> Factored:
     """The sum of changes of one layer, exactly: their ranks add up."""
     if len(parts) == 1:
         return parts[0]
+    biases = [part.bias for part in parts if part.bias is not None]
     return Factored(
-        torch.cat([part.up for part in parts], dim=1), torch.cat([part.down for part in parts]), parts[0].kernel
+        torch.cat([part.up for part in parts], dim=1),
+        torch.cat([part.down for part in parts]),
+        parts[0].kernel,
+        torch.stack(biases).sum(0) if biases else None,
     )
 
 
@@ -75,7 +82,7 @@ def shortened(whole: Factored, budget: Budget) -> tuple[Factored, float, float]:
     squares = found.lengths.square()
     there = float(squares.sum())
     kept = budget.rank_of(found.lengths, there)
-    return cut(found, kept, whole.kernel), there, float(squares[:kept].sum())
+    return replace(cut(found, kept, whole.kernel), bias=whole.bias), there, float(squares[:kept].sum())
 
 
 def cut(found: Directions, rank: int, kernel: Kernel) -> Factored:
@@ -104,4 +111,6 @@ def to_tensors(layers: dict[str, Factored], dtype: torch.dtype) -> dict[str, Ten
         tensors[f"{name}.lora_down"] = (down * root).to(dtype).reshape(rank, -1, *layer.kernel).contiguous()
         tensors[f"{name}.lora_up"] = (up * root).to(dtype).reshape(len(up), rank, *ones).contiguous()
         tensors[f"{name}.alpha"] = torch.tensor(alpha)
+        if layer.bias is not None:
+            tensors[f"{name}.diff_b"] = layer.bias.to(dtype)
     return tensors

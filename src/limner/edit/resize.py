@@ -19,7 +19,8 @@ from limner.weights import Weights
 @dataclass(frozen=True)
 class Resized:
     """A LoRA's file after an edit. energy: the share of the changes' squared lengths that it keeps, by block of the
-    model and in "all". ranks: {rank: number of layers}. faults: {program: what it makes of it, where that is wrong}."""
+    model and in "all". ranks: {rank: number of layers}. faults: {program: what it makes of it, where that is wrong}.
+    warnings: what of the file that was read is not in it."""
 
     path: Path
     size_before: int
@@ -27,6 +28,7 @@ class Resized:
     ranks: dict[int, int]
     energy: dict[str, float]
     faults: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def resize(
@@ -57,4 +59,5 @@ def resize(
     dtype = dtype or dtype_of(weights.tensors)
     made = Weights("lora", weights.family, to_tensors(layers, dtype), metadata, out.stem, weights.words)
     saved = save_adapter(made, out, dtype, overwrite=overwrite)
-    return Resized(saved.path, file.stat().st_size, saved.size_bytes, ranks, energy.shares(), saved.faults)
+    size = file.stat().st_size
+    return Resized(saved.path, size, saved.size_bytes, ranks, energy.shares(), saved.faults, weights.warnings)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limner.base import folder, pocket, single
 from limner.base.published import PADS
+from limner.base.weight_files import ENDINGS, plain_name
 from limner.container.header import all_finite, in_order
 from limner.container.writer import writing
 from limner.edit.progress import Edit, Progress
@@ -87,19 +88,20 @@ def _make_folder(stored: Stored, out: Path, get: Get, dtype: torch.dtype | None,
 
 
 def _copy_folder(stored: Stored, out: Path, get: Get, dtype: torch.dtype | None, overwrite: bool) -> Edit[Path]:
-    """Of a folder: the same files with other weights."""
+    """Of a folder: the same files with other weights, those of each network in one file."""
     done = 0
     with new_folder(out, overwrite) as new:
         made = new.temporary
         shutil.copytree(stored.path, made, ignore=_weights_of(stored))
-        for file in stored.files:
-            shapes = dict(file.file.shapes)
-            dtypes = {key: dtype if dtype and own.is_floating_point else own for key, own in file.file.dtypes.items()}
-            target = made / file.inside.with_name(file.inside.name.replace(".fp16.", "."))
-            with writing(target, shapes, dtypes, {"format": "pt"} | file.file.metadata) as writer:
+        for each in stored.parts:
+            file, names = each.file, {key: own[0][0] for key, own in each.own.items()}
+            dtypes = {key: dtype if dtype and own.is_floating_point else own for key, own in file.dtypes.items()}
+            target = made / each.part / plain_name(each.part)
+            with writing(target, file.shapes, dtypes, {"format": "pt"} | file.metadata) as writer:
                 for key in in_order(dtypes):
                     yield Progress(done, len(stored.names))
-                    writer.add(_finite(key, get(file.own[key][0][0]).to(dtypes[key])))
+                    tensor = get(names[key]) if key in names else file.get(key)
+                    writer.add(_finite(key, tensor.to(dtypes[key])))
                     done += 1
         yield Progress(done, done)
         stored.require_unchanged()
@@ -119,9 +121,9 @@ def _finite(key: str, tensor: Tensor) -> Tensor:
 def _weights_of(stored: Stored) -> Callable[[str, list[str]], list[str]]:
     """What not to copy: the networks' weights, in whatever format and variant, and whole models at the top."""
     places = {str(stored.path), *(str(stored.path / part) for part in stored.family.networks)}
-    endings = (".safetensors", ".bin", ".ckpt", ".msgpack", ".onnx", ".onnx_data", ".pb", ".h5")
 
     def ignored(place: str, names: list[str]) -> list[str]:
-        return [name for name in names if name.startswith(".") or (place in places and name.endswith(endings))]
+        left = [name for name in names if place in places and (name.endswith(ENDINGS) or ".index." in name)]
+        return [*left, *(name for name in names if name.startswith("."))]
 
     return ignored

@@ -93,6 +93,8 @@ def dtype_of(tensors: dict[str, Tensor]) -> torch.dtype:
     for tensor in tensors.values():
         sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.numel()
     found = max(sizes, key=lambda dtype: sizes[dtype])
+    if found == torch.float64:
+        return torch.float32
     return found if found in (torch.float16, torch.bfloat16, torch.float32) else torch.float16
 
 
@@ -130,6 +132,8 @@ def _check(path: Path, weights: Weights, dtype: torch.dtype, out: Path) -> None:
         if form is not None and form.name == "lora":
             one, other = factored(leaves, layer, str(out)), factored(found[layer], layer, str(out))
             error, size = _distance(one.up, one.down, other.up, other.down), _terms(one.up, one.down)
+            if one.bias is not None:
+                error = max(error, size * _off(one.bias, other.bias))
         else:
             error, size = max(_off(tensor, found[layer].get(leaf)) for leaf, tensor in leaves.items()), 1.0
         if not error <= 2 * torch.finfo(dtype).eps * size + torch.finfo(dtype).tiny:

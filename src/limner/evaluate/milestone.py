@@ -28,7 +28,8 @@ SCALE_FLOOR = 1e-2  # a channel that hardly varies counts as if it varied by thi
 SAMPLER_STEPS, GUIDANCE = 6, 4.0
 COLOURS = ("red", "green", "blue")  # of backgrounds: words that every base understands, and pixels can confirm
 CAPTIONED = 3  # pictures drawn of captions
-PASSES = (CAPTIONED + len(COLOURS)) * (2 * SAMPLER_STEPS + 2) + 24  # through the network, of a milestone, roughly
+IMAGES = CAPTIONED + len(COLOURS)  # of a milestone
+PASSES = IMAGES * (2 * SAMPLER_STEPS + 2) + 24  # through the network, of a milestone, roughly
 SEEN = 24  # training pictures that the eyes look at
 FEWEST_JUDGES = 4  # unseen pictures that can do without the others
 LEAST_ROOM = 0.05  # between the base's pictures and real ones, below which likeness says nothing
@@ -89,11 +90,12 @@ class Judge:
         unseen: Sequence[Image.Image],
         learned: Sequence[Image.Image],
         request: Request,
+        sampler_steps: int = SAMPLER_STEPS,
     ) -> None:
         """captions: prompts for likeness. name: how the prompts call the subject, "zqvx dog". unseen, learned: real
         pictures, squares of one size; with few unseen ones the learned ones judge too. request: all but the prompt,
         count, steps and guidance."""
-        request = replace(request, steps=SAMPLER_STEPS, cfg_scale=GUIDANCE, count=1)
+        request = replace(request, steps=sampler_steps, cfg_scale=GUIDANCE, count=1)
         self._requests = [
             replace(request, prompt=captions[number % len(captions)], seed=request.seed + number)
             for number in range(CAPTIONED)

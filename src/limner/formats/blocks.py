@@ -13,7 +13,8 @@ _DOWN = ("lora_down.weight", "lora_A.weight", "lora_A", "lora.down.weight", "lor
 _RANKED = dict.fromkeys((*_DOWN, "hada_w1_b", "lokr_w2_b", "lokr_w1_b"), 0) | {"oft_blocks": 1}  # the axis of the rank
 _LEAF = re.compile(  # behind a dotted path, in any of the spellings that there are
     r"(\.(lora_(down|up|mid|A|B)(\.default)?(\.weight)?|lora(_linear_layer)?\.(down|up)\.weight|lora_magnitude_vector.*"
-    r"|(hada|lokr|oft|ia3)_\w+(\.default)?(\.weight)?|dora_scale|alpha|scale|diff(_b)?|[wb]_norm|rescale|on_input|weight)"
+    r"|(hada|lokr|oft|ia3)_\w+(\.default)?(\.weight)?|dora_scale|alpha|scale|diff(_b)?|[wb]_norm|rescale|on_input|weight"
+    r"|oft_R\.scaled_oft|magnitude)"
     r"|_lora\.(down|up)\.weight)$"
 )
 _WRAPPED = "base_model.model."  # what PEFT puts before the names of a whole model

@@ -21,7 +21,7 @@ from limner.container.writer import UNKNOWN, writing
 from limner.errors import UserError
 from limner.formats import checkpoint_readers
 from limner.formats.format import Format
-from limner.formats.metadata import complete
+from limner.formats.metadata import PREDICTS, complete
 from limner.formats.original_config import original_yaml
 from limner.formats.verify import ReaderReport
 from limner.weights import KEPT, Weights
@@ -122,9 +122,9 @@ class Layout:
 
 def metadata_of(weights: Weights, configs: Configs, name: str) -> dict[str, str]:
     """The metadata of a checkpoint's file, with UNKNOWN for the hash of its tensors; the weights need have none."""
-    is_v = configs["scheduler"].get("prediction_type") == "v_prediction"
+    predicts = configs["scheduler"].get("prediction_type", "epsilon")
     return complete(weights, UNETS[weights.family], name) | {
-        "modelspec.prediction_type": "v" if is_v else "epsilon",
+        "modelspec.prediction_type": PREDICTS.get(predicts, predicts),
         "sshs_model_hash": UNKNOWN,
         "modelspec.hash_sha256": f"0x{UNKNOWN}",
     }

@@ -14,6 +14,7 @@ from limner.base.family import Family
 from limner.base.model import BaseModel
 from limner.base.open import full_precision, open_base
 from limner.base.original import Configs
+from limner.base.weight_files import plain_name
 from limner.container.header import SUFFIX, all_finite, in_order
 from limner.container.writer import writing
 from limner.errors import UserError
@@ -85,7 +86,12 @@ def write_folder(
     others: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     if "text_encoder_2" in networks:
         others = {"force_zeros_for_empty_prompt": True, "add_watermarker": False}
-    scheduler = single.scheduler(configs)
+    told = configs["scheduler"]
+    scheduler = (
+        diffusers.FlowMatchEulerDiscreteScheduler(shift=float(told.get("shift") or 1.0))
+        if told.get("prediction_type") == "flow"
+        else single.scheduler(configs)
+    )
     pipeline = getattr(diffusers, family.pipeline)(**networks, **chosen, scheduler=scheduler, **others)
     pipeline.save_config(folder)
     for name, part in {"scheduler": scheduler, **chosen}.items():
@@ -107,8 +113,7 @@ def _write_network(
     own = {key: f"{part}.{single.own_name(name)}" for key, name in keys.items()}
     shapes = {key: tuple(network.state_dict()[name].shape) for key, name in keys.items()}
     dtypes = {key: dtype_of(name) for key, name in own.items()}
-    file = "model.safetensors" if part.startswith("text") else "diffusion_pytorch_model.safetensors"
-    with writing(folder / file, shapes, dtypes, {"format": "pt"}) as writer:
+    with writing(folder / plain_name(part), shapes, dtypes, {"format": "pt"}) as writer:
         for key in in_order(dtypes):
             tensor = get(own[key]).detach().to("cpu", dtypes[key])
             if not all_finite({key: tensor}):

@@ -12,25 +12,19 @@ from torch import Tensor
 from limner.base.families import FAMILIES
 from limner.base.family import Family
 from limner.base.model import BaseModel
-from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
+from limner.container.header import Header, all_finite, serialize
 from limner.errors import UserError
-from limner.texts import read_text
-from limner.formats.dotted_names import dotted_name, has_dotted_names, split_key
+from limner.formats.adapter import SETTINGS, is_adapter, load_adapter
+from limner.formats.dotted_names import dotted_name
 from limner.formats.factors import check_factors
 from limner.formats.format import Format
-from limner.formats.identify import family
 from limner.formats.kohya import as_deep
 from limner.formats.metadata import complete
-from limner.formats.peft import in_our_form
 from limner.formats.programs import dotted_faults_of
 from limner.formats.verify import ReaderReport, verify
 from limner.methods.form import scale
 from limner.weights import Weights
 
-SETTINGS = "lora_adapter_metadata"  # JSON of PEFT's configuration, keys prefixed by the network
-BESIDE = "adapter_config.json"  # PEFT's own place for it
-MAX_SETTINGS = 2**20  # bytes
-NETWORKS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 WRITTEN = {"lora_down": "lora_A.weight", "lora_up": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 
 
@@ -41,7 +35,7 @@ class Dotted(Format):
 
     @staticmethod
     def sniff(header: Header) -> bool:
-        return has_dotted_names(header)
+        return is_adapter(header)
 
     @staticmethod
     def serialize(weights: Weights, name: str, dtype: torch.dtype = torch.float16) -> bytes:
@@ -70,30 +64,7 @@ class Dotted(Format):
         metadata = complete(weights, known, name) | {SETTINGS: json.dumps(_peft_settings(weights, known))}
         return serialize(tensors, metadata)
 
-    @staticmethod
-    def load(path: Path) -> Weights:
-        """The weights; the alpha comes from the file's tensors, PEFT's configuration, or else is the rank.
-
-        Raises UserError if it is of another family, damaged, or has a leaf or a layer that is not known.
-        """
-        header = read_header(path)
-        if family(header) not in FAMILIES:
-            raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use another file")
-        modules: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in read_tensors(path).items():
-            module, leaf = split_key(key, path)
-            if leaf in modules.setdefault(module, {}):
-                raise UserError(f"{path} has {leaf} of the layer {module} twice, under two names; use another file")
-            modules[module][leaf] = tensor
-        settings = _settings(header, path)
-        for module, leaves in modules.items():
-            network, _, inner = module.partition(".")
-            modules[module] = in_our_form(leaves, inner, _of_network(settings, network), path)
-            check_factors(modules[module], module, str(path))
-        tensors = {f"{module}.{leaf}": tensor for module, leaves in modules.items() for leaf, tensor in leaves.items()}
-        if not all_finite(tensors):
-            raise UserError(f"{path} holds numbers that are not finite; its training failed, so use another file")
-        return Weights("lora", family(header), tensors, header.metadata, path.stem)
+    load = staticmethod(load_adapter)
 
     @staticmethod
     def verify(path: Path, model: BaseModel, weights: Weights, name: str | None = None) -> list[ReaderReport]:
@@ -155,24 +126,3 @@ def _most(values: list[Any]) -> Any:
 def _number(alpha: Tensor) -> int | float:
     value = float(alpha)
     return int(value) if value.is_integer() else value
-
-
-def _of_network(settings: dict[str, Any], network: str) -> dict[str, Any]:
-    start = f"{network}."
-    return {name.removeprefix(start): value for name, value in settings.items() if name.startswith(start)}
-
-
-def _settings(header: Header, path: Path) -> dict[str, Any]:
-    """PEFT's configuration with the names of networks before its entries' names: of the metadata, or beside the file,
-    where it is for whatever network the file is for."""
-    text, beside = header.metadata.get(SETTINGS), path.with_name(BESIDE)
-    try:
-        if text is not None:
-            settings = json.loads(text)
-            return settings if isinstance(settings, dict) else {}
-        if beside.is_file() and beside.stat().st_size <= MAX_SETTINGS:
-            settings = json.loads(read_text(beside, is_data=True))
-            return {f"{network}.{name}": value for network in NETWORKS for name, value in settings.items()}
-    except (ValueError, RecursionError, AttributeError, OSError) as error:
-        raise UserError(f"{path} has unreadable {SETTINGS}, so its strength is unknown; use another file") from error
-    return {}

@@ -13,11 +13,14 @@ from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
 from limner.errors import UserError
+from limner.formats.bundle import AT_OUTPUT
 from limner.formats.embedding_readers import HALF, READERS, REFUSED, SINGLE_ONLY
 from limner.formats.format import Format
-from limner.formats.identify import family, kind
+from limner.formats.identify import judge_family, kind
 from limner.formats.metadata import complete
 from limner.formats.verify import ReaderReport
+from limner.inventory import Inventory
+from limner.texts import display
 from limner.weights import Weights
 
 WIDTHS = {768: "sd1", 1024: "sd2"}  # of the text encoder; a narrower base is of the first family
@@ -28,6 +31,8 @@ PAIRS = [
     {"text_encoder": "clip_l", "text_encoder_2": "clip_g"},
     {"text_encoder": "text_encoders_0", "text_encoder_2": "text_encoders_1"},
 ]
+# OneTrainer's names (one is misspelled there) of vectors that replace what a text encoder makes of a word.
+OUTPUTS = {"emb_params_out", "emp_params_out", "clip_l_out", "clip_g_out"}
 MAX_VECTORS = 75  # places of a prompt
 
 
@@ -67,9 +72,11 @@ class Embedding(Format):
         """The vectors of a file. Raises UserError if it is damaged, no embedding, or holds several."""
         header = read_header(path)
         weights = of_tensors(read_tensors(path), path)
-        weights.metadata = header.metadata
-        if len(weights.tensors) == 1 and family(header) != "sdxl":
-            weights.family = family(header)
+        judged = judge_family(header)
+        weights.metadata = judged.believed(header.metadata)
+        weights.warnings = (*weights.warnings, *(f"{display(path)} {doubt}" for doubt in judged.doubts))
+        if len(weights.tensors) == 1 and judged.family != "sdxl":
+            weights.family = judged.family
         return weights
 
     @staticmethod
@@ -126,9 +133,22 @@ def _error(trained: Tensor, found: Tensor | None, info: torch.finfo) -> float | 
 
 def of_tensors(tensors: Mapping[str, Tensor], path: Path) -> Weights:
     """The embedding in a file's tensors. Raises UserError, with the reason, if there is none or more than one."""
-    found = {name: _rows(tensor) for name, tensor in _by_encoder(tensors, path).items()}
-    if any(t.dim() != 2 or not t.numel() for t in found.values()) or not all_finite(found):
+    inventory = Inventory(tensors)
+    at_output = [name for name in tensors if name in OUTPUTS]
+    inventory.leave(AT_OUTPUT, *at_output)
+    if at_output and len(at_output) == len(tensors):
+        raise UserError(f"{display(path)} holds no embedding that can be used ({AT_OUTPUT}); use another file")
+    chosen = _by_encoder({name: tensor for name, tensor in tensors.items() if name not in at_output}, path)
+    used = {id(tensor) for parts in chosen.values() for tensor in parts}
+    inventory.use(*(name for name, tensor in tensors.items() if id(tensor) in used))
+    every = [part for parts in chosen.values() for part in parts]
+    if not all(part.is_floating_point() for part in every):
+        raise UserError(
+            f"{display(path)} holds whole or complex numbers, not the vectors of an embedding; use another file"
+        )
+    if any(part.dim() not in (1, 2) or not part.numel() or not all_finite({"": part}) for part in every):
         raise UserError(f"{path} holds no vectors that could be used; copy or download it again")
+    found = {network: torch.cat([_rows(part) for part in parts]) for network, parts in chosen.items()}
     if len({len(rows) for rows in found.values()}) > 1:
         counts = " and ".join(str(len(rows)) for rows in found.values())
         raise UserError(f"{path} has {counts} vectors for its two text encoders, not as many; use another file")
@@ -136,15 +156,17 @@ def of_tensors(tensors: Mapping[str, Tensor], path: Path) -> Weights:
     if len(found) == 1 and width == SECOND_WIDTH:
         raise UserError(f"{path} has vectors for one of XL's two text encoders only; use a file with both")
     known = "sdxl" if len(found) > 1 else WIDTHS.get(width, "sd1")
-    return Weights("embedding", known, found, name=path.stem)
+    warnings = tuple(inventory.remarks(path, "tensor", "tensors"))
+    return Weights("embedding", known, found, name=path.stem, warnings=warnings)
 
 
-def _by_encoder(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _by_encoder(tensors: Mapping[str, Tensor], path: Path) -> dict[str, list[Tensor]]:
+    """{text encoder: the tensors whose rows are its vectors}. Raises UserError if there are none, or several words."""
     for pair in PAIRS:
         if set(pair.values()) <= tensors.keys():
-            return {network: tensors[name] for network, name in pair.items()}
+            return {network: [tensors[name]] for network, name in pair.items()}
     if len(tensors) == 1:
-        return {"text_encoder": next(iter(tensors.values()))}
+        return {"text_encoder": list(tensors.values())}
     joined = _one_token(tensors)
     if joined is not None:
         return {"text_encoder": joined}
@@ -157,7 +179,7 @@ def _by_encoder(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     )
 
 
-def _one_token(tensors: Mapping[str, Tensor]) -> Tensor | None:
+def _one_token(tensors: Mapping[str, Tensor]) -> list[Tensor] | None:
     """The vectors of one word as diffusers numbers its tokens, `x`, `x_1`, `x_2` and so on; None if they are others."""
     first = min(tensors, key=len, default="")
     numbered = {int(match[1]): name for name in tensors if (match := re.fullmatch(rf"{re.escape(first)}_(\d+)", name))}
@@ -166,7 +188,7 @@ def _one_token(tensors: Mapping[str, Tensor]) -> Tensor | None:
     parts = [tensors[name] for name in (first, *(numbered[at] for at in sorted(numbered)))]
     if any(part.numel() != parts[0].numel() or part.dim() > 2 for part in parts):
         return None
-    return torch.cat([part.reshape(1, -1) for part in parts])
+    return parts
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import UserError
-from limner.methods.form import Form, fit_together, form_of, forms
+from limner.methods.form import Form, fit_together, form_of, forms, is_number
 
 
 def spellings() -> dict[str, str]:
@@ -25,6 +25,13 @@ def check_factors(leaves: Mapping[str, Tensor], module: str, file: str) -> type[
     missing = form.missing(leaves)
     if missing:
         raise UserError(f"{file} lacks {missing[0]} of the layer {module}; the file is incomplete, so use another")
+    for leaf in ("alpha", "on_input"):
+        if not is_number(leaves, leaf):
+            shape = tuple(leaves[leaf].shape)
+            raise UserError(
+                f"{file} has {leaf} of shape {shape} for the layer {module}, not one number, so that its tensors "
+                "do not fit together; use another file"
+            )
     if not fit_together(form, leaves):
         shapes = " and ".join(str(tuple(tensor.shape)) for leaf, tensor in leaves.items() if leaf != "alpha")
         raise UserError(

@@ -2,26 +2,38 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from limner.base.identify import identify_base
+from limner.base.identify import TOLD, identify_base
 from limner.container.header import Header
+from limner.formats.evidence import FAMILIES, Clue, hints, proofs
+from limner.texts import display
 
-# Leaves that only these kinds of adapters have, in the order in which they are looked for.
+# Leaves that only these kinds of adapters have, in the order in which they are looked for. Differences come last: files
+# of the others have them for normalisations, and biases.
 _ALGORITHMS = {
-    "dora": ("dora_scale", "lora_magnitude_vector"),
-    "loha": ("hada_w1_a",),
-    "lokr": ("lokr_w1", "lokr_w1_a"),
-    "oft": ("oft_blocks", "oft_diag", "oft_R", "oft_R.weight"),
+    "dora": ("dora_scale", "lora_magnitude_vector", "lora_magnitude_vector.weight", "magnitude"),
+    "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
+    "lokr": ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b"),
+    "oft": ("oft_blocks", "oft_diag", "oft_R", "oft_R.weight", "oft_R.default.weight"),
     "ia3": ("on_input", "ia3_l"),
     "glora": ("a1.weight",),
-    "full": ("diff",),
-    "norm": ("w_norm",),
     "tucker lora": ("lora_mid.weight",),
-    "lora": (
-        "lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_linear_layer.down.weight", "lora_A",
-        "lora_A.default.weight",
+    "lora": tuple(
+        half
+        for down, up in (
+            ("lora_down.weight", "lora_up.weight"),
+            ("lora_A.weight", "lora_B.weight"),
+            ("lora.down.weight", "lora.up.weight"),
+            ("lora_linear_layer.down.weight", "lora_linear_layer.up.weight"),
+            ("lora_A", "lora_B"),
+            ("lora_A.default.weight", "lora_B.default.weight"),
+        )
+        for half in (down, up)
     ),
-}  # fmt: skip
+    "full": ("diff", "diff_b"),
+    "norm": ("w_norm", "b_norm"),
+}
 ADAPTERS = tuple(_ALGORITHMS)
 # Files that no one trains subjects with, by a name that each of them has: what they look like.
 _FOREIGN = {
@@ -42,20 +54,26 @@ _FOREIGN = {
     "preview decoder": r"(taesd_)?(decoder|encoder)\.layers\.\d+\.",
 }
 _BASES = {"controlnet": "controlnet", "motion": "motion module", "vae": "vae", "unet": "unet"}
-_TEXT_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # of the states that cross-attention sees
 _WORD_WIDTHS = {768: "sd1", 1024: "sd2", 1280: "sdxl", 2048: "sdxl"}  # of an embedding's vectors
 BUNDLE = "bundle_emb."  # begins the name of an embedding's tensor that lies in a LoRA's file
 _KOHYA = re.compile(r"(lora_unet|lora_te|lora_te1|lora_te2|lora_te3|oft_unet|lycoris)_")
-_LATER = {  # families without a UNet, by names of their layers in adapters
-    "flux": r"(double_blocks|single_blocks|single_transformer_blocks)[._]\d",
-    "sd3": r"(joint_blocks[._]\d|transformer[._]transformer_blocks[._]\d)",
-}
-_TOLD = {  # how sd-scripts and the model spec begin a family's name
-    "sdxl_refiner": "sdxl-refiner", "stable-diffusion-xl-v1-refiner": "sdxl-refiner", "sdxl": "sdxl",
-    "stable-diffusion-xl": "sdxl", "sd_v2": "sd2", "sd_v1": "sd1", "flux": "flux", "sd3": "sd3",
-    "stable-diffusion-3": "sd3", "stable-diffusion-v3": "sd3", "stable-diffusion-v2": "sd2",
-    "stable-diffusion-v1": "sd1",
-}  # fmt: skip
+
+
+CLAIMS = ("ss_base_model_version", "modelspec.architecture", "ss_v2")  # metadata that say the family
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The family that a file is for. reasons: how that is known. doubts: what the metadata say that is not so, to stand
+    behind the file's name."""
+
+    family: str
+    reasons: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+
+    def believed(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """The metadata without what they say of the family if it is not so."""
+        return {name: text for name, text in metadata.items() if not self.doubts or name not in CLAIMS}
 
 
 def kind(header: Header) -> str:
@@ -94,60 +112,57 @@ def naming(header: Header) -> str:
 
 
 def family(header: Header) -> str:
-    """ "sd1", "sd2", "sdxl" or another of limner.base.identify's names: see `family_with_reasons`."""
-    return family_with_reasons(header)[0]
+    """ "sd1", "sd2", "sdxl" or another of limner.base.identify's names: see `judge_family`."""
+    return judge_family(header).family
 
 
-def family_with_reasons(header: Header) -> tuple[str, tuple[str, ...]]:
-    """The family that a file is for, and how that is known: what the metadata say, else what names and shapes tell.
+def judge_family(header: Header) -> Judged:
+    """The family that a file is for: what names and shapes prove, then what the metadata say, then what is usual.
 
     Where nothing tells it is the first, as narrow files of tests and experiments are.
     """
     if kind(header) == "checkpoint":
         found = identify_base(header.shapes, header.metadata)
-        return found.family, found.reasons
-    for key in ("ss_base_model_version", "modelspec.architecture"):
-        told = header.metadata.get(key, "")
-        known = next((name for start, name in _TOLD.items() if told.startswith(start)), None)
+        return Judged(found.family, found.reasons)
+    is_embedding = kind(header) == "embedding"
+    possible, reasons = tuple(FAMILIES), []
+    for clue in _of_embedding(header.shapes) if is_embedding else proofs(header.shapes):
+        left = tuple(name for name in possible if name in clue.families)
+        if left and left != possible:
+            possible = left
+            reasons.append(clue.reason)
+    claim = _claimed(header.metadata)
+    if claim is not None and (claim[0] in possible or possible == tuple(FAMILIES)):
+        return Judged(claim[0], (*reasons, f"its metadata say {claim[1]}"))
+    if len(possible) == 1:
+        chosen = possible[0]
+    else:
+        clue = next(each for each in hints(header.shapes) if each.families[0] in possible)
+        chosen = clue.families[0]
+        if claim is None or not reasons:
+            reasons.append(clue.reason)
+    if claim is None:
+        return Judged(chosen, tuple(reasons))
+    doubt = f"says that it is for {claim[0]} ({claim[1]}), but {reasons[0]}: it is taken for {chosen}"
+    return Judged(chosen, tuple(reasons), (doubt,))
+
+
+def _claimed(metadata: Mapping[str, str]) -> tuple[str, str] | None:
+    """The family that the metadata say, and how they say it."""
+    for key in CLAIMS[:2]:
+        told = metadata.get(key, "")
+        known = next((name for start, name in TOLD.items() if told.startswith(start)), None)
         if known is not None:
-            return known, (f"its metadata say {key} = {told}",)
-    if header.metadata.get("ss_v2") == "True":
-        return "sd2", ("its metadata say ss_v2 = True",)
-    return _of_embedding(header.shapes) if kind(header) == "embedding" else _of_layers(header.shapes)
+            return known, f"{key} = {display(told)}"
+    return ("sd2", "ss_v2 = True") if metadata.get("ss_v2") == "True" else None
 
 
-def _of_embedding(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, tuple[str, ...]]:
+def _of_embedding(shapes: Mapping[str, tuple[int, ...]]) -> list[Clue]:
     if "clip_g" in shapes:
-        return "sdxl", ("it has vectors for XL's second text encoder (clip_g)",)
-    width = (1, *next(iter(shapes.values())))[-1]
+        return [Clue(("sdxl",), "it has vectors for XL's second text encoder (clip_g)")]
+    width = (1, *next(iter(shapes.values()), ()))[-1]
     known = _WORD_WIDTHS.get(width)
-    if known is None:
-        return "sd1", (f"its vectors are {width} wide, which no published family has",)
-    return known, (f"its vectors are {width} wide",)
-
-
-def _of_layers(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, tuple[str, ...]]:
-    """By what an adapter's layers are called, and by the width of the text's states where it changes their keys."""
-    for name, pattern in _LATER.items():
-        if _has(shapes, rf".*{pattern}"):
-            return name, (f"it has layers that only {name} has",)
-    for pattern, said in (
-        (r"(lora_te2_|text_encoder_2\.)", "it changes XL's second text encoder"),
-        (r".*(label_emb|add_embedding)", "it changes how XL is told sizes"),
-        (r".*attentions[._]\d+[._]transformer_blocks[._][1-9]", "its blocks hold several transformers, as only XL's"),
-        (r"lora_unet_(input|middle|output)_block", "its blocks have the first release's names, as in kohya's XL files"),
-    ):
-        if _has(shapes, pattern):
-            return "sdxl", (said,)
-    for name, shape in shapes.items():
-        if (
-            re.search(r"attn2[._](processor\.)?to_k", name)
-            and re.search(r"down\.weight$|lora_A|hada_w1_b|attn2\.to_k\.weight$", name)
-            and len(shape) > 1
-            and shape[1] in _TEXT_WIDTHS
-        ):
-            return _TEXT_WIDTHS[shape[1]], (f"the text's states are {shape[1]} wide",)
-    return "sd1", ("nothing in it says otherwise",)
+    return [] if known is None else [Clue((known,), f"its vectors are {width} wide")]
 
 
 def _has(names: Iterable[str], pattern: str) -> bool:

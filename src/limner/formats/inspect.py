@@ -13,18 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limner.base import single
 from limner.base.identify import Identity
-from limner.base.single import identify_file
+from limner.base.original import VAE, places, with_wrapper
+from limner.base.weight_reader import not_finite, open_weights
 from limner.container import open_tensors
 from limner.container.hashes import Hashes, hash_file
-from limner.container.header import Header
+from limner.container.header import Header, all_finite
 from limner.container.places import DTYPE_NAMES
+from limner.errors import UserError
 from limner.formats import verdicts
+from limner.formats.adapter import of_tensors
 from limner.formats.blocks import Block, blocks_of, counted, layers_of, network_of
+from limner.formats.embedding import Embedding
 from limner.formats.factors import spellings
-from limner.formats.identify import ADAPTERS, BUNDLE, family_with_reasons, kind, naming
+from limner.formats.identify import ADAPTERS, BUNDLE, judge_family, kind, naming
 from limner.formats.metadata import run_card
 from limner.formats.verdicts import Verdict
+from limner.inventory import named
 from limner.methods.form import form_of, forms
 
 _PARTS = {
@@ -38,6 +44,7 @@ _PARTS = {
 _SETTINGS = "lora_adapter_metadata"  # PEFT's configuration, a JSON text, keys prefixed by the network
 _MOST_TAGS = 10
 _MOST_ALPHA = 1e9  # of what is taken for one
+_MOST_OF_EMBEDDING = 2**22  # numbers of a file that is read whole to say what of it is not used
 _SMALL = 16  # numbers in a tensor that is read to tell what a file is
 
 
@@ -49,7 +56,8 @@ class Summary:
     ranks, alphas: {value: number of layers}; an OFT's rank is the size of its blocks. blocks: the same by part of the
     network. modules: {network: number of layers, or of a checkpoint's tensors}. vectors: of an embedding, {tensor: how
     many vectors}. words: names of the embeddings that a LoRA's file brings along. prediction_type: None of anything but
-    a checkpoint. refusal: why Limner does not open a checkpoint, "" if it does. tags: the commonest of its captions.
+    a checkpoint. refusal: why Limner does not open it, "" if it does. warnings: what of it is not used, and what it
+    says of itself that is not so. tags: the commonest of its captions.
 
     webui_hash: what A1111 shows, which of a LoRA believes the file's own `sshs_model_hash`; hash_matches: whether that
     is true, and modelspec_matches whether its modelspec.hash_sha256 is; None if the file claims none.
@@ -105,9 +113,18 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
     with open_tensors(path) as file:
         small = {name: file.get(name) for name, shape in file.shapes.items() if _is_small(name, shape)}
         header: Header = file
-    sort, (family, reasons) = _kind(header), family_with_reasons(header)
-    identity = identify_file(path) if sort == "checkpoint" else None
-    is_adapter = sort in ADAPTERS or sort in forms()
+        sort = _kind(header)
+        is_adapter = sort in ADAPTERS or sort in forms()
+        refusal, warnings = _reading(header, small, sort) if is_adapter or sort == "embedding" else ("", ())
+        if hashed and not refusal and (is_adapter or sort == "embedding"):
+            spoilt = next((name for name in file.shapes if not all_finite({name: file.get(name)})), None)
+            refusal = "" if spoilt is None else f"{spoilt} holds numbers that are not finite (NaN or infinity)"
+    judged = judge_family(header)
+    identity = single.identify_file(path) if sort == "checkpoint" else None
+    if identity:
+        refusal, warnings = identity.refusal, identity.warnings
+        if hashed and not refusal:
+            warnings = (*warnings, *_about_weights(path, identity))
     alphas = _alphas(header, small) if is_adapter else {}
     blocks = blocks_of(header, alphas) if is_adapter else {}
     hashes = hash_file(path, header.data_start) if hashed else Hashes("", "", "")
@@ -120,8 +137,8 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
         container="safetensors" if header.data_start else "pickle",
         kind=sort,
         naming=naming(header),
-        family=family if identity is None else identity.family,
-        reasons=reasons if identity is None else identity.reasons,
+        family=judged.family if identity is None else identity.family,
+        reasons=judged.reasons if identity is None else identity.reasons,
         method=_method(header.metadata, card),
         keyword=_keyword(header, sort, card),
         ranks=_summed(block.ranks for block in blocks.values()),
@@ -132,8 +149,8 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
         words=tuple(sorted({name.split(".")[1] for name in header.shapes if name.startswith(BUNDLE)})),
         dtypes=counted(DTYPE_NAMES[dtype] for dtype in header.dtypes.values()),
         prediction_type=identity.prediction_type if identity else None,
-        refusal=identity.refusal if identity else "",
-        warnings=identity.warnings if identity else (),
+        refusal=refusal,
+        warnings=warnings or judged.doubts,
         tags=_tags(header.metadata),
         metadata=dict(sorted(header.metadata.items())),
         extras=header.extras,
@@ -146,12 +163,46 @@ def inspect(path: Path, hashed: bool = True) -> Summary:
         hash_matches=None if claimed is None or not hashed else claimed.removeprefix("0x") == hashes.tensors,
         modelspec_hash=spec,
         modelspec_matches=None if spec is None or not hashed else spec.lower().removeprefix("0x") == hashes.tensors,
-        programs=_programs(header, sort, family, identity, small, _hides_alpha(header, blocks)),
+        programs=_programs(header, sort, judged.family, identity, small, _hides_alpha(header, blocks)),
     )
 
 
+def _about_weights(path: Path, identity: Identity) -> list[str]:
+    """What is wrong with a checkpoint's tensors, and which of them are not used; reads all of them."""
+    try:
+        configs = single.read_configs(path, identity)
+    except UserError as error:
+        return [str(error)]
+    names = [name for part in single.networks_of(configs) for name in single.names_of(part, configs)]
+    found = []
+    with open_weights(path) as file:
+        if lost := not_finite(file):
+            found.append(f"{len(lost)} of its tensors hold numbers that are not finite (NaN): {named(lost)}")
+        there = {with_wrapper(key) for key in file.shapes}
+        has_vae = any(key.startswith(VAE) for key in there)
+        missing = [key for key in places(names, configs) if key not in there and (has_vae or not key.startswith(VAE))]
+        if missing:
+            found.append(
+                f"it lacks {len(missing)} of its networks' tensors, so that it cannot be opened: {named(missing)}"
+            )
+        return found + single.inventory(file, configs, names).remarks(path.name, "tensor", "tensors")
+
+
 def _is_small(name: str, shape: tuple[int, ...]) -> bool:
-    return name.endswith((".alpha", ".scale", "on_input")) and math.prod(shape) <= _SMALL
+    return name.endswith((".alpha", ".scale", "on_input", "scaled_oft")) and math.prod(shape) <= _SMALL
+
+
+def _reading(header: Header, small: Mapping[str, Tensor], sort: str) -> tuple[str, tuple[str, ...]]:
+    """Why an adapter's or an embedding's file is refused, "" if it is not, and the warnings with which it is read."""
+    shapes, dtypes = header.shapes, header.dtypes
+    try:
+        if sort == "embedding":
+            is_small = sum(math.prod(shape) for shape in shapes.values()) <= _MOST_OF_EMBEDDING
+            return "", Embedding.load(header.path).warnings if is_small else ()
+        hollow = {name: torch.empty(shapes[name], dtype=dtypes[name], device="meta") for name in shapes}
+        return "", of_tensors(header, {**hollow, **small}).warnings
+    except UserError as error:
+        return str(error), ()
 
 
 def _kind(header: Header) -> str:

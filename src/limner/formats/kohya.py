@@ -2,7 +2,6 @@
 same names, of which each reads some."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,14 +9,14 @@ from torch import Tensor
 from limner.base.families import UNETS
 from limner.base.family import Family
 from limner.container.hashes import legacy_hash, model_hash
-from limner.container.header import Header, all_finite, read_header, read_tensors, serialize
+from limner.container.header import Header, all_finite, serialize
 from limner.errors import UserError
-from limner.formats.bundle import bundled_name, bundled_word
-from limner.formats.factors import check_factors, spellings
+from limner.formats.adapter import load_adapter
+from limner.formats.bundle import bundled_name
+from limner.formats.factors import check_factors
 from limner.formats.format import Format
-from limner.formats.identify import BUNDLE, family, naming
 from limner.formats.metadata import complete
-from limner.formats.names import file_name, neutral_name
+from limner.formats.names import PREFIXES, file_name, kernel_of
 from limner.weights import Weights
 
 
@@ -28,7 +27,7 @@ class Kohya(Format):
 
     @staticmethod
     def sniff(header: Header) -> bool:
-        return naming(header) == "kohya"
+        return any(key.startswith(tuple(PREFIXES)) for key in header.shapes)
 
     @staticmethod
     def serialize(weights: Weights, name: str, dtype: torch.dtype = torch.float16) -> bytes:
@@ -61,58 +60,24 @@ class Kohya(Format):
         metadata["modelspec.hash_sha256"] = f"0x{metadata['sshs_model_hash']}"
         return serialize(tensors, metadata)
 
-    @staticmethod
-    def load(path: Path) -> Weights:
-        """The weights of a kohya file; a LoRA's missing alpha means the rank, as every reader takes it.
-
-        Raises UserError if it is another kind of adapter, of another family, damaged, or names an unknown layer.
-        """
-        header = read_header(path)
-        if family(header) not in UNETS:
-            known = " or ".join(UNETS)
-            raise UserError(f"{path} is a LoRA for {family(header)}, which Limner does not know; use one for {known}")
-        modules: dict[str, dict[str, Tensor]] = {}
-        words: dict[str, dict[str, Tensor]] = {}
-        leaves = spellings()
-        for key, tensor in read_tensors(path).items():
-            module, _, leaf = key.partition(".")
-            if key.startswith(BUNDLE):
-                word, network = bundled_word(key, path)
-                words.setdefault(word, {})[network] = tensor.float()
-                continue
-            if leaf not in leaves:
-                raise UserError(f"{path} holds {key}, which is no part of a LoRA or its kin; use another file")
-            name = neutral_name(module, path)
-            if leaves[leaf] in modules.setdefault(name, {}):
-                raise UserError(f"{path} has {leaf} of the layer {name} twice, under two names; use another file")
-            modules[name][leaves[leaf]] = tensor
-        for module, factors in modules.items():
-            if "alpha" not in factors and "lora_down" in factors and factors["lora_down"].dim():
-                factors["alpha"] = torch.tensor(float(factors["lora_down"].shape[0]))
-            check_factors(factors, module, str(path))
-            if "alpha" in factors:
-                factors["alpha"] = factors["alpha"].float().reshape(())
-        tensors = {
-            f"{module}.{leaf}": tensor for module, factors in modules.items() for leaf, tensor in factors.items()
-        }
-        if not all_finite(tensors | {word: t for word, vectors in words.items() for t in vectors.values()}):
-            raise UserError(f"{path} holds numbers that are not finite; its training failed, so use another file")
-        return Weights("lora", family(header), tensors, header.metadata, path.stem, words)
+    load = staticmethod(load_adapter)
 
 
 def as_deep(factors: Mapping[str, Tensor], module: str, known: Family) -> dict[str, Tensor]:
-    """The leaves with as many axes as the family's own layer has: the layers at either end of a transformer are 1x1
-    convolutions in Stable Diffusion 1 and matrices since, and files of the one are used with bases of the other's form.
-    """
-    wanted = 4 if known.name == "sd1" else 2
-    if not (module.startswith("unet.") and module.endswith((".proj_in", ".proj_out"))):
-        return dict(factors)
-    if any(leaf in factors for leaf in ("lora_mid", "hada_t1", "lokr_t2")):
-        return dict(factors)
-    deep = dict(factors)
-    for leaf in ("lora_down", "lora_up"):
-        if leaf in deep and deep[leaf].dim() != wanted:
-            deep[leaf] = deep[leaf].flatten(1) if wanted == 2 else deep[leaf][:, :, None, None]
+    """The leaves of a LoRA with as many axes as the family's own layer has: files are used with bases of another form,
+    for the layers at either end of a transformer are 1x1 convolutions in Stable Diffusion 1 and matrices since, and
+    ComfyUI's trainer keeps all layers flat."""
+    deep, kernel = dict(factors), kernel_of(module, known.name)
+    down, up = factors.get("lora_down"), factors.get("lora_up")
+    if down is None or up is None or "lora_mid" in factors:
+        return deep
+    if kernel == 0:
+        is_end = module.startswith("unet.") and module.endswith((".proj_in", ".proj_out"))
+        return deep | {"lora_down": down.flatten(1), "lora_up": up.flatten(1)} if is_end else deep
+    if down.dim() == 2 and kernel == 1:
+        deep["lora_down"] = down[:, :, None, None]
+    if up.dim() == 2 and deep["lora_down"].dim() == 4:
+        deep["lora_up"] = up[:, :, None, None]
     return deep
 
 

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from typing import Any
 
 from limner.base.family import Family
@@ -24,6 +23,9 @@ NETWORKS: dict[str, tuple[str, dict[str, str]]] = {  # kohya's words for a form:
 }
 
 
+PREDICTS = {"v_prediction": "v"}  # the model spec's words for prediction types, where they are others than diffusers'
+
+
 @dataclass(frozen=True)
 class Description:
     """What a file says about its making; whatever is None stays out of it.
@@ -42,10 +44,7 @@ class Description:
     seed: int | None = field(default=None, metadata={"ss": "seed"})
     steps: int | None = field(default=None, metadata={"ss": "steps"})
     max_steps: int | None = field(default=None, metadata={"ss": "max_train_steps"})
-    epochs: int | None = field(default=None, metadata={"ss": "epoch"})
     learning_rate: float | None = field(default=None, metadata={"ss": "learning_rate"})
-    unet_learning_rate: float | None = field(default=None, metadata={"ss": "unet_lr"})
-    text_learning_rate: float | None = field(default=None, metadata={"ss": "text_encoder_lr"})
     optimizer: str | None = field(default=None, metadata={"ss": "optimizer"})
     schedule: str | None = field(default=None, metadata={"ss": "lr_scheduler"})
     warmup_steps: int | None = field(default=None, metadata={"ss": "lr_warmup_steps"})
@@ -58,20 +57,16 @@ class Description:
     clip_skip: int | None = field(default=None, metadata={"ss": "clip_skip"})
     num_images: int | None = field(default=None, metadata={"ss": "num_train_images"})
     num_class_images: int | None = field(default=None, metadata={"ss": "num_reg_images"})
-    started_at: float | None = field(default=None, metadata={"ss": "training_started_at"})  # Unix time, seconds
-    finished_at: float | None = field(default=None, metadata={"ss": "training_finished_at"})
-    tag_frequency: dict[str, dict[str, int]] | None = field(default=None, metadata={"ss": "tag_frequency"})
 
     def metadata(self, family: Family) -> dict[str, str]:
         """The entries for `Weights.metadata`; those that follow from the tensors are added when the file is written."""
         entries = {
-            f"ss_{item.metadata['ss']}": _text(getattr(self, item.name))
+            f"ss_{item.metadata['ss']}": str(getattr(self, item.name))
             for item in fields(self)
             if "ss" in item.metadata and getattr(self, item.name) is not None
         }
-        v_prediction = self.prediction_type == "v_prediction"
-        entries["ss_base_model_version"] = base_version(family, v_prediction)
-        entries["modelspec.prediction_type"] = "v" if v_prediction else "epsilon"
+        entries["ss_base_model_version"] = base_version(family, self.prediction_type == "v_prediction")
+        entries["modelspec.prediction_type"] = PREDICTS.get(self.prediction_type, self.prediction_type)
         entries["modelspec.title"] = self.title
         if self.keyword is not None:
             entries["modelspec.trigger_phrase"] = self.keyword
@@ -80,8 +75,6 @@ class Description:
         if self.resolution is not None:
             entries["ss_resolution"] = str(self.resolution)
             entries["modelspec.resolution"] = "x".join(str(side) for side in self.resolution)
-        if self.finished_at is not None:
-            entries["modelspec.date"] = datetime.fromtimestamp(self.finished_at, UTC).isoformat(timespec="seconds")
         if self.run_card:
             entries[RUN_CARD] = json.dumps(self.run_card, ensure_ascii=False, sort_keys=True, allow_nan=False)
         return entries
@@ -156,7 +149,3 @@ def _network(weights: Weights) -> dict[str, str]:
         "ss_network_alpha": str(next(iter(alphas))) if len(alphas) == 1 else "Dynamic",
         "ss_network_args": json.dumps(arguments),
     }
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)

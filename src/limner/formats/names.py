@@ -5,7 +5,6 @@ and 2, and as the original release does in those for XL; files of others mix fam
 """
 
 import re
-from pathlib import Path
 
 from limner.base.family import Family
 from limner.base.original import UNET, place
@@ -36,7 +35,7 @@ _PARTS = [
     "proj_out", "conv", "conv1", "conv2", "conv_in", "conv_out", "conv_shortcut", "time_emb_proj", "time_embedding",
     "add_embedding", "linear_1", "linear_2", "norm", "norm1", "norm2", "norm3", "conv_norm_out", "text_model",
     "encoder", "layers", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj", "mlp", "fc1", "fc2", "layer_norm1",
-    "layer_norm2", "final_layer_norm",
+    "layer_norm2", "final_layer_norm", "text_projection", "embeddings", "token_embedding", "position_embedding",
 ]  # fmt: skip
 _PART = re.compile(rf"({'|'.join(sorted(_PARTS, key=len, reverse=True))}|\d+)(?:[_.]|$)")
 _BLOCK = re.compile(r"(input|output)_blocks[_.](\d+)[_.](\d)[_.](.+)")
@@ -60,6 +59,13 @@ _RESNET = {
 }
 
 
+PROJECTION = "text_projection"  # of the pooled state, which lies outside of CLIP's `text_model`
+TEXT = ("encoder.", "embeddings.", "final_layer_norm", PROJECTION)  # how a text encoder's paths begin
+# Which of the text encoders have the projection in diffusers' layout.
+PROJECTED = {("sdxl", "text_encoder_2"), ("sd3", "text_encoder"), ("sd3", "text_encoder_2")}
+_CONVOLUTIONS = re.compile(r"unet\.(.+\.)?(conv1|conv2|conv|conv_in|conv_out|conv_shortcut)")
+
+
 def file_name(module: str, known: Family) -> str:
     """ "unet.mid_block.attentions.0.proj_in" -> "lora_unet_mid_block_attentions_0_proj_in", as kohya names it.
 
@@ -72,7 +78,8 @@ def file_name(module: str, known: Family) -> str:
     prefix = next((encoder.prefix for encoder in known.encoders if encoder.name == network), None)
     if prefix is None:
         raise UserError(f"{known.title} has no {network}, so that no file of it can hold {module}")
-    return f"{prefix}_text_model_" + path.removeprefix("text_model.").replace(".", "_")
+    inner = path.removeprefix("text_model.").replace(".", "_")
+    return f"{prefix}_{inner}" if inner == PROJECTION else f"{prefix}_text_model_{inner}"
 
 
 def _unet_path(path: str, known: Family) -> str:
@@ -87,14 +94,33 @@ def _unet_path(path: str, known: Family) -> str:
     return named.removeprefix(UNET).removesuffix(".weight")
 
 
-def neutral_name(name: str, path: Path) -> str:
-    """The inverse of file_name, of any family; UserError, naming the file `path`, for a layer that no base has."""
+def neutral_name(name: str) -> str:
+    """The inverse of file_name, of any family; "" for a layer that no Stable Diffusion has."""
     for prefix, network in PREFIXES.items():
         if name.startswith(prefix):
             inner = neutral_path(name.removeprefix(prefix))
             if inner:
-                return f"{network}.{inner}"
-    raise UserError(f"{path} is for a layer called {name}, which no Stable Diffusion has; use another file")
+                return f"{network}.{inner}" if inner.startswith(TEXT) == (network != "unet") else ""
+    return ""
+
+
+def kernel_of(module: str, family: str) -> int:
+    """The side of a layer's kernel, 0 of a matrix: by its name alone, which in every family says it."""
+    if module.startswith("unet.") and module.endswith((".proj_in", ".proj_out")):
+        return 1 if family == "sd1" else 0
+    if not _CONVOLUTIONS.fullmatch(module):
+        return 0
+    return 1 if module.endswith("conv_shortcut") else 3
+
+
+def lacking(module: str, family: Family) -> str:
+    """What a family's bases lack for a layer to be theirs, in words; "" if nothing."""
+    network, _, path = module.partition(".")
+    if network not in family.networks:
+        return f"{family.title} has no {network}"
+    if path == PROJECTION and (family.name, network) not in PROJECTED:
+        return f"{family.title} has no {PROJECTION} in its {network}"
+    return ""
 
 
 def neutral_path(path: str) -> str:

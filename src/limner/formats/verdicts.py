@@ -117,7 +117,7 @@ def _of_reading(reader: str, tensors: Tensors, layout: Layout, metadata: Mapping
     try:
         with quiet():
             reading = READ[reader](tensors, layout, metadata)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, NotImplementedError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError):
         return REFUSES  # of a stranger's file, which the program's own converters do not understand either
     if not reading.patches:
         return REFUSES if reader == "diffusers" else FINDS_NOTHING

@@ -28,7 +28,7 @@ class Plan:
     """A request that was found to be possible, with everything in it made definite.
 
     second: the pass that begins with what this one draws, made larger; its request's steps are those that it does.
-    remarks: sentences on what of the prompts is not applied.
+    remarks: sentences on what of the prompts, and of the files that they name, is not applied.
     """
 
     request: Request
@@ -77,11 +77,12 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
     if again is not None:
         texts |= fragments(said, calls(again, sampler), calls(request, sampler))
     loras = [use_lora(model, tag, files.find_lora(tag.name)) for tag in prompt.loras]
+    embeddings = said_embeddings(model, files, texts)
     plan = Plan(
         request=request,
         parts=prompt.parts,
         loras=loras,
-        embeddings=said_embeddings(model, files, texts),
+        embeddings=embeddings,
         sampler=sampler,
         schedule=schedule,
         width=width,
@@ -91,6 +92,7 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
             *prompt.remarks,
             *remarks_on_negative(request.negative_prompt),
             *(remark for used in loras for remark in used.remarks),
+            *dict.fromkeys(warning for used in (*loras, *embeddings) for warning in used.weights.warnings),
         ),
     )
     if again is None:

@@ -53,8 +53,8 @@ def use_lora(model: BaseModel, tag: LoraTag, path: Path) -> UsedLora:
         weights, uncut = _cut(weights, tag.rank)
         if uncut:
             remarks = (
-                f"{path}: {uncut} of {len(weights.modules())} layers are not cut to rank {tag.rank}, as <lora:{tag.name}> "
-                "asks: they have no more than that, or are no LoRA",
+                f"{path}: {uncut} of {len(weights.modules())} layers are not cut to rank {tag.rank}, as "
+                f"<lora:{tag.name}> asks: they have no more than that, or are no LoRA",
             )
     return UsedLora(tag, weights, short_hash(path), remarks)
 
@@ -87,7 +87,7 @@ def _cut(weights: Weights, rank: int) -> tuple[Weights, int]:
     uncut = 0
     tensors = dict(weights.tensors)
     for name, leaves in weights.modules().items():
-        if not {"lora_down", "lora_up"} <= leaves.keys() <= {"lora_down", "lora_up", "alpha"}:
+        if not {"lora_down", "lora_up"} <= leaves.keys() <= {"lora_down", "lora_up", "alpha", "diff_b"}:
             uncut += 1
             continue
         down, up = leaves["lora_down"], leaves["lora_up"]

@@ -11,12 +11,6 @@ from limner.run.folder import RunFolder
 
 Facts = Summary | Picture | Run | Folder
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8")  # how files of these formats begin
-_ELSE = {  # how files begin that are not read, and what they are
-    b"GGUF": "a GGUF file, quantised weights for stable-diffusion.cpp and ComfyUI",
-    b"\x89HDF\r\n": "an HDF5 file, as Keras writes weights",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"Rar!": "a RAR archive",
-}
 
 
 def examine(path: Path) -> Facts:
@@ -32,9 +26,6 @@ def examine(path: Path) -> Facts:
             start = stream.read(16)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its name and permissions") from error
-    for beginning, what in _ELSE.items():
-        if start.startswith(beginning):
-            raise UserError(f"{path} is {what}, which Limner does not read; use the file that it was made from")
     return examine_picture(path) if _is_picture(start) else inspect(path)
 
 

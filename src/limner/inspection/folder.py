@@ -1,10 +1,16 @@
 """A model's folder in diffusers' layout: what its configurations say it is, and what its weights' files hold."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.base.families import FAMILIES
+from limner.base.identify import Identity
 from limner.base.layout import fingerprint, identify_folder
+from limner.base.quantized import refusal
+from limner.base.weight_files import inventory
+from limner.container import Header
 from limner.container.header import read_header
 from limner.container.places import DTYPE_NAMES
 from limner.errors import UserError
@@ -49,12 +55,30 @@ def examine_folder(path: Path) -> Folder:
         reasons=identity.reasons,
         prediction_type=identity.prediction_type,
         refusal=identity.refusal,
-        warnings=identity.warnings,
+        warnings=(*identity.warnings, *_quantized(headers), *_left_out(path, identity)),
         parts={name: len(header.shapes) for name, header in headers.items()},
         dtypes=counted(DTYPE_NAMES[dtype] for header in headers.values() for dtype in header.dtypes.values()),
         sha256=_fingerprint(path),
         programs=of_folder(),
     )
+
+
+def _quantized(headers: Mapping[str, Header]) -> list[str]:
+    """Which weights are in a format that is not opened."""
+    reasons = {name: refusal(each.shapes, each.metadata, each.dtypes) for name, each in headers.items()}
+    return [f"{name}: {reason}" for name, reason in reasons.items() if reason]
+
+
+def _left_out(path: Path, identity: Identity) -> list[str]:
+    """What is not used of a folder that Limner opens, or why it cannot be opened."""
+    if identity.refusal:
+        return []
+    try:
+        return inventory(path, FAMILIES[identity.family].networks).remarks(
+            path.name, "file of weights", "files of weights"
+        )
+    except UserError as error:
+        return [str(error)]
 
 
 def weights_of(path: Path) -> dict[str, Path]:

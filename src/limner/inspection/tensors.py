@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner.container import open_tensors
+from limner.base.quantized import scales_of
+from limner.base.weight_reader import WeightReader
+from limner.container import TensorFile, open_tensors
 from limner.errors import UserError
 from limner.formats import load_weights
 from limner.formats.blocks import block_of
@@ -58,7 +60,8 @@ def compare_files(first: Path, second: Path, network: str = "") -> TensorDiffere
 
     network: what the files are the weights of, if it is one network alone. Raises UserError if one cannot be read.
     """
-    with open_tensors(first) as one, open_tensors(second) as other:
+    with open_tensors(first) as one_file, open_tensors(second) as other_file:
+        one, other = (_as_meant(file) for file in (one_file, other_file))
         if one.shapes.keys() & other.shapes.keys() or not (one.shapes and other.shapes):
             return _compare(one.shapes, other.shapes, one.get, other.get, network)
     if first.stat().st_size + second.stat().st_size <= _MOST_NEUTRAL:
@@ -71,6 +74,11 @@ def compare_files(first: Path, second: Path, network: str = "") -> TensorDiffere
             found.neutral = True
             return found
     return _compare(one.shapes, other.shapes, one.get, other.get)
+
+
+def _as_meant(file: TensorFile) -> TensorFile | WeightReader:
+    """A file's tensors, those of float8 with their scales multiplied in."""
+    return WeightReader(file.path, [file]) if scales_of(file.shapes) else file
 
 
 def compare_tensors(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> TensorDifference:

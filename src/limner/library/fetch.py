@@ -17,7 +17,8 @@ from limner.errors import UserError
 from limner.files import write_text
 from limner.library.filenames import disposition_name
 from limner.library.offer import Progress, Told, Waiting
-from limner.library.web import Status, Unreachable, Waits, Web
+from limner.library.web import Status, Waits, Web
+from limner.network import Unreachable
 
 SLACK_BYTES = 2048  # sizes in kilobytes are rounded
 SPARE_BYTES = 64 * 2**20  # that stay free on the disk

@@ -10,6 +10,7 @@ from limner.errors import UserError
 from limner.library.lenient import texts
 from limner.library.offer import SUCCESS, Offer, OfferedFile
 from limner.library.web import Status, Web
+from limner.network import once_only, why_unreachable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -99,6 +100,7 @@ class Hub:
         if self._given is None:
             from huggingface_hub import HfApi
 
+            once_only()
             self._given = HfApi(library_name="limner")
         return self._given
 
@@ -128,7 +130,8 @@ def _explained(what: str) -> Iterator[None]:
         (RepositoryNotFoundError, lambda _: f"the hub has no model {what}; check its name, or log in with hf auth"),
         (HFValidationError, lambda _: f"{what!r} is no name of a model on the hub; write it as OWNER/NAME"),
         (HfHubHTTPError, lambda error: f"the hub answered with status {error.response.status_code}; try again later"),
-        (httpx2.TransportError, lambda _: "cannot reach the hub; check the connection, or try again later"),
+        (UserError, str),
+        (httpx2.TransportError, lambda error: str(why_unreachable("the hub", error))),
         (ValueError, lambda _: "the hub answered with what is no JSON; try again later"),
     ]
     try:
@@ -142,6 +145,7 @@ def _explained(what: str) -> Iterator[None]:
         ValueError,
         LookupError,
         TypeError,
+        UserError,
     ) as error:
         words = next((say(error) for kind, say in advice if isinstance(error, kind)), None)
         raise UserError(words or "the hub answered otherwise than its client expects; try again later") from error

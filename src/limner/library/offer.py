@@ -92,6 +92,13 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """A source is asked from now on, which can take a while."""
+
+    source: str
+
+
+@dataclass(frozen=True)
 class Found:
     """A row of a search's result."""
 

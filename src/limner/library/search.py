@@ -9,13 +9,13 @@ from pathlib import Path
 from limner.errors import UserError
 from limner.library.civitai import Civitai
 from limner.library.hub import Hub
-from limner.library.offer import Failed, Found, Offer, OfferedFile, Waiting
+from limner.library.offer import Asking, Failed, Found, Offer, OfferedFile, Waiting
 from limner.library.shelf import ShelfFile
 from limner.library.store import Store
 
 SOURCES = ("local", "civitai", "hub")
 HASH = re.compile(r"[0-9a-fA-F]{10}|[0-9a-fA-F]{12}|[0-9a-fA-F]{64}")
-SearchEvent = Found | Failed | Waiting
+SearchEvent = Asking | Found | Failed | Waiting
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ def search(
     """
     for source in sources:
         try:
+            if source != "local":
+                yield Asking(source)
             if source == "local":
                 found = [] if root is None else _local(store, root, request)
             elif source == "civitai":

@@ -16,6 +16,7 @@ import limner
 from limner.errors import UserError
 from limner.library.key import Key
 from limner.library.offer import Waiting
+from limner.network import SECONDS_OF_SILENCE, SECONDS_TO_CONNECT, Unreachable, require_name, why_unreachable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 AGAIN = (429, 500, 502, 503, 504)  # statuses that may pass
@@ -26,12 +27,14 @@ REDIRECTS = (301, 302, 303, 307, 308)
 class Limits:
     """How long and how much. Seconds, but for the bytes. connect: until a host answers the call. silence: between two
     pieces of an answer. answer: for all of a short answer, and for any answer's head. patience: all waiting that a site
-    asks for together. attempts: at what fails by itself. stall, stall_bytes: a download must bring so much in so long.
+    asks for together. attempts: at what fails by itself. quick: a short answer that failed sooner is asked for once
+    more. stall, stall_bytes: a download must bring so much in so long.
     """
 
-    connect: float = 15.0
-    silence: float = 30.0
-    answer: float = 45.0
+    connect: float = SECONDS_TO_CONNECT
+    silence: float = SECONDS_OF_SILENCE
+    answer: float = 30.0
+    quick: float = 3.0
     patience: float = 90.0
     pause: float = 1.0
     attempts: int = 4
@@ -47,10 +50,6 @@ class Status(UserError):
     def __init__(self, host: str, status: int, after: float | None, text: str = "") -> None:
         super().__init__(f"{host} answered with status {status}")
         self.host, self.status, self.after, self.text = host, status, after, text
-
-
-class Unreachable(UserError):
-    """No answer, or half of one."""
 
 
 class Web:
@@ -77,11 +76,15 @@ class Web:
         """The body of a short answer, whatever it is. Raises Status, or UserError where there is none in time."""
         url = f"{self.base}{path}" + (f"?{urlencode(params)}" if params else "")
         waits = Waits(self.limits)
+        began, unreached = time.monotonic(), 0
         while True:
             try:
                 with self.open(url, {"Accept": "application/json", "Accept-Encoding": "gzip"}) as answer:
                     return self._body(answer)
             except (Status, Unreachable) as error:
+                unreached += isinstance(error, Unreachable)
+                if unreached > 1 or (unreached and time.monotonic() - began > self.limits.quick):
+                    raise  # who waits for a table wants to know that there is no network
                 yield waits.after(error)
                 time.sleep(waits.seconds)
 
@@ -120,12 +123,12 @@ class Web:
             own = {"User-Agent": f"limner/{limner.__version__}"} | dict(headers)
             if self._key is not None and _origin(at) == _origin(self._url):
                 own |= self._key.header()
+            if not _is_loopback(at):
+                require_name(at.host)
             try:
                 answer = client.send(client.build_request("GET", at, headers=own), stream=True)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                raise Unreachable(f"cannot reach {at.host}; check the connection, or try again later") from error
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                raise Unreachable(f"{at.host} did not answer as it should ({_name(error)}); try again later") from error
+                raise why_unreachable(at.host, error) from error
             if answer.status_code not in REDIRECTS:
                 return self._require_success(answer)
             target = answer.headers.get("location", "")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limner.base.model import BaseModel, text_core
 from limner.errors import UserError
-from limner.methods.form import Form, Leaves, Part, form_of
+from limner.methods.form import Leaves, Part, Shape, form_of
 from limner.weights import Weights
 
 _NOTE = "_limner_applied"  # where a module keeps its own weight while others are added to it
@@ -72,11 +72,22 @@ def write_sum(weight: Tensor, original: Tensor, parts: Iterable[Part]) -> None:
     loss gained: float32 0.0036, dithered bfloat16 0.0039, an unmerged bfloat16 branch 0.0014 (its sum with the
     layer's output rounds too), merged to nearest 0.0008.
     """
-    exact = original.float()
+    exact = original.float().contiguous()  # sums over rows in one order, whatever the weight's memory format
     total = exact.reshape(len(exact), -1)
     for part in parts:
         total = part.add_to(total, exact)
     write_rounded(weight, total)
+
+
+@torch.no_grad()
+def bias_sum(bias: Tensor, parts: Iterable[Part]) -> Tensor:
+    """A layer's bias with what the parts add to it, which of most forms is nothing: float32."""
+    total = bias.float()
+    for part in parts:
+        leaves = {leaf: tensor.to(total.device, torch.float32) for leaf, tensor in part.leaves.items()}
+        added = part.form.bias_change(total, leaves)
+        total = total if added is None else total.add(added, alpha=part.strength)
+    return total
 
 
 @torch.no_grad()
@@ -152,26 +163,15 @@ def _update(module: nn.Module) -> None:
     note: _Applied = getattr(module, _NOTE)
     if note.parts:
         write_sum(weight_of(module), note.original, note.parts.values())
-        _write_bias(module, note)
+        if note.bias is not None:
+            with torch.no_grad():
+                module.bias.copy_(bias_sum(note.bias, note.parts.values()))  # type: ignore[operator]
         return
     with torch.no_grad():
         weight_of(module).copy_(note.original)
         if note.bias is not None:
             module.bias.copy_(note.bias)  # type: ignore[operator]
     delattr(module, _NOTE)
-
-
-@torch.no_grad()
-def _write_bias(module: nn.Module, note: _Applied) -> None:
-    """The bias with what the parts add to it: nothing, of most forms."""
-    if note.bias is None:
-        return
-    total = note.bias.float()
-    for part in note.parts.values():
-        leaves = {leaf: tensor.to(total.device, torch.float32) for leaf, tensor in part.leaves.items()}
-        added = part.form.bias_change(total, leaves)
-        total = total if added is None else total.add(added, alpha=part.strength)
-    module.bias.copy_(total)  # type: ignore[operator]
 
 
 def _check(model: BaseModel, weights: Weights, found: list[tuple[nn.Module | None, dict[str, Tensor], str]]) -> None:
@@ -192,18 +192,16 @@ def _check(model: BaseModel, weights: Weights, found: list[tuple[nn.Module | Non
 
 
 def _fits(module: nn.Module, leaves: Leaves) -> bool:
-    weight = getattr(module, "weight", None)
+    weight, bias = (getattr(module, name, None) for name in ("weight", "bias"))
+    return weight is not None and fits(leaves, tuple(weight.shape), None if bias is None else tuple(bias.shape))
+
+
+def fits(leaves: Leaves, weight: Shape, bias: Shape | None) -> bool:
+    """Whether a layer's leaves change a weight of this shape, and its bias only if it has one of the right size."""
     form = form_of(leaves)
-    if form is None or weight is None or weight.dim() < form.axes or form.missing(leaves):
+    if form is None or len(weight) < form.axes or form.missing(leaves) or leaves.keys() - form.leaves.keys():
         return False
-    if leaves.keys() - form.leaves.keys() or not _has_bias(module, form, leaves):
+    if not all(tensor.numel() for tensor in leaves.values()) or not form.fits(leaves, weight):
         return False
-    return all(tensor.numel() for tensor in leaves.values()) and form.fits(leaves, tuple(weight.shape))
-
-
-def _has_bias(module: nn.Module, form: type[Form], leaves: Leaves) -> bool:
-    """Whether there is a bias of the right size, if the leaves change one."""
-    bias = getattr(module, "bias", None)
-    outputs = weight_of(module).new_zeros(len(weight_of(module))).cpu()
-    changed = form.bias_change(outputs, leaves)
-    return changed is None or (bias is not None and changed.shape == bias.shape)
+    changed = form.bias_change(torch.zeros(weight[0]), leaves)
+    return changed is None or tuple(changed.shape) == bias

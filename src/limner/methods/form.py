@@ -18,7 +18,9 @@ from limner.plugins import PlugIn
 
 Leaves = Mapping[str, Tensor]
 TINY = 1e-3  # factors nearer to zero are not divided by
+BIAS = {"diff_b": "diff_b"}  # the change of a layer's bias (out,), which files may have beside that of its weight
 Shape = tuple[int, ...]
+_NO_BIAS = torch.zeros(0)
 
 
 class Form(PlugIn, ABC):
@@ -65,8 +67,8 @@ class Form(PlugIn, ABC):
 
     @classmethod
     def bias_change(cls, bias: Tensor, leaves: Leaves) -> Tensor | None:
-        """What is added to the layer's bias, shaped like it; None if nothing, as of most forms."""
-        return None
+        """What is added to the layer's bias, shaped like it; None if nothing, as in most files."""
+        return leaves.get("diff_b")
 
     @classmethod
     def gradients(cls, seen: "Seen", leaves: Leaves) -> tuple[Tensor, ...] | None:
@@ -152,7 +154,7 @@ def form_of(leaves: Collection[str]) -> type[Form] | None:
 def fit_together(form: type[Form], leaves: Leaves) -> bool:
     """Whether a file's leaves, none of them missing, fit each other: of any shapes at all, which no form foresees."""
     try:
-        return is_number(leaves) and form.fits(leaves)
+        return is_number(leaves) and leaves.get("diff_b", _NO_BIAS).dim() == 1 and form.fits(leaves)
     except (RuntimeError, IndexError, ValueError, TypeError, ArithmeticError):
         return False
 

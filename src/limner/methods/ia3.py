@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limner.base.model import BaseModel
 from limner.methods.family import AdapterConfig, Adapters
-from limner.methods.form import TINY, Form, Leaves, Seen, Shape, is_number
+from limner.methods.form import BIAS, TINY, Form, Leaves, Seen, Shape, is_number
 
 OUTPUTS = ("to_k", "to_v", "k_proj", "v_proj")
 INPUTS = ("net.2", "fc2", "conv1", "conv2")  # ends of paths: A1111 misreads numbers of a convolution's outputs
@@ -21,7 +21,7 @@ class ScaleForm(Form):
     """Numbers (channels,), or (1, channels, 1, 1) of a convolution, and on_input: whether they are the inputs'."""
 
     name = "ia3"
-    leaves: ClassVar[Mapping[str, str]] = {"weight": "weight", "on_input": "on_input", "alpha": "alpha"}
+    leaves: ClassVar[Mapping[str, str]] = {"weight": "weight", "on_input": "on_input", "alpha": "alpha"} | BIAS
     marks = ("on_input",)
     needs = ("weight", "on_input")
 

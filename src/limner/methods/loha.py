@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limner.methods.family import Ranked, RankedConfig
-from limner.methods.form import Form, Leaves, Shape, is_number, scale, tucker
+from limner.methods.form import BIAS, Form, Leaves, Shape, is_number, scale, tucker
 
 
 class HadamardForm(Form):
@@ -20,7 +20,7 @@ class HadamardForm(Form):
     name = "loha"
     leaves: ClassVar[Mapping[str, str]] = {
         leaf: leaf for leaf in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", "alpha")
-    }
+    } | BIAS
     marks = ("hada_w1_a", "hada_w2_a")
     needs = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limner.config import Usual
 from limner.methods.family import Ranked, RankedConfig
-from limner.methods.form import Form, Leaves, Shape, divisor, is_number, scale, tucker
+from limner.methods.form import BIAS, Form, Leaves, Shape, divisor, is_number, scale, tucker
 
 _PAIRS = {"lokr_w1": ("lokr_w1_a", "lokr_w1_b"), "lokr_w2": ("lokr_w2_a", "lokr_w2_b")}
 
@@ -28,7 +28,7 @@ class KroneckerForm(Form):
         for leaf in (
             "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2", "alpha",
         )
-    }  # fmt: skip
+    } | BIAS  # fmt: skip
     marks = ("lokr_w1", "lokr_w1_a", "lokr_w2", "lokr_w2_a")
     needs = ()
 

@@ -19,7 +19,7 @@ from limner.methods import applied
 from limner.methods.adapter import Adapter
 from limner.methods.applied import apply
 from limner.methods.family import Layers, Ranked, RankedConfig
-from limner.methods.form import Form, Leaves, Part, Shape, is_number, scale, tucker
+from limner.methods.form import BIAS, Form, Leaves, Part, Shape, is_number, scale, tucker
 from limner.methods.lowrank import LowRank
 from limner.methods.method import ParamGroup
 from limner.methods.principal import compressed, principal
@@ -37,7 +37,7 @@ class LowRankForm(Form):
         "lora_up": "lora_up.weight",
         "lora_mid": "lora_mid.weight",
         "alpha": "alpha",
-    }
+    } | BIAS
     marks = ("lora_down", "lora_up")
     needs = ("lora_down", "lora_up")
 

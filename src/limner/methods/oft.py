@@ -13,7 +13,7 @@ from torch import Tensor
 
 from limner.config import Usual
 from limner.methods.family import AdapterConfig, Adapters
-from limner.methods.form import Form, Leaves, Seen, Shape, divisor, is_number
+from limner.methods.form import BIAS, Form, Leaves, Seen, Shape, divisor, is_number
 
 SMALL = 1e-8  # as LyCORIS has it
 
@@ -23,7 +23,7 @@ class RotationForm(Form):
     1]) multiplies the rows afterwards. Limner writes neither."""
 
     name = "oft"
-    leaves: ClassVar[Mapping[str, str]] = {"oft_blocks": "oft_blocks", "rescale": "rescale", "alpha": "alpha"}
+    leaves: ClassVar[Mapping[str, str]] = {"oft_blocks": "oft_blocks", "rescale": "rescale", "alpha": "alpha"} | BIAS
     marks = ("oft_blocks",)
     needs = ("oft_blocks",)
 

@@ -6,32 +6,33 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from limner.methods.form import Form, Leaves, Shape, is_number, scale
+from limner.methods.form import BIAS, Form, Leaves, Shape, is_number, scale
 from limner.methods.oft import SMALL
 
 
 class DifferenceForm(Form):
-    """LyCORIS's "full": the change itself, of the weight and of the bias."""
+    """LyCORIS's "full", and ComfyUI's of normalisations too: the change itself, of the weight, of the bias, or both."""
 
     name = "full"
     is_written = False
-    leaves: ClassVar[Mapping[str, str]] = {"diff": "diff", "diff_b": "diff_b"}
+    axes = 1
+    leaves: ClassVar[Mapping[str, str]] = {"diff": "diff"} | BIAS
     marks = ("diff", "diff_b")
-    needs = ("diff",)
+    needs = ()
 
     @classmethod
     def fits(cls, leaves: Leaves, shape: Shape | None = None) -> bool:
+        if "diff" not in leaves:
+            return shape is None or leaves["diff_b"].numel() == shape[0]
         diff, bias = leaves["diff"], leaves.get("diff_b")
         outputs = bias is None or bias.numel() == len(diff)
-        return diff.dim() >= 2 and outputs and (shape is None or tuple(diff.shape) == shape)
+        if diff.dim() < 1 or not outputs:
+            return False
+        return shape is None or (len(diff) == shape[0] and diff.numel() == torch.Size(shape).numel())
 
     @classmethod
     def change(cls, weight: Tensor, leaves: Leaves) -> Tensor:
-        return leaves["diff"]
-
-    @classmethod
-    def bias_change(cls, bias: Tensor, leaves: Leaves) -> Tensor | None:
-        return leaves["diff_b"].reshape(bias.shape) if "diff_b" in leaves else None
+        return leaves["diff"].reshape(weight.shape) if "diff" in leaves else torch.zeros_like(weight)
 
 
 class NormForm(Form):
@@ -70,7 +71,7 @@ class GeneralForm(Form):
     leaves: ClassVar[Mapping[str, str]] = {
         **{leaf: f"{leaf}.weight" for leaf in ("a1", "a2", "b1", "b2", "bm")},
         "alpha": "alpha",
-    }
+    } | BIAS
     marks = ("a1", "a2", "b1", "b2")
     needs = marks
 
@@ -116,7 +117,7 @@ class ButterflyForm(Form):
 
     name = "boft"
     is_written = False
-    leaves: ClassVar[Mapping[str, str]] = {"oft_blocks": "oft_blocks", "rescale": "rescale", "alpha": "alpha"}
+    leaves: ClassVar[Mapping[str, str]] = {"oft_blocks": "oft_blocks", "rescale": "rescale", "alpha": "alpha"} | BIAS
     marks = ("oft_blocks",)
     needs = ("oft_blocks",)
 
@@ -152,11 +153,12 @@ class ButterflyForm(Form):
 
 
 class InputRotationForm(Form):
-    """PEFT's OFT, which rotates groups of inputs: W' = W (I + D)^T of blocks D (blocks, size, size)."""
+    """PEFT's OFT, which rotates groups of inputs: W' = W (I + D)^T of blocks D (blocks, size, size). A single block
+    that is smaller than the inputs is that of every group."""
 
     name = "oft of inputs"
     is_written = False
-    leaves: ClassVar[Mapping[str, str]] = {"oft_inputs": "oft_inputs"}
+    leaves: ClassVar[Mapping[str, str]] = {"oft_inputs": "oft_inputs"} | BIAS
     marks = ("oft_inputs",)
     needs = ("oft_inputs",)
 
@@ -165,13 +167,16 @@ class InputRotationForm(Form):
         blocks = leaves["oft_inputs"]
         if blocks.dim() != 3 or blocks.shape[1] != blocks.shape[2]:
             return False
-        return shape is None or blocks.shape[0] * blocks.shape[1] == torch.Size(shape[1:]).numel()
+        if shape is None:
+            return True
+        inputs = torch.Size(shape[1:]).numel()
+        return blocks.shape[0] * blocks.shape[1] == inputs or (len(blocks) == 1 and inputs % blocks.shape[1] == 0)
 
     @classmethod
     def change(cls, weight: Tensor, leaves: Leaves) -> Tensor:
         blocks = leaves["oft_inputs"]
-        grouped = weight.flatten(1).view(len(weight), *blocks.shape[:2])
-        return torch.einsum("ogj,gij->ogi", grouped, blocks).reshape(weight.shape)
+        grouped = weight.flatten(1).view(len(weight), -1, blocks.shape[1])
+        return torch.einsum("ogj,gij->ogi", grouped, blocks.expand(grouped.shape[1], -1, -1)).reshape(weight.shape)
 
 
 FORMS: tuple[type[Form], ...] = (DifferenceForm, NormForm, GeneralForm, ButterflyForm, InputRotationForm)

@@ -163,7 +163,7 @@ def check_names(choices: Mapping[str, Choice], missing: set[str], names: Iterabl
 
 def write_choices(path: Path, decisions: Iterable[tuple[str, str]]) -> None:
     """Write the file with a place for each picture, with what was decided as a comment. decisions: (name, words)."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(HEAD)
         for number, (name, words) in enumerate(decisions):
             if number == MOST_LISTED:

@@ -24,6 +24,7 @@ from limner.preparation.layouts import CLASS, SUFFIX, clean
 from limner.preparation.ledger import Ledger
 from limner.preparation.pictures import key_of, view_of
 from limner.preparation.write import Task, write
+from limner.texts import display
 from limner.vision.hashes import distance
 
 Size = tuple[int, int]  # width and height, in pixels
@@ -63,7 +64,7 @@ class _Chosen:
         twin = next((each for each in self.pictures if _are_alike(each.facts, facts)), None)
         if twin is not None:
             self.alike += 1
-            return f"shows the same as {twin.source.name}"
+            return f"shows the same as {display(twin.source.name)}"
         return None
 
 
@@ -121,16 +122,16 @@ def _drawn(settings: PrepareSettings, count: int, sizes: list[Size]) -> Generato
     yield from map(Warned, model.warnings)
     prompt = settings.class_prompt or class_caption(settings.class_word, settings.template)
     chosen, measure = _Chosen(), Measure(features=False)
-    wanted = Counter(shares(sizes or [(settings.resolution, settings.resolution)], count)[:count])
+    wanted = Counter(shares(sizes or [(settings.side, settings.side)], count)[:count])
     for size, most in wanted.items():
-        request = class_request(model, prompt, size, settings.resolution)
+        request = class_request(model, prompt, size, settings.side)
         end, tried = len(chosen.pictures) + most, 0
         for group in drawn(model, request, settings.class_seed, settings.cache):
             for picture in group[: MOST_TRIES * most - tried]:
                 tried += 1
                 source = Source(picture.path.parent, picture.path.name)
                 facts = measure(source).facts
-                if len(chosen.pictures) < end and chosen.objection(facts, Wanted(settings.resolution)) is None:
+                if len(chosen.pictures) < end and chosen.objection(facts, Wanted(settings.side)) is None:
                     chosen.pictures.append(ClassPicture(source, facts, _whole(facts), prompt))
             yield Prepared(len(chosen.pictures), count, DRAWING)
             if len(chosen.pictures) == end or tried == MOST_TRIES * most:
@@ -152,20 +153,20 @@ def _own(
     prompt = settings.class_prompt or class_caption(settings.class_word, settings.template)
     for done, (source, each) in enumerate(zip(find_sources(folder), measured, strict=True), 1):
         yield Prepared(done, total, LOOKING)
-        objection = chosen.objection(each.facts, Wanted(settings.resolution))
+        objection = chosen.objection(each.facts, Wanted(settings.side))
         caption = prompt
         try:
             beside = None if objection else source.beside(".txt", MAX_CAPTION_BYTES)
             caption = (text_of(beside, f"{source.name}'s .txt") if beside else None) or prompt
         except Unusable as problem:
-            yield Warned(f"{source.name} {problem}; it is called {prompt!r}")
+            yield Warned(f"{display(source.name)} {problem}; it is called {prompt!r}")
         if objection is None:
             framing = frame(each.facts, sizes, None, settings.most_enlargement)
             if framing.enlargement <= settings.most_enlargement:
                 chosen.pictures.append(ClassPicture(source, each.facts, framing, caption))
                 continue
             objection = f"would have to be enlarged {framing.enlargement:.3g} times"
-        yield Warned(f"{source.path} {objection}; it is left out of the class's pictures")
+        yield Warned(f"{display(source.path)} {objection}; it is left out of the class's pictures")
     return chosen.pictures
 
 
@@ -191,7 +192,7 @@ def _write(
         for record in outcome.records:
             ledger.wrote(record)
         if outcome.problem:
-            raise UserError(f"{tasks[done - 1].source.path} {outcome.problem}")
+            raise UserError(f"{display(tasks[done - 1].source.path)} {outcome.problem}")
         yield Prepared(done, len(tasks), WRITING)
     ledger.commit()
 

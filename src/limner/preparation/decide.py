@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from limner.checking.findings import Finding
-from limner.checking.verdict import ALL_KINDS, Judged, Verdict
+from limner.checking.verdict import Judged, Verdict
 from limner.data.buckets import FACTOR
 from limner.preparation.choices import NOTHING, Choice
 from limner.preparation.framing import Framing, frame
 from limner.preparation.ledger import plain
+from limner.texts import display
 
 TWIN = "duplicate"
 BY_HAND = "by hand"
@@ -110,7 +111,7 @@ def _speaks(finding: Finding, rules: Rules) -> bool:
 
 def _same_as(better: str, found: Sequence[Finding]) -> str:
     how = next((finding.sentence for finding in found if finding.kind == TWIN and better in finding.others), None)
-    return how or f"shows the same as {better}, which is kept"
+    return how or f"shows the same as {display(better)}, which is kept"
 
 
 def _smaller(framing: Framing, most: float) -> Framing:
@@ -148,8 +149,3 @@ def better_twins(verdict: Verdict, choices: Mapping[str, Choice], rules: Rules) 
         kept = by_hand or possible[:1]
         found |= {at: verdict.facts(kept[0]).name for at in members if kept and at not in kept}
     return found
-
-
-def check_kinds(kinds: Sequence[str]) -> str | None:
-    """The first of the kinds that there is not."""
-    return next((kind for kind in kinds if kind not in ALL_KINDS), None)

@@ -92,11 +92,8 @@ class Texts:
         """Write a report, line by line, in place of what is there."""
         make_way(self.out, self.ledger, path)
         self.ledger.want(path)
-        with (
-            atomic_path(self.out / path, "--out") as temporary,
-            temporary.open("w", encoding="utf-8", newline="\n") as stream,
-        ):
-            stream.writelines(lines)
+        with atomic_path(self.out / path, "--out") as temporary, temporary.open("wb") as stream:
+            stream.writelines(line.encode("utf-8", "backslashreplace") for line in lines)
         self.ledger.wrote(Record.of(self.out, path, ""))
 
 

@@ -107,7 +107,7 @@ def _head(layout: Layout) -> list[str]:
         "bucket_reso_steps": step,
     }
     comment = [
-        "# A data set that limner prepare wrote. With Limner: limner train FOLDER",
+        "# A data set that limner prepare wrote. With Limner: limner train FOLDER --base MODEL",
         "# With sd-scripts, started in this folder: --dataset_config " + "dataset.toml",
     ]
     return [*comment, *_table("datasets", dataset)]

@@ -5,8 +5,9 @@ person put there or changed, and what keeps the memory constant however many pic
 """
 
 import json
+import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -184,6 +185,16 @@ class Ledger:
 
     def forget(self, path: str) -> None:
         self._base.execute("DELETE FROM files WHERE path = ?", (path,))
+
+
+def read_fact(path: Path, name: str) -> str | None:
+    """What the database at a path remembers of its folder, which is left as it is; None if there is none."""
+    if not path.is_file():
+        return None
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
+        found = base.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None
+    return None
 
 
 def plain(name: str) -> str:

@@ -56,8 +56,8 @@ class Masks:
                     other = owners.setdefault(place.path, source.name)
                     if other != source.name:
                         raise UserError(
-                            f"{display(place.path)} could be the mask of {display(other)} or of {display(source.name)}; "
-                            f"put their masks into subfolders of {display(self.folder)} that are called as theirs are"
+                            f"{display(place.path)} could be the mask of {display(other)} or {display(source.name)}; "
+                            f"put the masks into subfolders of {display(self.folder)} that are called as theirs are"
                         )
         if self.model is not None:
             self.model.check()

@@ -4,8 +4,8 @@ Before, with the crop drawn in, and after; the caption, the mask, the reason; an
 it otherwise. Nothing is loaded from elsewhere but the pictures in the folder.
 """
 
+import html
 from collections.abc import Callable, Iterable, Iterator
-from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from limner.preparation.choices import NAME, quoted
 from limner.preparation.layouts import before_of
 from limner.preparation.ledger import plain
 from limner.preparation.write import MOST_BEFORE
+from limner.texts import printable
 
 if TYPE_CHECKING:
     from limner.preparation.prepare import Made
@@ -55,7 +56,7 @@ def page(made: "Made", decisions: Callable[[], Iterable[Told]]) -> Iterator[str]
         '<code>caption = "..."</code>, and give the same command again. You can edit captions and paint masks in the '
         "folder <code>images</code> as well; what you changed stays.</p>\n"
     )
-    yield from (f"<p>{escape(remark.sentence)}</p>\n" for remark in made.remarks)
+    yield from (f"<p>{_text(remark.sentence)}</p>\n" for remark in made.remarks)
     for heading, kept in (("Left out", False), ("Kept", True)):
         count = made.kept if kept else made.pictures - made.kept
         yield f'<h2>{heading}: {count}</h2>\n<div class="all">\n'
@@ -69,7 +70,7 @@ def page(made: "Made", decisions: Callable[[], Iterable[Told]]) -> Iterator[str]
 
 def _card(told: Told) -> str:
     source = plain(told["source"])
-    parts = [f"<h3>{escape(source)}</h3>", '<div class="two">', _before(told)]
+    parts = [f"<h3>{_text(source)}</h3>", '<div class="two">', _before(told)]
     if told["kept"]:
         width, height = told["size"]
         parts.append(_image(told["file"], "after", width, height))
@@ -78,10 +79,10 @@ def _card(told: Told) -> str:
     parts.append("</div>")
     if told["kept"]:
         origin = f"caption {told['caption_from']}" if told["caption"] else "no caption"
-        parts.append(f'<p class="caption">{escape(told["caption"])}</p>')
-        parts.append(f'<p class="faint">{escape("; ".join((_view(told), origin, *_notes(told))))}</p>')
-    parts.append(f"<p>{escape('Kept: ' if told['kept'] else 'Left out: it ')}{escape(told['why'])}</p>")
-    parts.append(f"<code>[pictures.{escape(quoted(source))}]</code>")
+        parts.append(f'<p class="caption">{_text(told["caption"])}</p>')
+        parts.append(f'<p class="faint">{_text("; ".join((_view(told), origin, *_notes(told))))}</p>')
+    parts.append(f"<p>{_text('Kept: ' if told['kept'] else 'Left out: it ')}{_text(told['why'])}</p>")
+    parts.append(f"<code>[pictures.{_text(quoted(source))}]</code>")
     css = "" if told["kept"] else ' class="out"'
     return f"<article{css}>{''.join(parts)}</article>\n"
 
@@ -117,3 +118,7 @@ def _notes(told: Told) -> Iterator[str]:
         yield "changed by hand"
     if told["mask_from"]:
         yield f"mask: {told['mask_from']}"
+
+
+def _text(text: str) -> str:
+    return html.escape(printable(text))

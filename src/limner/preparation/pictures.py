@@ -23,6 +23,7 @@ from limner.preparation.layouts import Names, names_of
 from limner.preparation.ledger import Ledger, Record, Row, plain
 from limner.preparation.masks import Masks, masks_of
 from limner.preparation.write import MOST_BEFORE, Outcome, Task, write, write_white
+from limner.texts import display
 
 if TYPE_CHECKING:
     from limner.preparation.prepare import Made
@@ -57,7 +58,7 @@ def write_pictures(
         made.written += bool(outcome.records and work.task.image)
         yield Prepared(work.row.place + 1, total, "writing pictures")
         if outcome.problem and work.decision.kept:
-            yield Warned(f"{work.decision.source} {outcome.problem}")
+            yield Warned(f"{display(work.decision.source)} {outcome.problem}")
     ledger.commit()
     yield Prepared(total, total, "writing pictures")
     for path in by_hand[:MOST_NAMED]:

@@ -16,26 +16,28 @@ from limner.checking.pool import Workers, cores
 from limner.checking.store import Store
 from limner.checking.verdict import ALL_KINDS, Remark, Verdict
 from limner.config import PrepareSettings, nearest
+from limner.config.checking import RESOLUTION
 from limner.data.buckets import buckets, usual_step
 from limner.data.source import find_sources
 from limner.data.tree import left_out
 from limner.errors import UserError
-from limner.events import Event, Warned
+from limner.events import Chosen, Event, Warned
 from limner.files import locked
+from limner.inventory import named
 from limner.preparation.choices import NAME, NOTHING, Choice, check_names, read_choices
 from limner.preparation.classes import check_class, write_class
 from limner.preparation.decide import Rules, better_twins, decide
 from limner.preparation.describe import describe
 from limner.preparation.folder import LEDGER, claim, clear_unfinished, foreign, remove_unwanted
 from limner.preparation.layouts import DATASET, DECISIONS, PAGE, STATE
-from limner.preparation.ledger import Ledger, plain
+from limner.preparation.ledger import Ledger, plain, read_fact
 from limner.preparation.masks import masks_of
 from limner.preparation.pictures import complete_masks, write_pictures
 from limner.preparation.report import write_report
 from limner.texts import display
 from limner.vision.faces import Faces
 
-MOST_NAMED = 3  # files that a warning names
+ASKED, MADE_FOR = "settings", "resolution"  # what the ledger remembers of the folder
 
 
 @dataclass
@@ -86,8 +88,15 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     What is wrong with the settings, the choices and the folders is found before a picture is opened.
     """
     claim(settings.out, settings.images)
-    if "base" in settings.model_fields_set and "resolution" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"resolution": resolution_of(settings.base)})
+    asked = settings
+    if settings.resolution is None:
+        by_base = "base" in settings.model_fields_set
+        settings = settings.model_copy(update={"resolution": resolution_of(settings.base) if by_base else RESOLUTION})
+        if not by_base:
+            why = (
+                "no base is given, and most Stable Diffusion 1.x models want that; for XL, which wants 1024, say --base"
+            )
+            yield Chosen("resolution", RESOLUTION, why)
     rules = _rules(settings)
     captions = Captions(settings)
     masks = masks_of(settings)
@@ -105,15 +114,15 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
         )
         workers = stack.enter_context(Workers(settings.workers or cores()))
         clear_unfinished(settings.out)
-        step = settings.bucket_step or usual_step(settings.resolution)
-        if step != usual_step(settings.resolution):
-            yield Warned(
-                f"limner train has buckets in steps of {usual_step(settings.resolution)} pixels, and crops again"
-            )
+        ledger.remember(ASKED, _absolute(asked).model_dump_json(exclude_unset=True, by_alias=True))
+        ledger.remember(MADE_FOR, str(settings.side))
+        step = settings.bucket_step or usual_step(settings.side)
+        if step != usual_step(settings.side):
+            yield Warned(f"limner train has buckets in steps of {usual_step(settings.side)} pixels, and crops again")
         yield from map(Warned, left_out(settings.images))
         yield from map(Warned, masks.unused(settings.images) if masks is not None else ())
         wanted = Wanted(
-            settings.resolution,
+            settings.side,
             settings.subject,
             sizes=tuple(rules.sizes),
             most_enlargement=settings.most_enlargement,
@@ -130,13 +139,32 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     return made
 
 
+def settings_of(folder: Path) -> tuple[PrepareSettings, int] | None:
+    """The settings by which a folder was prepared, and the resolution that it was made for; None if it was not, or if
+    that is not known."""
+    asked, made = (read_fact(folder / STATE / LEDGER, name) for name in (ASKED, MADE_FOR))
+    try:
+        return (PrepareSettings.model_validate_json(asked), int(made)) if asked and made else None
+    except ValueError:  # of another version
+        return None
+
+
+def _absolute(settings: PrepareSettings) -> PrepareSettings:
+    """The settings with paths that hold wherever the next command is given."""
+    places = {name: getattr(settings, name) for name in settings.model_fields_set}
+    absolute = {name: place.absolute() for name, place in places.items() if isinstance(place, Path)}
+    models = {name: places[name] for name in ("base", "mask_model", "caption_model") if places.get(name)}
+    absolute |= {name: str(Path(model).absolute()) for name, model in models.items() if Path(model).exists()}
+    return settings.model_copy(update=absolute)
+
+
 def _rules(settings: PrepareSettings) -> Rules:
     for kind in (*settings.keep, *settings.drop):
         if kind not in ALL_KINDS:
             near = nearest(kind, ALL_KINDS)
             hint = f"did you mean {near!r}?" if near else f"there are {', '.join(ALL_KINDS)}"
             raise UserError(f"there is no kind of finding {kind!r} to keep or drop; {hint}")
-    sizes = buckets(settings.resolution, settings.bucket_step, settings.bucket_count)
+    sizes = buckets(settings.side, settings.bucket_step, settings.bucket_count)
     return Rules(frozenset(settings.keep), frozenset(settings.drop), sizes, settings.most_enlargement)
 
 
@@ -175,8 +203,7 @@ def _tidy(out: Path, ledger: Ledger) -> Generator[Event, None, None]:
         yield Warned(f"{display(path)} was not written by prepare, which needed its name; it lies in {out / place} now")
     others = list(foreign(out, ledger))
     if others:
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         yield Warned(
-            f"{out} holds files that prepare did not write ({', '.join(map(display, others[:MOST_NAMED]))}{more}); they are left "
-            "alone, and will be trained on"
+            f"{out} holds files that prepare did not write ({named(others)}); they are left alone, and will be "
+            "trained on"
         )

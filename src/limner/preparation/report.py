@@ -51,7 +51,7 @@ def write_report(
         settings.keyword,
         settings.class_word,
         settings.repeats,
-        settings.resolution,
+        settings.side,
         sizes,
         settings.bucket_step,
         class_images=made.of_class > 0,

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from limner.errors import UserError
-from limner.texts import read_text
 from limner.preparation.segment import Shares
+from limner.texts import read_text
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CENTRED = (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)

@@ -37,7 +37,7 @@ def describe(job: Job, loss: float | None, outcome: Outcome | None = None) -> De
         gradient_accumulation=settings.gradient_accumulation,
         gradient_checkpointing=settings.gradient_checkpointing,
         max_grad_norm=settings.max_grad_norm,
-        min_snr_gamma=settings.min_snr_gamma or None,
+        min_snr_gamma=(settings.min_snr_gamma or None) if settings.weighting == "min-snr" else None,
         precision=settings.precision,
         clip_skip=settings.clip_skip,
         num_images=len(job.pictures),

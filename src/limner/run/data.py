@@ -21,7 +21,9 @@ from limner.methods.method import find_methods
 from limner.texts import display
 
 MASK_BACKGROUND = 0.1  # so much counts what lies outside: of nothing at all, the background would go to pieces
-MOST_BEYOND = 2  # times its own resolution that a base still learns from; beyond, it draws everything twice
+# Times a base's own resolution, or one over that, which a data-set file may say and be followed. Far beyond its own a
+# base draws everything twice; far below, nothing of what it can.
+MOST_BESIDE = 1.5
 MANY = 1000  # pictures; more than anybody chose one by one
 
 
@@ -102,8 +104,8 @@ def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, 
     }
     given = settings.model_dump(by_alias=True)
     chosen = [Chosen(name, value, says) for name, value in found.items() if value and not given[name]]
-    if dataset.resolution and not settings.resolution:
-        chosen.append(_choose_resolution(dataset.resolution, says, settings.base))
+    if dataset.resolution and not settings.resolution and _is_near(dataset.resolution, resolution_of(settings.base)):
+        chosen.append(Chosen("resolution", dataset.resolution, says))
     chosen += _choose_prior(settings, dataset)
     values = {("class_word" if each.name == "class" else each.name): each.value for each in chosen}
     settings = settings.model_copy(update=values)
@@ -115,12 +117,32 @@ def complete(settings: TrainSettings, dataset: DataSet) -> tuple[TrainSettings, 
     return settings, chosen
 
 
-def _choose_resolution(said: int, says: str, base: str) -> Chosen:
-    """The data set's, unless its pictures were made for a base that draws far larger ones. Raises UserError."""
-    own = resolution_of(base)
-    if said <= MOST_BEYOND * own:
-        return Chosen("resolution", said, says)
-    return Chosen("resolution", own, f"it is the base's own, and the data set's {said} is beyond it")
+def choose_resolution(settings: TrainSettings, data: RunData, own: int) -> tuple[list[Chosen], list[Warned]]:
+    """The resolution where the data set was made for another one than the base's `own`, and what to say of it: the
+    base's, unless the data set's is near it or its images are too small."""
+    said = data.dataset.resolution
+    if said is None or said == own or settings.resolution not in (None, said):
+        return [], []
+    name, base = data.dataset.root.name, settings.base
+    differs = f"{name} is made for {said} pixels, and the base {base} for {own}"
+    if settings.resolution == said:
+        advice = "" if _is_near(said, own) else f"; leave --resolution out to train at {own}"
+        return [], [Warned(f"{differs}: it is trained at {said}{advice}")]
+    too_small = sum(by > MOST_ENLARGEMENT for _, by in enlarged(data.taught, own))
+    if too_small and 2 * too_small >= len(data.taught):
+        sentence = f"{differs}: its images are too small for that, so it is trained at {said} and will be worse for it"
+        again = f"prepare the originals again with limner prepare --base {base}, or take larger images"
+        return [Chosen("resolution", said, f"its images are too small for the base's {own}")], [
+            Warned(f"{sentence}; {again}")
+        ]
+    reason = f"it is the base's own, and the data set's {said} is far from it"
+    return [Chosen("resolution", own, reason)], [
+        Warned(f"{differs}: it is trained at {own}; say --resolution {said} for the other")
+    ]
+
+
+def _is_near(said: int, own: int) -> bool:
+    return own / MOST_BESIDE <= said <= own * MOST_BESIDE
 
 
 def _choose_prior(settings: TrainSettings, dataset: DataSet) -> list[Chosen]:
@@ -182,8 +204,8 @@ def _one_class_each(parts: Iterable[Part]) -> None:
         if not _same(other.class_word, part.class_word):
             classes = f"{other.class_word or 'none'} and {part.class_word or 'none'}"
             raise UserError(
-                f"{display(other.folder)} and {display(part.folder)} give the keyword {part.keyword!r} two classes, {classes}; "
-                "rename one of them, or say --class"
+                f"{display(other.folder)} and {display(part.folder)} give the keyword {part.keyword!r} two classes, "
+                f"{classes}; rename one of them, or say --class"
             )
 
 
@@ -247,8 +269,8 @@ def remarks(data: RunData, settings: TrainSettings) -> Iterator[Warned]:
     count = len(data.taught)
     if count == 1:
         yield Warned(
-            f"{display(data.taught[0].path.name)} is the only picture: its pose, light and background will be learned as part "
-            "of the subject; ten or more different ones leave these free"
+            f"{display(data.taught[0].path.name)} is the only picture: its pose, light and background will be learned "
+            "as part of the subject; ten or more different ones leave these free"
         )
     if count > MANY:
         yield Warned(
@@ -293,8 +315,8 @@ def remarks_on_size(data: RunData, resolution: int) -> Iterator[Warned]:
         picture, by = max(blurred, key=lambda pair: pair[1])
         others = f" and {len(blurred) - 1} more" if len(blurred) > 1 else ""
         yield Warned(
-            f"{display(picture.path.name)} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} times, "
-            "and will be learned as blurred; take larger pictures if you have them"
+            f"{display(picture.path.name)} ({picture.width}x{picture.height}){others} must be enlarged, up to {by:.1f} "
+            "times, and will be learned as blurred; take larger pictures if you have them"
         )
 
 

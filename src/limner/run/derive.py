@@ -1,22 +1,33 @@
 """What a person left open, decided from the number of pictures and the size of the base; each with its reason."""
 
-from limner.config import TrainSettings
+from collections.abc import Iterator, Mapping
+
+from limner.config import Settings, TrainSettings, Usual
+from limner.errors import UserError
 from limner.evaluate.pictures import SMALL
 from limner.evaluate.protocol import subject_kind
 from limner.events import Chosen
 from limner.methods.method import Rates
 from limner.optimize import OPTIMIZERS
+from limner.run.data import MOST_BESIDE
 from limner.run.schedule import derive_watching
 
+FAR_ABOVE, FAR_BELOW = 20, 250  # times the usual learning rate, and one over that, beyond which it is questioned
+HOPELESS = 1.0  # learning rate, with optimizers whose every step is about that long
 LARGE = 768  # pixels: beyond, one picture at a time fills an accelerator
 
 
 def derive(
-    settings: TrainSettings, pictures: int, base_resolution: int, on_cpu: bool, rates: Rates = (1.0, 1.0, 1.0)
+    settings: TrainSettings,
+    pictures: int,
+    base_resolution: int,
+    on_cpu: bool,
+    rates: Rates = (1.0, 1.0, 1.0),
+    ends_in_noise: bool = False,
 ) -> list[Chosen]:
     """A value for each setting that is None, in an order in which each can rest on those before.
 
-    rates: the method's, as methods/method.py has them.
+    rates: the method's, as methods/method.py has them. ends_in_noise: whether the last timestep is pure noise.
     """
     resolution = settings.resolution or base_resolution
     small = resolution <= SMALL
@@ -43,6 +54,7 @@ def derive(
         ),
         _learning_rate(settings, rates, small),
         _class_count(settings, patient),
+        _weighting(ends_in_noise),
         Chosen("warmup_steps", min(steps // 20, 100), "it is a twentieth of the steps, at most 100"),
         Chosen(
             "previews", 4 if patient else 1, f"one takes {'seconds' if patient else 'a minute or more'} on this machine"
@@ -67,6 +79,40 @@ def _learning_rate(settings: TrainSettings, rates: Rates, small: bool) -> Chosen
     if rate != 1:
         reason += f" by the method {settings.method}"
     return Chosen("learning_rate", optimizer.learning_rate * rate, reason)
+
+
+def unusual(
+    settings: TrainSettings, methods: Mapping[str, Settings], base_resolution: int, rates: Rates
+) -> Iterator[str]:
+    """A sentence for each number that is far from what is usual, on this base and by these methods. Raises UserError
+    for a learning rate that can only fail."""
+    rate = float(str(_learning_rate(settings, rates, (settings.resolution or base_resolution) <= SMALL).value))
+    one_rate = OPTIMIZERS[settings.optimizer].one_rate
+    if settings.learning_rate is not None and not one_rate and settings.learning_rate >= HOPELESS:
+        raise UserError(
+            f"learning_rate = {settings.learning_rate:g} can only destroy what is learned with {settings.optimizer}; "
+            f"the usual one here is {rate:g}, so lower it or leave it out"
+        )
+    ranges = {
+        "learning_rate": Usual(0.1, 3) if one_rate else Usual(_rounded(rate / FAR_BELOW), _rounded(rate * FAR_ABOVE)),
+        "resolution": Usual(round(base_resolution / MOST_BESIDE), round(base_resolution * MOST_BESIDE)),
+    }
+    yield from settings.questions(ranges)
+    for name, config in methods.items():
+        yield from (f"{name}.{sentence}" for sentence in config.questions())
+
+
+def _rounded(rate: float) -> float:
+    """To one figure."""
+    return float(f"{rate:.0e}")
+
+
+def _weighting(ends_in_noise: bool) -> Chosen:
+    """In pure noise the signal-to-noise ratio is 0, and so is every weight that is made of it; v and flows, which are
+    all that is learned there, are trained with equal weights (Lin et al. 2023, Esser et al. 2024)."""
+    if ends_in_noise:
+        return Chosen("weighting", "none", "the last timestep is pure noise, which the others give no weight")
+    return Chosen("weighting", "min-snr", "easy timesteps would crowd out the others")
 
 
 def _class_count(settings: TrainSettings, patient: bool) -> Chosen:

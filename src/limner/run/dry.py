@@ -1,9 +1,9 @@
-"""A training tried out: a step, a preview and a verified save, to say what the whole will take."""
+"""A training tried out: some steps, the first milestone, a preview and a verified save, to say what the whole takes."""
 
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ import torch
 from limner.config import TrainSettings
 from limner.data.batch import Example
 from limner.device import peak_memory_bytes
-from limner.events import Event, Exported, Measured, Step
+from limner.evaluate.milestone import IMAGES, SAMPLER_STEPS
+from limner.events import Event, Exported, Measured, Step, Warned
 from limner.generate import generate
 from limner.methods.method import Method
+from limner.run.base import using
+from limner.run.folder import Log, RunFolder
 from limner.run.job import Job, prepare
-from limner.run.schedule import PASSES_OF_STEP, Schedule
+from limner.run.schedule import AT_THE_START
 from limner.run.training import export
+from limner.run.watch import Watch
+from limner.train import Plan
 from limner.train import train as loop
 
 CALLS = 40  # of the network in a picture: twenty steps with and without the prompt
@@ -32,6 +37,7 @@ def dry_run(
     Yields, last, Measured "seconds" and "memory_bytes" (peak, resident) of the whole run as predicted, "file_bytes",
     and on an accelerator "device_memory_bytes". Raises UserError as `train` would.
     """
+    yield using(settings.base)
     job = yield from prepare(settings, tables, origin)
     steps, batch = job.settings.steps, job.settings.batch_size
     assert steps is not None
@@ -43,7 +49,13 @@ def dry_run(
     seconds: list[float] = []
     picture = 0.0
     beside = examples if job.settings.prior != "none" else []  # what shows the class costs as much
-    with closing(loop(job.model, job.batches(examples, beside), methods, job.plan(None))) as events:
+    losses = milestone = 0.0
+    with ExitStack() as stack:
+        folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        watch = Watch(job, folder, Log(folder.log_file), rehearses=True)
+        batches = job.batches(examples, beside)
+        plan = yield from _warnings(watch.begin(batches, job.plan(None)))
+        events = stack.enter_context(closing(loop(job.model, batches, methods, plan)))
         for event in events:
             if not isinstance(event, Step):
                 break
@@ -51,7 +63,10 @@ def dry_run(
                 yield event  # the others only tell how long one takes
             seconds.append(event.seconds)
             if event.step == min(1 + TIMED, steps):
-                picture = _time_preview(job) if job.settings.previews or beside else 0.0
+                losses, milestone = watch.rehearse()
+                if job.settings.previews or beside or milestone:
+                    picture, of_step = _time_preview(job)
+                    milestone += (SAMPLER_STEPS - 1) * of_step * IMAGES if milestone else 0.0
                 break
     size = 0
     for event in _save(job, methods):
@@ -59,7 +74,8 @@ def dry_run(
         yield event
     step = min(seconds[1:], default=seconds[0])
     total = encoding + seconds[0] + step * (steps - 1) + picture * ((job.settings.previews or 0) + _class_pictures(job))
-    total += step * Schedule.of(job.settings).passes / (PASSES_OF_STEP * batch * job.settings.gradient_accumulation)
+    schedule = watch.schedule
+    total += losses * len(schedule.at_measurements) + milestone * (schedule.milestones + AT_THE_START)
     yield Measured(1, "seconds", total)
     yield Measured(1, "memory_bytes", peak_memory_bytes())
     if job.model.device.type == "cuda":
@@ -86,14 +102,26 @@ def _class_pictures(job: Job) -> float:
     return count if job.settings.prior == "images" and not job.class_pictures else 0
 
 
-def _time_preview(job: Job, whole: int = 20) -> float:
-    """Seconds of a preview of `whole` sampler steps, from two short ones."""
+def _warnings(events: Generator[Event, None, Plan]) -> Generator[Event, None, Plan]:
+    """Of a watch's events those that a person should know."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, Warned):
+            yield event
+
+
+def _time_preview(job: Job, whole: int = 20) -> tuple[float, float]:
+    """Seconds of a preview of `whole` sampler steps, and of one of these, from two short ones."""
     times = []
     for steps in (1, 3):
         began = time.perf_counter()
         list(generate(job.model, job.preview(steps), job.files()))
         times.append(time.perf_counter() - began)
-    return times[0] + max(times[1] - times[0], 0.0) / 2 * (whole - 1)
+    of_step = max(times[1] - times[0], 0.0) / 2
+    return times[0] + of_step * (whole - 1), of_step
 
 
 def _save(job: Job, methods: list[Method]) -> Iterator[Event]:

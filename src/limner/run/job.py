@@ -12,7 +12,7 @@ import torch
 from limner.base import pocket
 from limner.base.find import find_base
 from limner.base.model import BaseModel
-from limner.base.open import open_base
+from limner.base.open import opening
 from limner.config import KIND_FOLDERS, Settings, TrainSettings
 from limner.data.batch import Batches, Example
 from limner.data.buckets import buckets
@@ -24,16 +24,20 @@ from limner.data.keyword import keyword_problem
 from limner.data.prior import WithPrior
 from limner.data.split import hold_out
 from limner.device import choose_device, choose_dtype
-from limner.diffusion import Objective, signal_levels
+from limner.diffusion import Objective, loss_weights, signal_levels
+from limner.errors import UserError
 from limner.events import Chosen, Event, Prepared, Warned
 from limner.files import require_cache
 from limner.generate import Request, make_plan
+from limner.generators import retold
 from limner.methods.method import Method, find_method, find_methods, usual_rates
 from limner.named import PromptFiles
+from limner.run.base import require_drawings
 from limner.run.data import (
     RunData,
     choose_background,
     choose_mirrored,
+    choose_resolution,
     complete,
     count_class,
     find_data,
@@ -42,13 +46,20 @@ from limner.run.data import (
     remarks_on_captions,
     remarks_on_size,
 )
-from limner.run.derive import derive
+from limner.run.derive import derive, unusual
 from limner.run.folder import Record, Source
 from limner.run.outputs import check_out, default_out, kind_folders, outputs, prompt_files
 from limner.run.prior import load_class, prior_examples
 from limner.run.schedule import check_watching
+from limner.run.unused import given_in, without_effect
+from limner.texts import display
 from limner.train import BatchSource, Plan
 from limner.weights import Weights, down_to_noise
+
+MEGABYTE = 1_000_000  # bytes
+READING = "reading the pictures"
+HASHING = "working out the base's hash"
+PATHS = ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")  # settings
 
 
 @dataclass(frozen=True)
@@ -193,6 +204,8 @@ class Job:
 
 def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> Generator[Event, None, Job]:
     """Check everything, load pictures and base, and decide what was left open. Raises UserError."""
+    given = given_in(settings)
+    _names_are_text(settings)
     dataset = find_data(settings)
     settings, told = complete(settings, dataset)
     methods = read_methods(settings, tables, origin)
@@ -204,28 +217,58 @@ def prepare(settings: TrainSettings, tables: Mapping[str, Any], origin: str) -> 
     caption_for(Picture(Path(), "", 1, 1), settings.keyword, settings.class_word, settings.template)
     find_base(settings.base)
     device = choose_device(settings.device)
+    yield Prepared(0, 1, READING)
     data = load_data(settings, dataset)
+    require_drawings(settings, data.taught)
     yield from remarks(data, settings)
     settings, counted = count_class(settings, data)
-    model = open_base(
-        settings.base, device, choose_dtype(settings.precision, device), settings.prediction_type, settings.vae
-    )
+    dtype = choose_dtype(settings.precision, device)
+    model = yield from opened(settings, device, dtype)
     yield from map(Warned, model.warnings)
     for problem in (keyword_problem(keyword, model.tokenize) for keyword in data.keywords):
         if problem:
             yield Warned(problem)
     rates = usual_rates(find_methods(settings.method).values())
-    chosen = [*told, *counted, *derive(settings, len(data.taught), model.resolution, device.type == "cpu", rates)]
+    yield from map(Warned, unusual(settings, methods, model.resolution, rates))
+    sized, remark = choose_resolution(settings, data, model.resolution)
+    yield from remark
+    settings = settings.model_copy(update={each.name: each.value for each in sized})
+    last = signal_levels(model, settings.zero_terminal_snr)[-1:]
+    on_cpu, ends_in_noise = device.type == "cpu", bool(last == 0)
+    chosen = [*told, *sized, *counted]
+    chosen += derive(settings, len(data.taught), model.resolution, on_cpu, rates, ends_in_noise)
     chosen += choose_background(settings, data)
     settings = _decided(settings, chosen, model)
     job = assemble(settings, methods, model, data, chosen)
     yield from remarks_on_captions(job.items)
+    yield from without_effect(job, given)
     assert settings.resolution is not None
     yield from remarks_on_size(data, settings.resolution)
     yield from _called_otherwise(job)
+    if not bool(loss_weights(last, model.prediction_type, job.objective)):
+        yield Warned(
+            f"weighting = {job.settings.weighting} gives the last timestep, which is pure noise, no weight at all, so "
+            "that nothing is learned there; leave weighting out, or use none"
+        )
     yield from chosen
     yield from choose_mirrored(settings, job.items)
     return job
+
+
+def hashed(model: BaseModel) -> Iterator[Prepared]:
+    """Work out the base's hash, which is kept then, and takes a while for a large one."""
+    yield Prepared(0, 1, HASHING)
+    assert model.fingerprint
+
+
+def opened(settings: TrainSettings, device: torch.device, dtype: torch.dtype) -> Generator[Prepared, None, BaseModel]:
+    """The run's base. Raises UserError."""
+    return (
+        yield from retold(
+            opening(settings.base, device, dtype, settings.prediction_type, settings.vae),
+            lambda step: Prepared(step.done // MEGABYTE, max(step.total // MEGABYTE, 1), "opening the base, MB"),
+        )
+    )
 
 
 def assemble(
@@ -269,15 +312,24 @@ def _decided(settings: TrainSettings, chosen: list[Chosen], model: BaseModel) ->
     precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(model.dtype).removeprefix("torch.")]
     base = Path(settings.base).expanduser()  # or a hub id, which looks like a path too
     assert settings.out is not None
-    paths = {
-        name: getattr(settings, name)
-        for name in ("images", "masks", "class_images", "out", "diffusers_folder", "models", "cache", "vae")
-    }
+    paths = {name: getattr(settings, name) for name in PATHS}
     values = {each.name: each.value for each in chosen}
     values |= {name: path.absolute() for name, path in paths.items() if path is not None}
     values |= {"device": str(model.device), "precision": precision}
     values |= {"base": str(base.absolute())} if settings.base != pocket.NAME and base.exists() else {}
     return TrainSettings.read(settings.model_dump(by_alias=True) | values, "the settings that were left open")
+
+
+def _names_are_text(settings: TrainSettings) -> None:
+    """Raise UserError for a place whose name run.toml cannot hold; files in it may be called anything."""
+    for path in (getattr(settings, name) for name in (*PATHS, "run")):
+        if path is not None and not str(path.absolute()).isascii():
+            try:
+                str(path.absolute()).encode()
+            except UnicodeEncodeError as error:
+                raise UserError(
+                    f"{display(path.absolute())} has a name that is not UTF-8, which a run cannot put down; rename it"
+                ) from error
 
 
 def _called_otherwise(job: Job) -> Iterator[Warned]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from limner.config import KIND_FOLDERS, TrainSettings
 from limner.errors import UserError
-from limner.files import require_not_read, require_writable
+from limner.files import check_name, require_not_read, require_writable
 from limner.formats.bundle import bundled_name
 from limner.formats.diffusers import INDEX, check_folder
+from limner.library.filenames import clean_stem
 from limner.methods.method import find_methods
 from limner.named import PromptFiles
 
@@ -40,8 +41,8 @@ def kind_folders(settings: TrainSettings) -> list[str]:
 
 def _file_name(settings: TrainSettings) -> str:
     """KEYWORD.safetensors, the keyword without what file names cannot hold."""
-    stem = re.sub(r"[^\w.-]+", "_", settings.keyword).strip("._") or "subject"
-    return f"{stem}.safetensors"
+    stem = re.sub(r"[^\w.-]+", "_", settings.keyword).strip("._")
+    return f"{clean_stem(stem, 'subject')}.safetensors"
 
 
 def check_out(settings: TrainSettings) -> None:
@@ -58,6 +59,7 @@ def check_out(settings: TrainSettings) -> None:
         require_not_read(settings.diffusers_folder, inputs)
         require_writable(settings.diffusers_folder / INDEX, "--diffusers-folder")
     for out in outputs(settings):
+        check_name(out)
         if out.suffix != ".safetensors":
             raise UserError(f"{out} does not end in .safetensors, by which other programs find it; correct --out")
         if out.is_dir():

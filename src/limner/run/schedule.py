@@ -66,22 +66,37 @@ def derive_watching(settings: TrainSettings, pictures: int, steps: int, batch: i
         milestones = min(max(milestones, FEWEST_MILESTONES), steps)
     every = max(1, round(online.PASSES / (PASSES_OF_STEP * batch) / SHARE_OF_LOSSES))
     held_out, why_held_out = _held_out(pictures, judged)
-    why_stop = "steps is given" if settings.steps is not None else "nothing is measured"
-    if ends == "auto":
-        why_stop = "steps is left open"
+    measures = every <= steps or judged
     return [
         Chosen("held_out", held_out, why_held_out),
-        Chosen("stop", ends, why_stop),
+        Chosen("stop", ends, _why_stop(settings, ends)),
+        Chosen("keep", *(("best", "the best state becomes the file") if ends == "auto" else ("last", _LAST))),
         Chosen(
-            "keep", "best" if ends == "auto" else "last", "it is the best that counts" if ends == "auto" else why_stop
+            "measure_every",
+            every if measures else 0,
+            "that takes about 2.5% of the time"
+            if measures
+            else f"the run has fewer steps than the usual {every} between two measurements",
         ),
-        Chosen("measure_every", every if every <= steps or judged else 0, "so it takes about a fortieth of the time"),
-        Chosen(
-            "milestones",
-            milestones,
-            "with their pictures they take a fifteenth of the time, if there are more than two",
-        ),
+        Chosen("milestones", milestones, _why_milestones(milestones, judged)),
     ]
+
+
+_LAST = "the run does not stop by itself, so its last state becomes the file; keep = best takes the best one"
+
+
+def _why_stop(settings: TrainSettings, ends: str) -> str:
+    if ends == "auto":
+        return "steps is left open"
+    if settings.steps is None:
+        return "nothing is measured"
+    return "steps is set, so all of them are done; stop = auto ends earlier when nothing more is gained"
+
+
+def _why_milestones(milestones: int, judged: bool) -> str:
+    if milestones:
+        return "images of them take up to 7% of the time" + (", but there are two at least" if judged else "")
+    return "in so short a run their images would take more than 7% of the time; stop = auto has some all the same"
 
 
 def check_watching(settings: TrainSettings, pictures: int) -> None:
@@ -107,7 +122,10 @@ def _is_blind(settings: TrainSettings) -> bool:
 
 def _held_out(pictures: int, judged: bool) -> tuple[int, str]:
     if not judged:
-        return 0, "the length is fixed, so each picture may as well be learned from"
+        return (
+            0,
+            "a run that does not stop by itself learns from all images; stop = auto sets some aside to judge by",
+        )
     if pictures < FEWEST_TO_HOLD_OUT:
         return 0, f"of fewer than {FEWEST_TO_HOLD_OUT} pictures each one is needed"
     return min(round(HELD_OUT_SHARE * pictures), MOST_HELD_OUT), f"a share of {HELD_OUT_SHARE:.0%} is kept to judge by"

@@ -8,23 +8,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from limner.base.open import open_base
 from limner.config import KIND_FOLDERS, ResumeSettings, TrainSettings, read_toml, read_training
 from limner.container.header import read_header
 from limner.device import DTYPES, choose_device
 from limner.errors import UserError
-from limner.events import Done, Event, Exported, Kept, Measured, Preview, Saved, Started, Step, Warned
+from limner.events import Done, Event, Exported, Kept, Measured, Prepared, Preview, Saved, Started, Step, Warned
+from limner.files import shortened
 from limner.formats import save_weights
 from limner.formats.diffusers import save_folder, size_of
 from limner.formats.metadata import run_card
 from limner.generate import generate
 from limner.infotext import save_png
+from limner.run.base import using
 from limner.run.board import require_tensorboard
 from limner.run.budget import within
 from limner.run.card import describe, made_from
 from limner.run.data import complete, find_data, load_data
 from limner.run.folder import Log, Record, RunFolder, Source
-from limner.run.job import Job, assemble, prepare, read_methods
+from limner.run.job import READING, Job, assemble, hashed, opened, prepare, read_methods
 from limner.run.outputs import check_out, default_out
 from limner.run.plots import Plots
 from limner.run.watch import Outcome, Watch
@@ -32,12 +33,15 @@ from limner.train import BatchSource
 from limner.train import train as loop
 from limner.weights import Weights
 
+MOST_STEM_BYTES = 200  # of names that get a time or a number behind
+
 
 def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "settings") -> Generator[Event, None, None]:
     """Train and export; `tables` holds the methods' own settings by name.
 
     Closing the generator, or an interrupt, saves the state once the loop has begun. Raises UserError.
     """
+    yield using(settings.base)
     named, _ = complete(settings, find_data(settings))
     out = named.out or default_out(named)
     folder = RunFolder((settings.run or new_folder(Path("runs"), out.stem)).absolute())
@@ -45,6 +49,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
     if settings.tensorboard:
         require_tensorboard()
     job = yield from prepare(settings, tables, origin)
+    yield from hashed(job.model)
     with folder.locked():
         folder.create(job.settings, job.methods, job.chosen, job.record)
         yield from _work(job, folder, job.settings.overwrite)
@@ -53,6 +58,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
 def new_folder(runs: Path, name: str) -> Path:
     """The folder of a run that begins now, not that of one which began in the same second."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 (a name for people, in their own time)
+    name = shortened(name, MOST_STEM_BYTES)
     first = runs / f"{name}-{stamp}"
     others = (runs / f"{name}-{stamp}-{number}" for number in itertools.count(2))
     return next(folder for folder in itertools.chain([first], others) if not folder.exists())
@@ -67,13 +73,16 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
         raise UserError(f"the run began with --seed {settings.seed}, which cannot change; leave --seed out")
     changes = {name: getattr(request, name) for name in ("device", "precision") if getattr(request, name) != "auto"}
     settings = settings.model_copy(update=changes)
+    yield using(settings.base)
     methods = read_methods(settings, tables, str(folder.settings_file))
     if settings.precision == "auto":
         raise UserError(f"{folder.settings_file} leaves the precision open; write bf16, fp16 or fp32")
     device = choose_device(settings.device)
+    yield Prepared(0, 1, READING)
     data = load_data(settings, find_data(settings))
-    model = open_base(settings.base, device, DTYPES[settings.precision], settings.prediction_type, settings.vae)
+    model = yield from opened(settings, device, DTYPES[settings.precision])
     job = assemble(settings, methods, model, data, [])
+    yield from hashed(model)
     yield from _compare(job, folder, before)
     overwrite = settings.overwrite or request.overwrite
     for out in job.outputs:
@@ -108,7 +117,8 @@ def _work(job: Job, folder: RunFolder, overwrite: bool) -> Generator[Event, None
         outcome = yield from events
     for state in watch.files():
         for weights, out in job.results(state.weights):
-            path = folder.states / KIND_FOLDERS[weights.kind] / f"{out.stem}-{state.step:06d}{out.suffix}"
+            name = f"{shortened(out.stem, MOST_STEM_BYTES)}-{state.step:06d}{out.suffix}"
+            path = folder.states / KIND_FOLDERS[weights.kind] / name
             yield from export(job, weights, path, log.final_loss(state.step), state)
     if outcome.why:
         yield Kept(outcome.step, outcome.why)

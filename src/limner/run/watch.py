@@ -7,7 +7,7 @@ run decides as an unbroken one does.
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,11 +49,13 @@ class Outcome:
 class Watch:
     """The measurements of one run."""
 
-    def __init__(self, job: Job, folder: RunFolder, log: Log) -> None:
+    def __init__(self, job: Job, folder: RunFolder, log: Log, rehearses: bool = False) -> None:
+        """rehearses: whether it is only tried out, on few images by few sampler steps, in the memory of the whole."""
         self.job, self.folder, self.log = job, folder, log
         self.schedule = Schedule.of(job.settings)
         self.kept = Kept(folder.kept)
         self.stopped: str | None = None
+        self._rehearses = rehearses
         self._probes: Probes | None = None
         self._judge: Judge | None = None
         self._warned: set[str] = set()
@@ -111,6 +113,19 @@ class Watch:
         """Whether to stop after the last measurement."""
         if self.job.settings.stop == "auto" and 0 < history[-1].step < self.schedule.steps:
             self.stopped = verdict.stop_reason(history)
+
+    def rehearse(self) -> tuple[float, float]:
+        """Seconds of measuring losses, and of a milestone's images by a single sampler step; 0 for what is not done."""
+        if self._probes is None:
+            return 0.0, 0.0
+        began = time.perf_counter()
+        self._probes.losses(self.job.model)
+        self._probes.side_effects(self.job.model)
+        measured = time.perf_counter()
+        if self._judge is not None:
+            with suppress(UserError):  # images that are no numbers, as after a few steps they may be
+                self._judge()
+        return measured - began, time.perf_counter() - measured if self._judge is not None else 0.0
 
     def saved(self, event: Saved) -> None:
         """The run goes on from this state or from that before it: of the kept states no others can be wanted still than
@@ -205,7 +220,7 @@ class Watch:
     def _neutral(self, told: dict[str, Any]) -> list[Any]:
         """The base's answers to prompts that have nothing to do with the subject, on its own pictures of them."""
         model, prompts = self.job.model, some(UNRELATED)
-        plain = Request("", steps=SAMPLER_STEPS, cfg_scale=GUIDANCE, seed=self.job.settings.seed)
+        plain = Request("", steps=self._sampler_steps, cfg_scale=GUIDANCE, seed=self.job.settings.seed)
         pictures = generate_each(model, [replace(plain, prompt=prompt) for prompt in prompts])
         probes = []
         for prompt, picture in zip(prompts, pictures, strict=True):
@@ -218,10 +233,15 @@ class Watch:
         captions = list(dict.fromkeys(item.caption for item in job.held_out or job.items))
         name = f"{job.settings.keyword} {job.settings.class_word}".strip()
         side = job.model.resolution
-        unseen = [real_square(item.picture, side) for item in job.held_out]
-        learned = [real_square(picture, side) for picture in some(job.pictures, MOST_LEARNED)]
+        few = 1 if self._rehearses else MOST_LEARNED
+        unseen = [real_square(item.picture, side) for item in some(job.held_out, few)]
+        learned = [real_square(picture, side) for picture in some(job.pictures, few)]
         request = Request("", seed=job.settings.seed, clip_skip=job.settings.clip_skip)
-        return Judge(job.model, some(captions), name, unseen, learned, request)
+        return Judge(job.model, some(captions), name, unseen, learned, request, self._sampler_steps)
+
+    @property
+    def _sampler_steps(self) -> int:
+        return 1 if self._rehearses else SAMPLER_STEPS
 
     def _show(self, step: int, pictures: Sequence[Any]) -> None:
         for number, picture in enumerate(pictures, 1):

@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from limner.config import Machine, PrepareSettings, Settings, TrainSettings
+from limner.config import Machine, PrepareSettings, Settings, TrainSettings, usual_range
 
 FORMS: dict[str, type[Settings]] = {"train": TrainSettings, "prepare": PrepareSettings}
 # What the page asks in words of its own, or knows itself.
@@ -21,7 +21,8 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def form(settings: type[Settings], known: Container[str] = ASKED) -> list[dict[str, Any]]:
-    """[{title, fields: [{name, label, help, type, choices, minimum, maximum, default}]}], in the help's order.
+    """[{title, fields: [{name, label, help, type, choices, minimum, maximum, usual, off,
+    default}]}], in the help's order.
 
     known: fields that are asked for elsewhere. Tables have no place in a form.
 
@@ -68,6 +69,9 @@ def _field(name: str, field: FieldInfo) -> dict[str, Any]:
         "default": field.default if isinstance(field.default, str | int | float | bool) else None,
         **({"required": True} if field.is_required() else {}),
     }
+    if (usual := usual_range(field)) is not None:
+        plain["usual"] = [usual.low, usual.high]
+        plain["off"] = usual.off
     for limit in field.metadata:
         for kind, side in ((Ge, "minimum"), (Gt, "minimum"), (Le, "maximum"), (Lt, "maximum")):
             if isinstance(limit, kind):

@@ -20,7 +20,6 @@ from limner.studio.sizes import Shapes, file_bytes, shapes_of
 FORMS = Path(__file__).parent / "methods.json"
 # Mean likeness over the six subjects, and the best of them: docs/defaults.md, "What comes of them".
 LIKENESS = {"lora": (0.31, 0.80), "dreambooth": (0.29, 0.72), "embedding": (-0.02, 0.29)}
-ALONE = ("slider",)  # learns without pictures, which the page says
 
 
 @cache
@@ -81,7 +80,7 @@ def _seconds(done: list[Job], method: str, base: str, dataset: int | None) -> tu
 
 def _shapes(places: Places, base: str) -> Shapes | None:
     """Of a base on the shelf, as far as its header tells."""
-    if base == pocket.NAME:
+    if base in ("", pocket.NAME):
         return shapes_of(pocket.FOLDER)
     if not places.models.is_dir():
         return None

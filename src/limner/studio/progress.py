@@ -9,8 +9,8 @@ SMOOTHING = 0.95  # of the loss that is shown, a step: single ones jump
 @dataclass
 class Progress:
     """what: in words. done, total: of that. seconds_left: as far as it can be told. preview: the number of the latest
-    event that has a picture. loss: smoothed. warnings: how many there were; warning: the last one's sentence. kept: the step whose state is the file, and why. seconds: that workers
-    were at it, pauses left out."""
+    event that has a picture. loss: smoothed. kept: the step whose state is the file, and why. warnings: how many there
+    were; warning: the last one's sentence. seconds: that workers were at it, pauses left out."""
 
     what: str = ""
     done: int = 0

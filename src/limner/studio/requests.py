@@ -17,6 +17,8 @@ from limner.upscalers import NONE, find_upscaler
 
 MODEL = "A model by its name on the shelf, as in Stable-diffusion/name.safetensors, or pocket."
 
+OR_NONE = f"{MODEL} Left empty it is pocket too, which photographs are refused on then."
+
 OfTraining = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(TrainSettings, values))]
 OfPreparing = Annotated[dict[str, Any], AfterValidator(lambda values: no_places(PrepareSettings, values))]
 
@@ -50,7 +52,7 @@ class TrainRequest(Settings):
     dataset: int | None = Field(None, ge=1, description="Number of the set of pictures; a slider needs none.")
     keyword: Words = Field("", max_length=100, description="The word that will stand for the subject in prompts.")
     class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
-    base: str = Field("pocket", max_length=500, description=MODEL)
+    base: str = Field("", max_length=500, description=OR_NONE)
     method: str = Field("lora", max_length=100, description="What is trained.")
     name: Words = Field("", max_length=100, description="Of the file, without its ending; by default the keyword.")
     replace: bool = Field(False, description="Whether the file takes the place of one of its name.")
@@ -81,7 +83,7 @@ class CompareRequest(Settings):
     dataset: int = Field(ge=1, description="Number of the set of pictures, at least 4.")
     keyword: Words = Field(min_length=1, max_length=100, description="The word that will stand for the subject.")
     class_word: Words = Field("", alias="class", max_length=100, description="What the subject is, as in dog or style.")
-    base: str = Field("pocket", max_length=500, description=MODEL)
+    base: str = Field("", max_length=500, description=OR_NONE)
     methods: str = Field("lora,embedding", max_length=500, description="What to compare, as in lora,lokr,pivotal.")
     minutes: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="For the training of each method; by default to its own stop."

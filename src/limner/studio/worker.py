@@ -15,7 +15,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from limner.base import pocket
 from limner.errors import UserError, advice
+from limner.events import Prepared
 from limner.files import locked
 from limner.studio.control import CANCEL, PAUSE, YIELD
 from limner.studio.feed import Began, Ended, FeedWriter
@@ -81,6 +83,9 @@ def _perform(order: dict[str, Any], task: Task, lane: str, feed: FeedWriter) -> 
     try:
         kind = find_kind(order["kind"])
         request = kind.request.read(order["request"], "the request")
+        base = getattr(request, "base", None)
+        if base is not None and (what := task.opens(base or pocket.NAME)):
+            feed.write(Prepared(0, 1, what))  # at once, for importing what does the work alone takes seconds
         events = kind.perform()(request, task)
         if LANES[lane].gives_way:
             events = with_rests(events, task.places.training, lambda: bool(task.asked))

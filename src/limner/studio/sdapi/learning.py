@@ -6,6 +6,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
+from limner.base import pocket
 from limner.errors import UserError
 from limner.studio.json_body import JSONRoute
 from limner.studio.sdapi.checkpoints import find_checkpoint
@@ -141,4 +142,6 @@ def _dataset(name: str, studio: State) -> int:
 
 
 def _base(studio: State) -> str:
-    return find_checkpoint(studio, options(studio)[MODEL]).name
+    """The checkpoint that the options name; "" if it is the built-in one because nobody has set it."""
+    found = find_checkpoint(studio, options(studio)[MODEL]).name
+    return found if found != pocket.NAME or MODEL in studio.jobs.options() else ""

@@ -13,7 +13,7 @@ from typing import Any
 from limner.compare import Comparison, Happening, Judging, Learning, compare
 from limner.compare.entry import Entry
 from limner.config import CompareSettings
-from limner.events import Event, Prepared
+from limner.events import Event, Prepared, Warned
 from limner.files import atomic_path
 from limner.generators import retold
 from limner.preparation.layouts import IMAGES
@@ -44,7 +44,6 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event | Compared, 
             "images": pictures,
             "keyword": request.keyword,
             "class": request.class_word,
-            "base": task.base(request.base),
             "methods": request.methods,
             "minutes": request.minutes,
             "count": request.count,
@@ -53,6 +52,7 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event | Compared, 
             "train": tuple(_as_options({name: each for name, each in request.more.items() if name not in SHARED})),
             "out": task.folder / FOLDER,
         }
+        | ({"base": task.base(request.base)} if request.base else {})
         | {name: each for name, each in request.more.items() if name in SHARED},
         ORIGIN,
     )
@@ -62,7 +62,9 @@ def perform(request: CompareRequest, task: Task) -> Generator[Event | Compared, 
     return {"advice": found.advice, "methods": [_brief(entry, task.places) for entry in found.entries]}
 
 
-def _told(happening: Happening) -> Prepared:
+def _told(happening: Happening) -> Prepared | Warned:
+    if isinstance(happening, Warned):
+        return happening
     if isinstance(happening, Judging):
         progress = happening.progress
         return Prepared(progress.done, progress.total, f"drawing with {happening.state}")

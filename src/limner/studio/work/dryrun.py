@@ -2,12 +2,15 @@
 
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from limner import run
+from limner.base import pocket
 from limner.config import read_training
-from limner.events import Event, Measured
+from limner.events import Event, Measured, UsingBase, Warned
 from limner.run.folder import RunFolder
+from limner.studio.names import for_the_page
 from limner.studio.requests import TrainRequest
 from limner.studio.work.prepare import prepared
 from limner.studio.work.task import Task
@@ -26,5 +29,11 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event, None, dict[st
         for event in events:
             if isinstance(event, Measured) and event.name in TOLD:
                 told[event.name] = event.value
-            yield event
+            match event:
+                case UsingBase():
+                    yield replace(event, base=request.base or pocket.NAME)
+                case Warned():
+                    yield Warned(for_the_page(event.message, task.places))
+                case _:
+                    yield event
     return told

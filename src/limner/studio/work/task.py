@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.base import pocket
+from limner.base.announce import about_base
 from limner.config import nearest
 from limner.errors import UserError
 from limner.files import is_locked
@@ -54,6 +55,13 @@ class Task:
         self._share()
         return model
 
+    def opens(self, name: str) -> str:
+        """What of a base on the shelf has to be opened first, in words; "" if it is open."""
+        path = self.places.models / name
+        source = str(path) if name != pocket.NAME and path.exists() else name
+        held, _ = self.kept.get(MODEL, (None, None))
+        return "" if held is not None and Path(held[0]).name == Path(source).name else f"opening {about_base(source)}"
+
     def _share(self) -> None:
         """One core beside a training, whose threads wait for each other: each that is held up holds up all."""
         import torch
@@ -63,8 +71,8 @@ class Task:
 
     def base(self, name: str) -> str:
         """What a base's name on the shelf means to the library; raises UserError if it is not there."""
-        if name == pocket.NAME:
-            return name
+        if name in ("", pocket.NAME):
+            return pocket.NAME
         root = shelf_root(self.places.models)
         with Store() as store, Reader() as reader:
             found = store.get(root, name)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from limner import run
+from limner.base import pocket
 from limner.config import ResumeSettings, read_training
 from limner.container.header import read_header
-from limner.events import Event, Exported, Measured, Preview, Warned
+from limner.events import Event, Exported, Measured, Preview, UsingBase, Warned
 from limner.formats.metadata import run_card
 from limner.library.filenames import clean_stem
 from limner.run.folder import RunFolder
@@ -51,6 +52,8 @@ def perform(request: TrainRequest, task: Task) -> Generator[Event | Milestone, N
                     card = run_card(read_header(event.path).metadata)
                     placed.append(place(event.path, event.kind, task, picture, request.replace))
                     yield from _told(event, placed[-1])
+                case UsingBase():
+                    yield replace(event, base=request.base or pocket.NAME)  # not the place where it lies
                 case Warned():
                     yield Warned(for_the_page(event.message, task.places))
                 case Measured():
@@ -72,12 +75,13 @@ def values_of(request: TrainRequest, task: Task, folder: RunFolder) -> dict[str,
         "keyword": request.keyword or ("" if request.dataset else stem),
         "class": request.class_word,
         "method": request.method,
-        "base": task.base(request.base),
         "models": task.places.models,
         "run": folder.path,
         "out": task.folder / "made" / f"{stem}.safetensors",
         "overwrite": True,
     }
+    if request.base:
+        values["base"] = task.base(request.base)
     if request.dataset is not None:
         values["images"] = task.places.dataset(request.dataset) / "prepared"
     return values

@@ -20,6 +20,8 @@ export function settingsForm(sections, values = {}, words = {}) {
 
 /** A labelled row of a form, with a sentence of help. */
 export function row(field, control) {
+  const question = element("p", { class: "problem", role: "status" });
+  control.addEventListener("change", () => (question.textContent = questioned(field, control.value)));
   const id = (control.id ||= `setting-${field.name}-${crypto.randomUUID().slice(0, 8)}`);
   control.setAttribute("aria-describedby", `${id}-help`);
   return element(
@@ -28,7 +30,15 @@ export function row(field, control) {
     element("label", { for: id }, field.label),
     control,
     element("p", { class: "help", id: `${id}-help` }, field.help),
+    question,
   );
+}
+
+/** A sentence about a number outside of its usual range, which is possible and seldom meant. */
+function questioned({ usual, off }, text) {
+  const value = Number(text);
+  if (!usual || text === "" || value === off || (value >= usual[0] && value <= usual[1])) return "";
+  return `Far from the usual ${usual[0]} to ${usual[1]}: check that you mean it.`;
 }
 
 function controlOf(field, value, words) {

@@ -90,8 +90,8 @@ function ending(job) {
 }
 
 function far(job, left) {
-  const { done, total } = job.progress;
-  if (!total) return "opening the model";
+  const { done, total, what } = job.progress;
+  if (!total || what.startsWith("opening")) return total ? what : "opening the model";
   const time = left === null ? "" : ` · ${duration(left)} left`;
   if (job.kind === "grid") return `${done} of ${total} pictures${time}`;
   const steps = total / job.request.count;

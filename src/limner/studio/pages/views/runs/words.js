@@ -39,7 +39,7 @@ export function titleOf(job) {
 /** What it learns with: "lora on pocket". */
 export function aboutOf(job) {
   const { method, methods, base } = job.request;
-  const model = base?.split("/").at(-1)?.replace(/\.safetensors$/, "");
+  const model = (base === "" ? "pocket" : base)?.split("/").at(-1)?.replace(/\.safetensors$/, "");
   return [method ?? methods?.replaceAll(",", ", "), model && `on ${model}`].filter(Boolean).join(" ");
 }
 

@@ -3,7 +3,7 @@
 import { get, patch, post } from "../../lib/api.js";
 import { jobs } from "../../lib/jobs.js";
 
-const USUAL = { base: "pocket", method: "lora" };
+const USUAL = { base: "", method: "lora" };
 const SECONDS_BETWEEN_LOADS = 1.5; // while a check is under way
 
 export class PictureSet {

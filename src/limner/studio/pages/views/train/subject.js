@@ -14,7 +14,7 @@ export function subject(changed) {
   const keyword = element("input", { type: "text", maxlength: 100, autocomplete: "off", spellcheck: "false", placeholder: "zqvx" });
   const list = element("datalist", { id: "classes" }, CLASSES.map((name) => element("option", { value: name })));
   const kind = element("input", { type: "text", maxlength: 100, list: list.id, autocomplete: "off", placeholder: "dog" });
-  const base = element("select", {}, element("option", { value: "pocket" }, "pocket (comes with Limner)"));
+  const base = element("select", {}, element("option", { value: "" }, shown("")));
   const ask = element("button", { type: "button", onclick: () => advise() }, "Is it a good keyword?");
   const answer = element("div", { class: "advice", role: "status" });
   const place = element(
@@ -26,7 +26,7 @@ export function subject(changed) {
       { class: "columns" },
       row({ name: "keyword", label: "Keyword", help: "A word that means nothing yet: it will stand for your subject in prompts." }, keyword),
       row({ name: "class", label: "Class", help: "What it is, in a word: dog, woman, style." }, kind),
-      row({ name: "base", label: "Base model", help: "The model that learns it." }, base),
+      row({ name: "base", label: "Base model", help: "The model your LoRA will be trained for. Pocket is a tiny demo model for simple drawings: photographs need another." }, base),
     ),
     list,
     element("p", { class: "bar" }, ask),
@@ -93,8 +93,8 @@ export function subject(changed) {
     } catch {
       // the shelf cannot be read; the base that comes with Limner is there all the same
     }
-    const chosen = base.value || "pocket";
-    const all = ["pocket", ...names, ...(names.includes(chosen) || chosen === "pocket" ? [] : [chosen])];
+    const chosen = base.value;
+    const all = ["", "pocket", ...names, ...(names.includes(chosen) || ["", "pocket"].includes(chosen) ? [] : [chosen])];
     replace(base, all.map((name) => element("option", { value: name }, shown(name))));
     base.value = chosen;
   }
@@ -105,7 +105,7 @@ export function subject(changed) {
     show(wishes) {
       keyword.value = wishes.keyword ?? "";
       kind.value = wishes.class ?? "";
-      const wanted = wishes.base || "pocket";
+      const wanted = wishes.base || "";
       if (![...base.options].some((option) => option.value === wanted)) base.append(element("option", { value: wanted }, shown(wanted)));
       base.value = wanted;
       loadBases();
@@ -118,5 +118,6 @@ export function subject(changed) {
 }
 
 function shown(name) {
-  return name === "pocket" ? "pocket (comes with Limner)" : name.replace(/^Stable-diffusion\//, "").replace(/\.(safetensors|ckpt)$/, "");
+  if (!name) return "none chosen: pocket, for drawings only";
+  return name === "pocket" ? "pocket (tiny demo model, comes with Limner)" : name.replace(/^Stable-diffusion\//, "").replace(/\.(safetensors|ckpt)$/, "");
 }
