@@ -261,7 +261,7 @@ def test_the_option_that_helps_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--cache"), locked(tmp_path / "file" / "x", option="--cache"):
         pass
     with (
-        pytest.raises(UserError, match="make its folder writable, or choose another place$"),
+        pytest.raises(UserError, match=r"make its folder writable, or choose another place$"),
         atomic_path(tmp_path / "file" / "x"),
     ):
         pass

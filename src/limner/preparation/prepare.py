@@ -152,7 +152,7 @@ def settings_of(folder: Path) -> tuple[PrepareSettings, int] | None:
 def _absolute(settings: PrepareSettings) -> PrepareSettings:
     """The settings with paths that hold wherever the next command is given."""
     places = {name: getattr(settings, name) for name in settings.model_fields_set}
-    absolute = {name: place.absolute() for name, place in places.items() if isinstance(place, Path)}
+    absolute: dict[str, Any] = {name: place.absolute() for name, place in places.items() if isinstance(place, Path)}
     models = {name: places[name] for name in ("base", "mask_model", "caption_model") if places.get(name)}
     absolute |= {name: str(Path(model).absolute()) for name, model in models.items() if Path(model).exists()}
     return settings.model_copy(update=absolute)
