@@ -30,7 +30,7 @@ def cost(run: Callable[[], object], warm: int = 1) -> float:
     return min(taken)
 
 
-def measure(batch: int, compiled: bool, fused: bool = False, channels_last: bool = True) -> None:
+def measure(batch: int, compiled: bool = False, fused: bool = False, channels_last: bool = True) -> None:
     torch.manual_seed(0)
     memory = torch.channels_last if channels_last else torch.contiguous_format
     unet = new_unet().to(torch.bfloat16, memory_format=memory)
@@ -60,11 +60,13 @@ def measure(batch: int, compiled: bool, fused: bool = False, channels_last: bool
 
 def main() -> None:
     torch.set_num_threads(1)
-    for batch in [int(each) for each in sys.argv[1:]] or [32, 128]:
+    batches = [int(each) for each in sys.argv[1:]] or [32, 128]
+    for batch in batches:
+        measure(batch)
+    measure(batches[0], fused=True)
+    measure(batches[0], channels_last=False)
+    for batch in batches:  # last: compiling takes minutes
         measure(batch, compiled=True)
-        measure(batch, compiled=False)
-        measure(batch, compiled=False, fused=True)
-        measure(batch, compiled=False, channels_last=False)
 
 
 if __name__ == "__main__":

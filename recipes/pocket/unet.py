@@ -46,7 +46,11 @@ class Phase:
 
 
 # AdamW while the picture is coarse, then Muon, on more scenes and larger batches. Each goes on from the average that
-# the one before ended in.
+# the one before ended in. Version 4 is the last one: it goes on from version 3's shapes, with other styles, text
+# encoder and autoencoder. Its scenes are drawn of learned nouns alone.
+# What an image costs on one core, uncompiled (`python -m recipes.pocket.rate`): 115 ms at 32, 64 ms at 128; Muon adds
+# 45 ms and 10 ms, AdamW 21 ms and 6 ms. So batches of 128, and Muon. The fused attention is no faster (118 ms at 32).
+# Not tried, for want of a quiet core: shares of canonical scenes, other weightings and lengths of the average.
 PHASES = {
     "unet": Phase(4_300, 32, 24_000, weight_decay=1e-3, optimizer=MasterAdamW),
     "unet-muon": Phase(3_600, 64, 80_000),
