@@ -72,7 +72,7 @@ def test_every_cell_is_what_generate_gives(tiny_folder: Path, lora: Path, capsys
         i, j, k = cell["place"]
         weight, seed, sampler = ("0", "0.5")[i], ("3", "4")[j], ("Euler a", "DDIM")[k]
         one = ["generate", prompt.format(weight=weight), "--seed", seed, "--sampler", sampler, "--out", "one.png"]
-        (picture,) = run(capsys, *one, *common)["pictures"]
+        (picture,) = run(capsys, *one, "--overwrite", *common)["pictures"]
         assert picture["parameters"] == cell["parameters"]
         assert holds(page, Image.open("one.png").convert("RGB")) == 1
     text = read_picture(Path("grid.png"))
@@ -85,8 +85,11 @@ def test_every_cell_is_what_generate_gives(tiny_folder: Path, lora: Path, capsys
 
 
 def test_a_seed_left_open_is_the_same_in_all_cells(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("grid.png").write_bytes(b"an earlier one")
     made = run(capsys, "grid", "a cat", "--x", "cfg=1,2", "--base", str(tiny_folder), "--steps", "1")
-    text = read_picture(Path("grid.png"))
+    assert made["file"] == "grid-2.png"
+    assert Path("grid.png").read_bytes() == b"an earlier one"
+    text = read_picture(Path("grid-2.png"))
     assert text is not None
     assert text.settings["Seed"].isdigit()
     assert len(made["cells"]) == 2

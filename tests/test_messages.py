@@ -57,6 +57,7 @@ MODULES = {
     "config/preparing.py": ("prepare",),
     "config/settings.py": EVERY,
     "config/training.py": TRAINING,
+    "demo.py": ("demo",),
     "device.py": OPENS_A_BASE,
     "doctor.py": ("train",),  # it names folders that others use
     "edit/": EDITS,

@@ -2,11 +2,16 @@
 
 import dataclasses
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,9 +23,9 @@ from limner.base.open import open_base
 from limner.data.batch import Batch, Batches
 from limner.device import generator
 from limner.errors import UserError
-from limner.events import Done, Saved, Step
+from limner.events import Done, Saved, Step, Warned
 from limner.methods.lora import LoRA, LoRAConfig
-from limner.train import Plan, train
+from limner.train import Plan, read_state, train
 
 CPU = torch.device("cpu")
 
@@ -85,10 +90,10 @@ def test_an_interrupt_amid_an_update_saves_the_whole_step(tiny_base: BaseModel, 
 def test_events_and_the_files_they_tell_of(tiny_base: BaseModel, tmp_path: Path) -> None:
     events, _ = run(tiny_base, Plan(steps=5, state_dir=tmp_path / "state", save_every=2, schedule="constant"))
     assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 3, 4, 5]
-    assert [event.step for event in events if isinstance(event, Saved)] == [2, 4, 5]
+    assert [(event.before, event.step) for event in events if isinstance(event, Saved)] == [(0, 2), (2, 4), (4, 5)]
     assert isinstance(events[-1], Done)
     assert all(event.lr == 1e-3 and event.seconds > 0 for event in events if isinstance(event, Step))
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["state.pt"]
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["before.pt", "state.pt"]
     again, _ = run(tiny_base, Plan(steps=5, state_dir=tmp_path / "state"))
     assert [type(event) for event in again] == [Done]
 
@@ -217,6 +222,117 @@ def test_states_that_do_not_fit_are_refused(tiny_base: BaseModel, tmp_path: Path
         run(tiny_base, longer)
 
 
+@pytest.fixture(scope="module")
+def two_states(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of states of a run that saved one after its second step and one after its fourth."""
+    folder = tmp_path_factory.mktemp("run") / "state"
+    run(open_base(tiny_folder, CPU, torch.float32), Plan(steps=4, state_dir=folder, save_every=2, run="one"))
+    return folder
+
+
+def flip(path: Path) -> None:
+    """Change one bit of the largest tensor."""
+    with zipfile.ZipFile(path) as parts:
+        start = max(parts.infolist(), key=lambda part: part.file_size).header_offset
+    data = bytearray(path.read_bytes())
+    name, extra = struct.unpack_from("<HH", data, start + 26)
+    data[start + 30 + name + extra + 8] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "one bit": flip,
+    "empty": lambda path: path.write_bytes(b""),
+    "garbage": lambda path: path.write_bytes(b"garbage" * 1000),
+    "another archive": lambda path: torch.save([1, 2], path),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_of_a_damaged_state_there_is_one_before(two_states: Path, tmp_path: Path, damage: str) -> None:
+    folder = Path(shutil.copytree(two_states, tmp_path / "state"))
+    DAMAGES[damage](folder / "state.pt")
+    state, (sentence,) = read_state(folder)
+    assert state is not None
+    assert state["step"] == 2
+    what = "is gone" if damage == "gone" else "is damaged"
+    assert sentence.endswith(f"state.pt {what}; the run goes on from the one before, of step 2")
+    assert read_state(folder)[1] == []  # it is said once
+    if damage != "gone":
+        DAMAGES[damage](folder / "state.pt")
+        with pytest.raises(UserError, match=r"state\.pt is damaged and cannot be read, and no older one is whole"):
+            read_state(folder)
+
+
+def test_from_the_state_before_it_goes_on_bit_for_bit(two_states: Path, tiny_base: BaseModel, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(two_states, tmp_path / "state"))
+    plan = Plan(steps=4, state_dir=folder, save_every=2, run="one")
+    _, whole = run(tiny_base, plan)
+    flip(folder / "state.pt")
+    events, again = run(tiny_base, plan)
+    assert [type(event) for event in events] == [Warned, Step, Step, Saved, Done]
+    assert same(again, whole)
+
+
+def test_states_of_other_runs_and_versions_are_told_apart(
+    two_states: Path, tiny_base: BaseModel, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(two_states, tmp_path / "state"))
+    plan = Plan(steps=6, state_dir=folder, run="another")
+    with pytest.raises(UserError, match="is of another run"):
+        run(tiny_base, plan)
+    plan = dataclasses.replace(plan, run="one")
+    state = torch.load(folder / "state.pt", weights_only=True)
+    torch.save(state | {"version": 99}, folder / "state.pt")
+    with pytest.raises(UserError, match="written by a newer Limner"):
+        run(tiny_base, plan)
+    torch.save(state | {"optimizer": {"state": {}, "param_groups": []}}, folder / "state.pt")
+    with pytest.raises(UserError, match="does not fit these settings"):
+        run(tiny_base, plan)
+
+
+def test_there_is_a_whole_state_at_every_moment_of_saving(
+    two_states: Path, tiny_base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every renaming, linking and removal is a place to die at."""
+    calls = ("rename", "replace", "link", "unlink")
+    moments = 0
+    for moment in range(20):
+        folder = Path(shutil.copytree(two_states, tmp_path / f"{moment}"))
+        with monkeypatch.context() as patch:
+            left = [moment]
+            for name in calls:
+                patch.setattr(os, name, _dying(getattr(os, name), left))
+            try:
+                run(tiny_base, Plan(steps=5, state_dir=folder, save_every=5, run="one"))
+            except _Died:
+                moments += 1
+            else:
+                break
+        state, _ = read_state(folder)
+        assert state is not None
+        assert state["step"] >= 2
+    assert moments > 2
+
+
+class _Died(BaseException):
+    pass
+
+
+def _dying(call: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
+    """A call of the system's before which the process dies once `left` others are done."""
+
+    def done(*arguments: Any, **named: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise _Died
+        return call(*arguments, **named)
+
+    return done
+
+
 def test_a_full_disk_ends_in_a_sentence_and_keeps_the_last_state(tiny_base: BaseModel, tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="the system cannot bound a file's size")
     run(tiny_base, Plan(steps=1, state_dir=tmp_path))
@@ -258,4 +374,4 @@ def test_killed_at_any_moment_it_goes_on(tiny_folder: Path, tiny_base: BaseModel
     (tmp_path / "state" / ".state.left.pt").write_bytes(b"half")
     _, resumed = run(tiny_base, Plan(steps=12, state_dir=tmp_path / "state", save_every=1))
     assert same(resumed, run(tiny_base, Plan(steps=12))[1])
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["state.pt"]
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["before.pt", "state.pt"]

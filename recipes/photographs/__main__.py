@@ -17,11 +17,11 @@ DECAY = 1e-2  # of ridge regression, in units of the mean of squares
 def main() -> None:
     rows, labels, groups, forms = [], [], [], []
     for label, pictures in ((1.0, photographs()), (-1.0, drawings())):
-        for group, form, row in map(row_of, pictures):
-            rows.append(row)
+        for picture in map(row_of, pictures):
+            groups.append(picture[0])
+            forms.append(picture[1])
+            rows.append(picture[2])
             labels.append(label)
-            groups.append(group)
-            forms.append(form)
     x, y, group, form = np.array(rows), np.array(labels), np.array(groups), np.array(forms)
     report(y, form, held_out(x, y, group))
     np.save(WEIGHTS, fitted(x, y).astype(np.float16))

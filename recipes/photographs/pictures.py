@@ -107,7 +107,7 @@ def washed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def panes(image: Image.Image, rng: np.random.Generator, count: int = 160) -> Image.Image:
     """Panes of unequal tone with dark lines between them."""
     centres = rng.uniform(0, SIDE, (count, 2)).astype(np.float32)
-    at = np.stack(np.mgrid[:SIDE:4, :SIDE:4], axis=-1).reshape(-1, 1, 2).astype(np.float32)
+    at = np.stack([*np.mgrid[:SIDE:4, :SIDE:4]], axis=-1).reshape(-1, 1, 2).astype(np.float32)
     nearest = np.square(at - centres).sum(axis=2).argmin(axis=1).reshape(SIDE // 4, SIDE // 4)
     nearest = cv2.resize(nearest.astype(np.int16), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
     lead = cv2.morphologyEx(nearest, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 0

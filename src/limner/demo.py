@@ -16,7 +16,7 @@ from limner.config import DemoSettings, Settings, TrainSettings, Words, read_tom
 from limner.data.folder import load_folder
 from limner.device import choose_device, choose_dtype
 from limner.events import Event
-from limner.files import atomic_path
+from limner.files import atomic_path, require_own_folder, write_text
 from limner.generate import Request, generate
 from limner.infotext import save_png
 from limner.named import PromptFiles
@@ -27,6 +27,7 @@ BASE = pocket.NAME
 SUBJECTS = ("a fox", "a rabbit", "a lion", "a strawberry", "a rocket", "a sailboat")  # none is among the samples
 SHOWN_SAMPLES = 6
 SEED = 7
+MARK = ".limner-demo"  # a file in the demo's folder, by which it knows it again
 
 
 class Sample(Settings):
@@ -59,10 +60,12 @@ class Sheet:
 
 def run_demo(settings: DemoSettings, base: str | None = None) -> Generator[Event | Drawn | Sheet, None, None]:
     """Draw, train, export, draw again with `<lora:...>`, and put it all on a sheet. Raises UserError."""
+    require_own_folder(settings.out, MARK)
     sample = read_sample(SAMPLES)
     base = base or BASE
     device = choose_device(settings.device)
     model = open_base(base, device, choose_dtype(settings.precision, device))
+    write_text(settings.out / MARK, "limner demo writes here.\n", "--out")
     models = settings.out / "models"
     lora = models / "Lora" / f"{sample.keyword}.safetensors"
     prompts = [f"{subject}, {sample.keyword} {sample.class_word}, on a white background" for subject in SUBJECTS]

@@ -50,10 +50,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Saved:
-    """The run can go on from here, whatever happens."""
+    """The run can go on from here, whatever happens; and if this state gets damaged, from that after step `before`."""
 
     step: int
     path: Path
+    before: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from limner.errors import UserError
-from limner.files import atomic_path
+from limner.files import free_names, new_file
 
 # Civitai's table, which stands there as bare JSON: its commas and colons are no settings'
 HASHES = re.compile(r",?\s*\bHashes:\s*(\{[^{}]{0,100000}\})")
@@ -77,14 +77,38 @@ def _text_of(lines: list[str]) -> str:
     return "\n".join(itertools.dropwhile(lambda line: not line, lines))
 
 
-def save_png(image: Image.Image, infotext: str, path: Path, postprocessing: str = "") -> None:
-    """Write a PNG with its `parameters`, whole or not at all. postprocessing: what was done to it after it was made."""
+def save_png(
+    image: Image.Image,
+    infotext: str,
+    path: Path,
+    postprocessing: str = "",
+    overwrite: bool = True,
+    names: Callable[[Path], Iterator[Path]] = free_names,
+    option: str | None = None,
+) -> Path:
+    """Write a PNG with its `parameters`, whole or not at all; returns where. postprocessing: what was done to it after
+    it was made. Without `overwrite` it gets the next of `names` if something has the path by then. option:
+    the one that names another place."""
     chunks = PngInfo()
     for key, text in {KEY: infotext, "postprocessing": postprocessing}.items():
         if text:
             chunks.add_text(key, text)  # becomes an iTXt chunk by itself where Latin-1 does not do
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG", pnginfo=chunks)
+    with new_file(path, overwrite, option, names=names) as new:
+        image.save(new.temporary, format="PNG", pnginfo=chunks)
+    return new.path
+
+
+def next_numbers(path: Path) -> Iterator[Path]:
+    """A picture's path, NUMBER-SEED.png, and those with the next numbers, for another process may number too."""
+    number, _, rest = path.name.partition("-")
+    return (path.with_name(f"{each:05d}-{rest}") for each in itertools.count(int(number)))
+
+
+def marked(mark: bytes) -> PngInfo:
+    """What says in a PNG, in front of its pixels, which command wrote it."""
+    chunks = PngInfo()
+    chunks.add_text("Software", mark.decode())
+    return chunks
 
 
 def read_picture(path: Path) -> Infotext | None:

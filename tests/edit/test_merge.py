@@ -1,8 +1,10 @@
 """`limner merge` into a checkpoint: the same weights and pictures as with the files applied, in either layout."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,15 @@ import limner
 from limner.base.open import open_base
 from limner.cli import main
 from limner.device import generator
+from limner.edit import Edit
+from limner.edit.combine import combine
+from limner.edit.convert import convert
+from limner.edit.ingredient import Ingredient
+from limner.edit.merge import merge
+from limner.errors import UserError
 from limner.formats import inspect, load_weights, save_weights
 from limner.generate import Request, generate
+from limner.generators import finish
 from limner.methods.method import apply_weights, find_method
 from limner.named import PromptFiles
 
@@ -195,3 +204,62 @@ def test_mistakes(
         assert said in capsys.readouterr().err, said
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".", "x"))]
     assert (tmp_path / "mine" / "precious").read_text() == "me"
+
+
+def test_of_a_folder_a_file_is_made_if_a_file_is_asked_for(
+    tmp_path: Path, tiny_folder: Path, base_file: Path, make_lora: MakeLora, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lora = str(make_lora("one"))
+    files = [tmp_path / "of_folder.safetensors", tmp_path / "of_file.safetensors"]
+    for base, out in zip((tiny_folder, base_file), files, strict=True):
+        assert main(["merge", str(base), str(out), "--lora", lora, "--quiet"]) == 0
+    of_folder, of_file = (load_file(path) for path in files)
+    assert of_folder.keys() == of_file.keys()
+    assert all(torch.equal(of_folder[key], of_file[key]) for key in of_file)
+    for name, sentence in (
+        ("merged.ckpt", "is the name of a file, and a folder is to be written"),
+        (str(tiny_folder / "unet"), "lies in"),
+        (str(tiny_folder / "new"), "lies in the folder that is read"),
+    ):
+        assert main(["merge", str(tiny_folder), name, "--lora", lora, "--overwrite"]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not Path("merged.ckpt").exists()
+
+
+def test_a_base_that_is_overwritten_meanwhile_makes_no_mixture(
+    tmp_path: Path, base_file: Path, make_lora: MakeLora
+) -> None:
+    base, out = Path(shutil.copy(base_file, tmp_path / "base.safetensors")), tmp_path / "new" / "merged.safetensors"
+    edit = merge(base, [Ingredient(make_lora("one"))], out)
+    next(edit)
+    with base.open("rb+") as stream:
+        stream.seek(-4, 2)
+        stream.write(b"\0\0\0\1")
+    with pytest.raises(UserError, match=r"base\.safetensors was changed while it was"):
+        finish(edit)
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_that_came_meanwhile_is_replaced_only_if_asked(
+    tmp_path: Path, base_file: Path, tiny_folder: Path, make_lora: MakeLora, overwrite: bool
+) -> None:
+    lora, out = make_lora("one"), tmp_path / "out.safetensors"
+    edits: list[Edit[Any]] = [
+        merge(base_file, [Ingredient(lora)], out, overwrite=overwrite),
+        combine([Ingredient(lora), Ingredient(lora)], out, overwrite=overwrite),
+        convert(str(tiny_folder), tmp_path / "folder", overwrite=overwrite),
+    ]
+    for edit in edits:
+        next(edit)
+        path = tmp_path / "folder" if edit is edits[-1] else out
+        if edit is edits[-1]:
+            shutil.copytree(tiny_folder, path)
+        else:
+            path.write_bytes(b"theirs")
+        made = finish(edit)
+        assert made.path == (path if overwrite else path.with_stem(f"{path.stem}-2"))
+        assert overwrite or path.is_dir() or path.read_bytes() == b"theirs"
+        for each in (path, path.with_stem(f"{path.stem}-2")):
+            each.unlink(missing_ok=True) if each.is_file() else shutil.rmtree(each, ignore_errors=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.safetensors"]

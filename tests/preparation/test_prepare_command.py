@@ -191,3 +191,18 @@ def test_pictures_are_as_large_as_the_named_base_draws(tmp_path: Path, capsys: p
     with Image.open(path) as picture:
         assert picture.width * picture.height <= 128**2
     assert find_dataset(tmp_path / "out").resolution == 128
+
+
+def test_a_file_that_prepare_did_not_write_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, out = photos(tmp_path / "photos", 2), tmp_path / "out"
+    prepare(capsys, images, out, "--keyword", "zqvx")
+    photo(7).save(images / "IMG_2.png")
+    theirs = {"images/0003-IMG-2.png": b"a picture of theirs", "images/0003-IMG-2.txt": b"a caption of theirs"}
+    for name, data in theirs.items():
+        (out / name).write_bytes(data)
+    answer = prepare(capsys, images, out, "--keyword", "zqvx")
+    told = [warning for warning in answer["warnings"] if "was not written by prepare, which needed its name" in warning]
+    assert len(told) == 2
+    for name, data in theirs.items():
+        assert (out / name).read_bytes() != data
+        assert any(path.read_bytes() == data for path in out.rglob(f"set-aside/{Path(name).name}"))

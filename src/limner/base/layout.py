@@ -52,10 +52,15 @@ def parts_of(family: Family) -> tuple[str, ...]:
     return (*family.networks, *(encoder.tokenizer for encoder in family.encoders), "scheduler")
 
 
+def files_of(folder: Path, family: Family) -> list[Path]:
+    """A model folder's weights, configurations and vocabulary."""
+    return sorted(path for part in parts_of(family) for path in (folder / part).rglob("*") if path.is_file())
+
+
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the names and contents of a model folder's weights, configurations and vocabulary."""
     digest = hashlib.sha256()
-    for path in sorted(p for part in parts_of(check_family(folder)) for p in (folder / part).rglob("*") if p.is_file()):
+    for path in files_of(folder, check_family(folder)):
         digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
 

@@ -26,7 +26,7 @@ from limner.base.weight_reader import open_weights
 from limner.cards import unused_card
 from limner.config import Prediction
 from limner.errors import UserError
-from limner.files import sha256_file
+from limner.files import require_unchanged, sha256_file, stamp_of
 from limner.generators import finish
 
 # Of families that are more than names.
@@ -73,6 +73,7 @@ def opening(
     identity = identify(source)
     family = FAMILIES[identity.family]
     vae_source = None if vae is None else find_vae(vae)
+    stamps = {path: stamp_of(path) for path in ([source] if source.is_file() else layout.files_of(source, family))}
     configs = single.read_configs(source, identity) if source.is_file() else None
     memory_format = torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
     networks: dict[str, Any] = {}
@@ -102,7 +103,7 @@ def opening(
     model = MODELS.get(family.name, BaseModel)(
         family=family,
         name=str(name),
-        sha256=lambda: sha256_file(source) if source.is_file() else layout.fingerprint(source),
+        sha256=lambda: _sha256(source, stamps),
         networks={part: network.to(device) for part, network in networks.items()},
         tokenizers=tokenizers,
         scheduler_config=scheduler_config,
@@ -111,9 +112,17 @@ def opening(
         vae_source=vae_source,
         warnings=(*_warnings(identity, vae_source), *_left_out(source, family, networks, configs, vae_source)),
     )
+    require_unchanged(stamps)
     if device.type == "cpu" and (sentence := unused_card()) is not None:
         model.warnings += (sentence,)
     return _settled(model, identity, prediction_type, shift)
+
+
+def _sha256(source: Path, stamps: Mapping[Path, tuple[int, ...]]) -> str:
+    """Of what was opened. Raises UserError if something else lies there by now."""
+    digest = sha256_file(source) if source.is_file() else layout.fingerprint(source)
+    require_unchanged(stamps)
+    return digest
 
 
 def full_precision(model: BaseModel, part: str) -> dict[str, Tensor]:

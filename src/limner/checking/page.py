@@ -87,6 +87,7 @@ def page(about: About, verdict: Verdict, summary: Summary, most: int = MOST) -> 
     yield f"""<!doctype html>
 <html lang=en>
 <meta charset=utf-8>
+<meta name=generator content="limner check">
 <meta name=viewport content="width=device-width, initial-scale=1">
 <title>{_text(about.title)}</title>
 <style>{STYLE}</style>

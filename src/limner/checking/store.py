@@ -38,7 +38,7 @@ class Store:
     measure: how what is new to it is measured; what was measured by another model of faces is not kept.
     """
 
-    def __init__(self, folder: Path, measure: Measure | None = None) -> None:
+    def __init__(self, folder: Path, measure: Measure | None = None, option: str | None = None) -> None:
         self.folder = folder
         self.measure: Callable[[Source], Measured] = measure or Measure()
         self._faces = (measure or Measure()).faces.name
@@ -47,11 +47,12 @@ class Store:
         self._rows: list[NDArray[np.int8]] = []
         self._places = array("q")  # of each row's line in the file; negative for those in memory alone
         try:
-            self._stack.enter_context(locked(folder))
+            self._stack.enter_context(locked(folder, option=option))
             self._open()
         except OSError as error:
             self._stack.close()
-            raise UserError(f"cannot keep facts in {folder}: {error.strerror}; make it writable") from error
+            way = f"choose another place with {option}" if option else "make it writable"
+            raise UserError(f"cannot keep facts in {folder}: {error.strerror}; {way}") from error
         except BaseException:
             self._stack.close()
             raise

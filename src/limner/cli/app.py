@@ -71,6 +71,7 @@ def verb(
 
     The options are the fields of `settings`, those that every command has, and the keyword-only parameters that the
     function itself declares. A configurable command also takes --config and --set, and gets values yet to be read.
+    rename: the command's name, if the function has another; "models tidy" is a command below another one.
     """
 
     def register(function: Callable[..., dict]) -> Callable[..., dict]:
@@ -84,7 +85,9 @@ def verb(
             config, assignments = given.pop("config_", None), given.pop("set_", ())
             switches = {p.name: given.pop(p.name) for p in own if p.name in given}
             given = {name: value for name, value in given.items() if value is not None}
-            values, origin = read_settings(settings, given, config, assignments)
+            values, origin, remark = read_settings(settings, given, config, assignments)
+            if remark:
+                output.say(remark)
             if configurable:
                 return function(values, origin, output, **switches)
             read = settings.read(values, origin)
@@ -96,7 +99,8 @@ def verb(
         command.__doc__ = function.__doc__
         name = rename or function.__name__
         SETTINGS[name] = settings
-        app.command(command, name=name)
+        *above, last = name.split(" ")
+        (app[above[0]] if above else app).command(command, name=last)
         return function
 
     return register

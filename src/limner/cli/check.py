@@ -31,11 +31,13 @@ from limner.data.templates import kind_of
 from limner.data.tree import left_out
 from limner.errors import UserError
 from limner.events import Warned
-from limner.files import atomic_path, require_cache, require_writable, write_text
+from limner.files import atomic_path, lies_in, require_cache, require_ours, require_writable, write_text
+from limner.infotext import marked
 from limner.texts import display
 from limner.vision.faces import Faces
 
 PAIRS = "pair that may show the same"
+MARK = b"limner check"  # stands in what is written, so that the next time it may be replaced
 SHEET, PAGE = "sheet.png", "index.html"
 KINDS = "PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
 MOST_ROWS = 200  # of the table
@@ -51,7 +53,7 @@ def check_pictures(settings: CheckSettings, output: Output) -> dict[str, Any]:
     if not total:
         raise UserError(f"no pictures in {settings.images}; put {KINDS} images there")
     if settings.out is not None:
-        require_writable(settings.out / PAGE)
+        _check_out(settings.out, settings.images)
     require_cache(settings.cache)
     with Store(_place(settings), Measure(faces=Faces(settings.face_model))) as store:
         warnings: list[str] = []
@@ -214,11 +216,22 @@ def _write(settings: CheckSettings, verdict: Verdict, summary: Summary, captions
     assert settings.out is not None
     title = f"{len(verdict)} pictures in {settings.images.absolute().name}"
     sheet = settings.out / SHEET
-    with atomic_path(sheet) as temporary:
-        draw_contact(title, verdict, summary).save(temporary)
+    _check_out(settings.out, settings.images)  # again, for something may have come there meanwhile
+    with atomic_path(sheet, "--out") as temporary:
+        draw_contact(title, verdict, summary).save(temporary, format="PNG", pnginfo=marked(MARK))
     about = About(title, list(set_lines(verdict)), captions)
-    write_text(settings.out / PAGE, "".join(page(about, verdict, summary)))
+    write_text(settings.out / PAGE, "".join(page(about, verdict, summary)), "--out")
     return {"sheet": str(sheet), "page": str(settings.out / PAGE)}
+
+
+def _check_out(out: Path, images: Path) -> None:
+    """Raise UserError unless sheet and page can be written, where they take no other file's place and are no pictures
+    of the set."""
+    if images.is_dir() and lies_in(out, images):
+        raise UserError(f"{out} lies in {images}, whose pictures are looked at; give a folder outside of it with --out")
+    for name in (SHEET, PAGE):
+        require_ours(out / name, MARK)
+    require_writable(out / PAGE)
 
 
 def _answer(settings: CheckSettings, verdict: Verdict, summary: Summary, captions: Captions) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from limner.cli.app import verb
@@ -23,6 +24,7 @@ def convert(settings: ConvertSettings, output: Output) -> dict:
 
     began = time.monotonic()
     made = follow(converting(settings), output, "tensor")
+    _tell_name(settings.out, made.path, output)
     _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, before {megabytes(made.size_before)}")
     sizes = {"size_before": made.size_before, "size_bytes": made.size_bytes}
@@ -40,6 +42,7 @@ def extract(settings: ExtractSettings, output: Output) -> dict:
     _tell_energy(made.energy, made.ranks, output)
     for what, share in made.left_out.items():
         output.say(f"left out: {what}, {share:.2%} of everything that differs")
+    _tell_name(settings.out, made.path, output)
     _warn(made.faults, output, made.warnings)
     output.result(f"{made.path}: {megabytes(made.size_bytes)}, holds {made.energy['all']:.2%} of its layers' change")
     facts = {"ranks": made.ranks, "energy": made.energy, "left_out": made.left_out} | _said(made)
@@ -54,6 +57,7 @@ def merge(settings: MergeSettings, output: Output) -> dict:
 
     began = time.monotonic()
     made = follow(merging(settings), output, "layer" if settings.into == "lora" else "tensor")
+    _tell_name(settings.out, made.path, output)
     if not isinstance(made, Merged):
         return _tell_lora(made, output, began)
     for word in made.left_out:
@@ -72,7 +76,9 @@ def resize(settings: ResizeSettings, output: Output) -> dict:
     from limner.edit import resizing
 
     began = time.monotonic()
-    return _tell_lora(follow(resizing(settings), output, "layer"), output, began)
+    made = follow(resizing(settings), output, "layer")
+    _tell_name(settings.out, made.path, output)
+    return _tell_lora(made, output, began)
 
 
 def follow(edit: "Edit[T]", output: Output, what: str) -> T:
@@ -94,6 +100,12 @@ def _tell_lora(made: "Resized", output: Output, began: float) -> dict:
     facts = {"size_bytes": made.size_bytes, "ranks": made.ranks, "energy": made.energy, "faults": made.faults}
     facts |= {"warnings": list(made.warnings)}
     return {"file": str(made.path), "size_before": made.size_before} | facts | _cost(output, began)
+
+
+def _tell_name(wished: Path, path: Path, output: Output) -> None:
+    """That a file came under the name meanwhile."""
+    if path != wished:
+        output.warn(f"{wished} was written by something else meanwhile, and stays; the result is {path}")
 
 
 def _warn(faults: dict[str, str], output: Output, warnings: Sequence[str] = ()) -> None:

@@ -119,6 +119,7 @@ def _run(facts: Run) -> Rows:
         learned += f", {len(facts.class_pictures)} of the class"
     return [
         ("run", facts.path),
+        *(("beware", warning) for warning in facts.warnings),
         ("learned from", learned),
         ("base", facts.base),
         (

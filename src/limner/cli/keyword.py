@@ -7,14 +7,18 @@ from limner.cli.output import Output, duration, quoted
 from limner.config import KeywordSettings
 from limner.data.keyword import COMMON_BELOW
 from limner.evaluate.reaction import Reaction
-from limner.files import atomic_path, require_writable
+from limner.files import has_mark, new_file, require_ours, require_writable
 from limner.generate import Request
+from limner.infotext import marked
 from limner.keyword import Advice, Token, advise, sheet
+
+MARK = b"limner keyword"  # stands in the picture, so that the next time it may be replaced
 
 
 def tell(settings: KeywordSettings, output: Output) -> dict:
     """Measure, and show tokens, figures, verdict and proposals."""
     if settings.out is not None:
+        require_ours(settings.out, MARK)
         require_writable(settings.out)
     model = open_with_bar(settings, output)
     request = Request("", steps=settings.drawing_steps, seed=settings.seed, count=settings.count)
@@ -32,11 +36,11 @@ def tell(settings: KeywordSettings, output: Output) -> dict:
     _show(advice, output)
     seconds = time.monotonic() - began
     if settings.out is not None:
-        with atomic_path(settings.out) as temporary:
-            sheet(advice).save(temporary, "PNG")
-        output.result(f"pictures: {quoted(settings.out)}")
+        with new_file(settings.out, is_ours=lambda path: has_mark(path, MARK)) as new:
+            sheet(advice).save(new.temporary, "PNG", pnginfo=marked(MARK))
+        output.result(f"pictures: {quoted(new.path)}")
     output.say(f"done in {duration(seconds)}")
-    file = None if settings.out is None else str(settings.out)
+    file = None if settings.out is None else str(new.path)
     return advice.to_dict() | {"file": file, "seconds": round(seconds, 3)}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from limner.cli.app import Unfinished, verb
 from limner.cli.output import Output, megabytes, quoted
-from limner.config import DownloadSettings, ModelsSettings, SearchSettings
+from limner.config import DownloadSettings, ModelsSettings, SearchSettings, TidySettings
 
 if TYPE_CHECKING:
     from limner.library.choose import Terms
@@ -147,6 +147,28 @@ def models(settings: ModelsSettings, output: Output) -> dict:
     for problem in unread:
         output.warn(problem)
     return {"models": str(root), "counts": counts, "files": [file.as_dict() for file in found], "left_out": passed_over}
+
+
+@verb(TidySettings, rename="models tidy")
+def tidy(settings: TidySettings, output: Output) -> dict:
+    """Remove what interrupted commands left in the models folder; parts of downloads once they are a week old."""
+    from limner.library.clearing import clear_models
+    from limner.library.scan import shelf_root
+
+    root = shelf_root(settings.models)
+    removed, kept = clear_models(root)
+    for path, size in removed:
+        output.say(f"removed: {path.relative_to(root)} ({megabytes(size)})")
+    for path, size in kept:
+        output.say(f"kept: {path.relative_to(root)} ({megabytes(size)}), with which a download can go on")
+    size = sum(each for _, each in removed)
+    output.result(f"{len(removed)} unfinished files removed, {megabytes(size)}" if removed else "nothing to remove")
+    return {
+        "models": str(root),
+        "removed": [str(path.relative_to(root)) for path, _ in removed],
+        "kept": [str(path.relative_to(root)) for path, _ in kept],
+        "size_bytes": size,
+    }
 
 
 def _about(offer: "Offer", file: "OfferedFile") -> str:

@@ -10,6 +10,8 @@ from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
 from limner.config import (
+    OF_ONE_RUN,
+    RUN_HEADER,
     Base,
     Directions,
     Judging,
@@ -23,6 +25,8 @@ from limner.config import (
     read_toml,
 )
 from limner.errors import UserError
+from limner.files import free_names
+from limner.texts import read_text
 
 
 def parameters(settings: type[Settings], positional: tuple[str, ...]) -> list[inspect.Parameter]:
@@ -76,20 +80,39 @@ def shown_default(field: FieldInfo) -> str | bool:
 
 def read_settings(
     settings: type[Settings], given: Mapping[str, Any], config: Path | None, assignments: tuple[str, ...]
-) -> tuple[dict[str, Any], str]:
-    """The values of a TOML file, the options, and `a.b=v` assignments, later ones first; and where they came from.
+) -> tuple[dict[str, Any], str, str]:
+    """The values of a TOML file, the options, and `a.b=v` assignments, later ones first; where they came from; and a
+    remark on what the file says that was not taken over, "" if there is none.
 
     Raises UserError for a file that cannot be read, an assignment without "=", or what is given in two ways.
     """
     values = {} if config is None else read_toml(config)
     aliases = {name: field.alias or name for name, field in settings.model_fields.items()}
     given = {aliases.get(name, name): value for name, value in given.items()}
+    remark = "" if config is None else _leave_out(values, config, given)
     for text in assignments:
         path, value = _assignment(text)
         if path[0] in given:
             raise UserError(f"{path[0]} is given twice, by --{path[0].replace('_', '-')} and by --set; leave one out")
         _put(values, path, value)
-    return values | given, "the command line" if config is None else f"{config} and the command line"
+    return values | given, "the command line" if config is None else f"{config} and the command line", remark
+
+
+def _leave_out(values: dict[str, Any], config: Path, given: Mapping[str, Any]) -> str:
+    """Of a run's own run.toml, remove what is for that run alone: where its results are; and the cache and the models
+    folder where there are none of these names, as on another machine. A new file goes beside that run's, under the next
+    free name. Returns what a person should know of it."""
+    if not read_text(config).startswith(f"# {RUN_HEADER}"):
+        return ""
+    elsewhere = [name for name in ("cache", "models") if not Path(str(values.get(name, "."))).is_dir()]
+    left = {name: values.pop(name) for name in (*OF_ONE_RUN, *elsewhere) if name in values}
+    told = [f"{name} = {value}" for name, value in left.items() if name not in given]
+    remark = f"not taken over from {config}, for it belongs to that run: {', '.join(told)}" if told else ""
+    out = Path(str(left.get("out", "")))
+    if "out" in left and "out" not in given and out.parent.is_dir() and "models" not in given:
+        values["out"] = str(next(path for path in free_names(out) if not path.exists()))
+        remark += f"; this one goes to {values['out']}"
+    return remark
 
 
 def _assignment(text: str) -> tuple[list[str], Any]:

@@ -10,6 +10,8 @@ from limner.cli.output import Output, duration
 from limner.config import GenerateSettings, GridSettings
 from limner.errors import UserError
 
+# Endings of pictures that are not written, so that a name with one of them is no folder's.
+OTHERS = (".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".safetensors", ".txt", ".json")
 LARGE = 1e9  # bytes of a base; reading so many takes seconds
 NAMED = re.compile(r"(\d{5})-\d+\.png")  # 00012-1234.png: number and seed, as the webui names them
 
@@ -18,17 +20,17 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     """Make the pictures of a request and save each with its `parameters`."""
     from limner.base.announce import size_of
     from limner.device import peak_memory_bytes
-    from limner.files import require_writable
+    from limner.files import free_names
     from limner.generate import generate as generated
     from limner.generate.read import read_request
-    from limner.infotext import save_png
+    from limner.infotext import next_numbers, save_png
     from limner.prompt import parse_prompt
     from limner.run.outputs import prompt_files
     from limner.samplers import find_sampler
     from limner.upscalers import find_upscaler
 
     first = _first_number(settings.out)
-    require_writable(_path(settings, first, 0))
+    _check_out(settings, [_path(settings, first + number, 0) for number in range(settings.count)])
     files = prompt_files(settings.models, settings.lora, settings.embedding)
     request = read_request(settings)
     find_sampler(settings.sampler, settings.schedule)
@@ -50,8 +52,11 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
     pictures: list[dict[str, str | int]] = []
     with output.progress("picture", settings.count) as bar:
         for picture in generated(model, request, files):
-            path = _path(settings, first + len(pictures), picture.seed)
-            save_png(picture.image, picture.infotext, path)
+            wished = _path(settings, first + len(pictures), picture.seed)
+            names = free_names if _is_file(settings.out) else next_numbers
+            path = save_png(picture.image, picture.infotext, wished, "", settings.overwrite, names, "--out")
+            if path != wished and _is_file(settings.out):
+                output.warn(_taken(wished, path))
             pictures.append({"file": str(path), "seed": picture.seed, "parameters": picture.infotext})
             remarks.say(picture.remarks)
             bar.at(len(pictures))
@@ -70,7 +75,7 @@ def draw(settings: GenerateSettings, output: Output) -> dict:
 def draw_grid(settings: GridSettings, output: Output) -> dict:
     """Draw every cell of a grid and save them as one picture."""
     from limner.device import peak_memory_bytes
-    from limner.files import require_writable
+    from limner.files import free_names
     from limner.grid import check_cells, common_infotext, compose, draw_cells, opener, plan_cells, read_axes
     from limner.infotext import save_png
     from limner.prompt import parse_prompt
@@ -80,7 +85,10 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
         raise UserError(f"{settings.out} does not end in .png; give the name of the picture with --out")
     axes = read_axes(settings)
     cells = plan_cells(settings, axes)
-    require_writable(settings.out)
+    out = settings.out
+    if "out" not in settings.model_fields_set:  # nobody asked for that very name
+        out = next(path for path in free_names(out) if not path.exists())
+    _check_out(settings, [out])
     files = prompt_files(settings.models, settings.lora, settings.embedding)
     check_cells(cells, files)
     remarks = Remarks(output)
@@ -96,11 +104,13 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
             bar.at(len(drawn))
     infotext = common_infotext(settings, drawn, axes)
     page = compose(drawn, axes)
-    save_png(page, infotext, settings.out)
-    output.result(str(settings.out))
+    path = save_png(page, infotext, out, overwrite=settings.overwrite, option="--out")
+    if path != out:
+        output.warn(_taken(out, path))
+    output.result(str(path))
     output.say(f"done in {duration(time.monotonic() - began)}")
     return {
-        "file": str(settings.out),
+        "file": str(path),
         "width": page.width,
         "height": page.height,
         "parameters": infotext,
@@ -112,6 +122,31 @@ def draw_grid(settings: GridSettings, output: Output) -> dict:
         "peak_memory_bytes": peak_memory_bytes(),
         "warnings": remarks.said,
     }
+
+
+def _check_out(settings: GenerateSettings, paths: list[Path]) -> None:
+    """Raise UserError unless the pictures have a place, and take no other file's."""
+    from limner.files import require_not_read, require_writable
+
+    out = settings.out
+    if not out.is_dir() and out.suffix.lower() in OTHERS:
+        raise UserError(f"{out} is the name of a file, but pictures are written as .png; end it so, or give a folder")
+    if out.exists() and not out.is_dir() and not _is_file(out):
+        raise UserError(f"{out} is a file; give a folder, or the name of a .png file, with --out")
+    for path in paths:
+        require_not_read(path, [each for each in (settings.init_image, settings.mask) if each is not None])
+        if path.exists() and not settings.overwrite and not path.is_dir():
+            raise UserError(f"{path} is there already; give another name with --out, or say --overwrite")
+    require_writable(paths[0])
+
+
+def _is_file(out: Path) -> bool:
+    """Whether a picture is asked for by name, and not a folder for several."""
+    return out.suffix.lower() == ".png" and not out.is_dir()
+
+
+def _taken(wished: Path, path: Path) -> str:
+    return f"{wished} was written by something else meanwhile, and stays; the picture is {path}"
 
 
 class Remarks:
@@ -130,7 +165,7 @@ class Remarks:
 
 def _first_number(out: Path) -> int:
     """The number after those of the pictures that the folder holds."""
-    if out.suffix.lower() == ".png" or not out.is_dir():
+    if _is_file(out) or not out.is_dir():
         return 1
     return 1 + max((int(match[1]) for path in out.iterdir() if (match := NAMED.fullmatch(path.name))), default=0)
 
@@ -138,6 +173,6 @@ def _first_number(out: Path) -> int:
 def _path(settings: GenerateSettings, number: int, seed: int) -> Path:
     """Where a picture goes: into the folder, or, if `out` is a .png, there, numbered if there are several."""
     out = settings.out
-    if out.suffix.lower() != ".png":
+    if not _is_file(out):
         return out / f"{number:05d}-{seed}.png"
     return out if settings.count == 1 else out.with_stem(f"{out.stem}-{number}")

@@ -12,9 +12,10 @@ from limner.base.open import open_base
 from limner.compare.advice import advice
 from limner.compare.entry import Entry
 from limner.compare.page import SHOWN, Shown, page
-from limner.compare.split import split
+from limner.compare.split import MARK, read_note, split
 from limner.compare.training import Failed, learn, training_arguments
 from limner.config import METHOD_NAMES, CompareSettings
+from limner.config.common import cache_folder
 from limner.data.folder import ImageFolder
 from limner.device import choose_device, choose_dtype
 from limner.errors import UserError
@@ -23,7 +24,7 @@ from limner.evaluate.judge import Judge, Pictures, Progress
 from limner.evaluate.pictures import Learned
 from limner.evaluate.protocol import Evidence, make_protocol, request_of
 from limner.events import Warned
-from limner.files import locked, require_writable, write_text
+from limner.files import locked, require_cache, require_own_folder, require_writable, write_text
 from limner.generators import retold
 from limner.methods.method import find_methods
 from limner.run.base import require_drawings
@@ -81,6 +82,8 @@ def compare(settings: CompareSettings, quiet: bool = False) -> Generator[Happeni
     find_base(settings.base)
     clip = None if settings.clip is None else Clip(settings.clip)
     out = settings.out or Path(f"compare-{_file_stem(settings.keyword)}")
+    require_cache(cache_folder(), "")
+    require_own_folder(out, MARK if (out / MARK).exists() else BEGUN)
     require_writable(out / BEGUN)
     with locked(out):
         training, judging = split(settings.images, out, settings.seed)
@@ -221,7 +224,7 @@ def _require_same(out: Path, settings: CompareSettings) -> None:
     if not path.exists():
         write_text(path, json.dumps(now) + "\n")
         return
-    was = json.loads(path.read_text(encoding="utf-8"))
+    was = read_note(path, dict)
     changed = [name for name in decides if was.get(name) != now[name]]
     if changed:
         name = changed[0]

@@ -5,6 +5,7 @@ import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from limner.data.dataset import DataSet, Part
 from limner.data.folder import ImageFolder, Picture, load_folder
@@ -16,7 +17,10 @@ from limner.texts import display
 
 JUDGING_SHARE = 0.2
 FEWEST, FEWEST_JUDGES, MOST_JUDGES = 4, 2, 50  # pictures
+T = TypeVar("T")
+
 RECORD = "split.json"
+MARK = ".limner-compare"  # a file by which a comparison knows its folder again
 
 
 def split(images: Path, out: Path, seed: int) -> tuple[ImageFolder, ImageFolder]:
@@ -29,7 +33,7 @@ def split(images: Path, out: Path, seed: int) -> tuple[ImageFolder, ImageFolder]
     record = {"seed": seed, "sha256": sorted(picture.sha256 for picture in found.pictures)}
     training, judging = out / "training", out / "judging"
     if (out / RECORD).exists():
-        if json.loads((out / RECORD).read_text(encoding="utf-8")) != record:
+        if read_note(out / RECORD, dict) != record:
             raise UserError(
                 f"{out} was begun with other pictures than {images} holds now, or another seed; give another --out"
             )
@@ -42,6 +46,7 @@ def split(images: Path, out: Path, seed: int) -> tuple[ImageFolder, ImageFolder]
         )
     count = min(max(FEWEST_JUDGES, round(JUDGING_SHARE * len(groups))), MOST_JUDGES)
     chosen = set(random.Random(seed).sample(sorted(groups), count))
+    write_text(out / MARK, "limner compare writes here.\n", "--out")
     for folder in (training, judging):
         shutil.rmtree(folder, ignore_errors=True)  # of a split that was interrupted
         folder.mkdir(parents=True)
@@ -63,6 +68,21 @@ def _remarks(found: ImageFolder) -> list[str]:
         )
     below = left_below(DataSet(found.folder, (Part(found.folder),)))
     return [*said, *found.remarks, *below]
+
+
+def read_note(path: Path, kind: type[T]) -> T:
+    """What a comparison noted in its folder. Raises UserError if it is damaged."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(_damaged(path)) from error
+    if not isinstance(held, kind):
+        raise UserError(_damaged(path))
+    return held
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged; give the comparison a new folder with --out, or put the file back as it was"
 
 
 def _same_bytes(pictures: list[Picture]) -> dict[str, list[Picture]]:

@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.compare.split import read_note
 from limner.config import METHOD_NAMES, CompareSettings, read_toml
 from limner.errors import UserError, memory_advice
 from limner.files import is_locked, write_text
 from limner.generators import finish, retold
 from limner.methods.method import find_methods
+from limner.run.folder import read_line
 
 RECORD, ARGUMENTS, ATTEMPTS, RUN = "trained.json", "arguments.json", "attempts.json", "run"
 INTERRUPTED = 130
@@ -85,11 +87,14 @@ def learn(
     training has saved its state.
     """
     done, noted, run = folder / RECORD, folder / ARGUMENTS, folder / RUN
-    was = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else None
+    was = read_note(noted, list) if noted.exists() else None
     if done.exists():
         if was != list(arguments):
             raise UserError(f"{folder} was trained with other settings; give another folder with --out, or remove it")
-        return Trained(**json.loads(done.read_text(encoding="utf-8")))
+        try:
+            return Trained(**read_note(done, dict))
+        except TypeError as error:  # of other names
+            raise UserError(f"{done} is of another version of Limner; give a new folder with --out") from error
     if was != list(arguments):  # what was begun otherwise, and failed or was stopped, is begun anew
         for left_over in (run, folder / ATTEMPTS):
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
@@ -136,10 +141,10 @@ def steps_of(run: Path) -> tuple[int, int]:
         most = int(read_toml(run / "run.toml").get("steps", 0))
         with (run / "log.jsonl").open("rb") as log:
             log.seek(max(0, log.seek(0, 2) - LAST_LINES))
-            steps = [json.loads(line).get("step", 0) for line in log.read().splitlines()[1:] if line.endswith(b"}")]
-    except (UserError, OSError, ValueError):
+            lines = [read_line(line) for line in log.read().splitlines()[1:]]
+    except (UserError, OSError, ValueError, TypeError):
         return 0, 0
-    return max(steps, default=0), most
+    return max((line["step"] for line in lines if line), default=0), most
 
 
 def run_limner(arguments: Sequence[str], quiet: bool) -> tuple[int, Mapping[str, Any]]:
@@ -184,6 +189,6 @@ def running(arguments: Sequence[str], quiet: bool) -> Generator[None, None, tupl
 def _add_attempt(folder: Path, seconds: float) -> float:
     """Note a process's time; returns that of all."""
     path = folder / ATTEMPTS
-    times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    times = read_note(path, list) if path.exists() else []
     write_text(path, json.dumps([*times, round(seconds, 3)]) + "\n")
     return sum(times) + seconds

@@ -37,6 +37,7 @@ from limner.config.library import (
     DownloadSettings,
     ModelsSettings,
     SearchSettings,
+    TidySettings,
     Wanted,
     library_path,
 )
@@ -55,6 +56,8 @@ from limner.config.settings import (
 from limner.config.studio import StudioSettings
 from limner.config.training import (
     METHOD_NAMES,
+    OF_ONE_RUN,
+    RUN_HEADER,
     Learning,
     Output,
     Pictures,
@@ -68,6 +71,8 @@ from limner.config.watching import Watching
 __all__ = [
     "KIND_FOLDERS",
     "METHOD_NAMES",
+    "OF_ONE_RUN",
+    "RUN_HEADER",
     "Base",
     "Captioning",
     "CaptionsSettings",
@@ -110,6 +115,7 @@ __all__ = [
     "Seed",
     "Settings",
     "StudioSettings",
+    "TidySettings",
     "TrainSettings",
     "Usual",
     "Wanted",

@@ -101,6 +101,7 @@ class GenerateSettings(Drawing, Models, Machine):
         (), description="More embeddings or folders of them, which prompts call by file name; may be repeated."
     )
     out: FilePath = Field(Path("pictures"), description="Folder for the pictures, or the name of a .png file.")
+    overwrite: bool = Field(False, description="Replace the picture if there is one of that name.")
 
 
 class GridSettings(GenerateSettings):
@@ -113,7 +114,9 @@ class GridSettings(GenerateSettings):
     )
     y: str | None = Field(None, description='What changes downwards, as in sampler="Euler a,DDIM".')
     z: str | None = Field(None, description="What changes from one table to the next, as in base=pocket,my/other-base.")
-    out: FilePath = Field(Path("grid.png"), description="The picture to write, .png.")
+    out: FilePath = Field(
+        Path("grid.png"), description="The picture to write, .png; unless it is named, the next free number is added."
+    )
 
     @model_validator(mode="after")
     def _one_picture_a_cell(self) -> Self:

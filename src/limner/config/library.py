@@ -34,6 +34,12 @@ class ModelsSettings(Wanted, ModelsFolder):
     hash: bool = Field(False, description="Work out the hashes that are not known yet: reads the files whole, once.")
 
 
+class TidySettings(ModelsFolder):
+    """Settings of `limner models tidy`."""
+
+    title: ClassVar[str] = "What to tidy"
+
+
 class SearchSettings(Wanted, ModelsFolder):
     """Settings of `limner search`."""
 

@@ -10,6 +10,9 @@ from limner.config.settings import FilePath, Settings, Usual, Words, nearest
 from limner.config.watching import Watching
 from limner.errors import UserError
 
+# Settings of one training that another one does not take over from its run.toml, and how that file begins.
+OF_ONE_RUN = ("out", "run", "diffusers_folder", "overwrite")
+RUN_HEADER = f"One training, for limner resume. limner train --config takes over all but {', '.join(OF_ONE_RUN)}."
 # Names that people know for a method, or for methods trained together.
 METHOD_NAMES = {"dreambooth": "full", "pivotal": "embedding+lora"}
 

@@ -15,6 +15,7 @@ from limner.edit.ranks import Budget, Energy
 from limner.edit.resize import Resized
 from limner.edit.written import carried, check_out, dtype_of, save_adapter
 from limner.errors import UserError
+from limner.files import unchanged
 from limner.weights import Weights
 
 
@@ -32,7 +33,9 @@ def combine(
     Raises UserError for files that are no LoRAs, or of different families or shapes.
     """
     check_out(out, overwrite, [each.path for each in ingredients])
-    loaded = [each.load() for each in ingredients]
+    with unchanged(*(each.path for each in ingredients)):
+        loaded = [each.load() for each in ingredients]
+        sources = [each.source() for each in ingredients]
     family = _one_family(loaded, ingredients)
     own = [weights.modules() for weights in loaded]
     names = list(dict.fromkeys(name for modules in own for name in modules))
@@ -48,16 +51,15 @@ def combine(
         energy.add(name, there, kept)
     yield Progress(len(names), len(names))
     ranks = dict(sorted(Counter(layer.rank for layer in layers.values()).items()))
-    sources = [each.source() for each in ingredients]
     told = {} if budget is None else asdict(budget)
     metadata = carried([weights.metadata for weights in loaded], "merge", sources, **told)
     dtype = dtype or dtype_of({name: tensor for weights in loaded for name, tensor in weights.tensors.items()})
     made = Weights("lora", family, to_tensors(layers, dtype), metadata, out.stem, _words(loaded, ingredients))
-    saved = save_adapter(made, out, dtype)
+    saved = save_adapter(made, out, dtype, overwrite=overwrite)
     before = sum(each.path.stat().st_size for each in ingredients)
     shares = energy.shares() if budget else {"all": 1.0}
     warnings = tuple(dict.fromkeys(warning for weights in loaded for warning in weights.warnings))
-    return Resized(out, before, saved.size_bytes, ranks, shares, saved.faults, warnings)
+    return Resized(saved.path, before, saved.size_bytes, ranks, shares, saved.faults, warnings)
 
 
 def _parts(name: str, own: list[dict[str, dict[str, Tensor]]], ingredients: Sequence[Ingredient]) -> list[Factored]:

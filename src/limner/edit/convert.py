@@ -15,8 +15,10 @@ from limner.edit.rewrite import rewrite
 from limner.edit.stored import Stored, open_stored
 from limner.edit.written import Source, carried, check_out, dtype_of, save_adapter
 from limner.errors import UserError
+from limner.files import unchanged
 from limner.formats import load_weights, picture
 from limner.formats.checkpoint import Checkpoint
+from limner.formats.diffusers import size_of
 from limner.formats.embedding import Token
 from limner.weights import Weights
 
@@ -64,13 +66,15 @@ def _convert_adapter(
     """A LoRA, one of its kin, or an embedding, which fit into memory."""
     check_out(out, overwrite, [path])
     yield Progress(0, 1)
-    weights = load_weights(path)
-    metadata = carried([weights.metadata], "convert", [Source.of(path)])
+    with unchanged(path):
+        weights = load_weights(path)
+        metadata = carried([weights.metadata], "convert", [Source.of(path)])
     made = Weights(weights.kind, weights.family, weights.tensors, metadata, weights.name, weights.words)
     by_token = weights.kind == "embedding" and to == DIFFUSERS
-    saved = save_adapter(made, out, dtype or _dtype_in(path, weights), Token.name if by_token else to)
+    format = Token.name if by_token else to
+    saved = save_adapter(made, out, dtype or _dtype_in(path, weights), format, overwrite=overwrite)
     yield Progress(1, 1)
-    return Converted(out, weights.kind, path.stat().st_size, saved.size_bytes, saved.faults, weights.warnings)
+    return Converted(saved.path, weights.kind, path.stat().st_size, saved.size_bytes, saved.faults, weights.warnings)
 
 
 def _dtype_in(path: Path, weights: Weights) -> torch.dtype:
@@ -93,9 +97,9 @@ def _convert_checkpoint(
     with open_stored(path, averages=ema == "use") as stored:
         get = _averages(stored) if ema == "use" else stored.get
         metadata = carried([stored.metadata], "convert", [stored.source()], averages=True if ema == "use" else None)
-        size = yield from rewrite(stored, out, get, dtype, metadata, into_folder)
+        written = yield from rewrite(stored, out, get, dtype, metadata, into_folder, overwrite)
         before = stored.size_bytes
-    return Converted(out, "checkpoint", before, size, {}, stored.warnings)
+    return Converted(written, "checkpoint", before, size_of(written), {}, stored.warnings)
 
 
 def _averages(stored: Stored) -> Callable[[str], Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from limner.base.find import find_base
 from limner.base.single import ARCHITECTURE
 from limner.container.header import all_finite
 from limner.device import generator
@@ -59,7 +60,7 @@ def extract(
     conv: take the UNet's other layers too, as a LoCon's. text_encoder: take the text encoders'. Both models are read a
     tensor at a time. Raises UserError if they are not of one kind, or do not differ where a LoRA could.
     """
-    check_out(out, overwrite, [path for path in (Path(tuned), Path(base)) if path.is_file()])
+    check_out(out, overwrite, [find_base(tuned), find_base(base)])
     with open_stored(tuned) as new, open_stored(base) as old:
         names = _shared(new, old)
         layers: dict[str, Factored] = {}
@@ -83,14 +84,16 @@ def extract(
         if not layers:
             raise UserError(_nothing(new, old, rest))
         metadata = carried([_said(new)], "extract", [new.source(), old.source()], **asdict(budget))
+        new.require_unchanged()
+        old.require_unchanged()
         metadata |= {"ss_sd_model_name": old.path.name}
         family, warnings = new.family.name, [*new.warnings, *old.warnings, *_about_float8(new, old)]
     ranks = dict(sorted(Counter(layer.rank for layer in layers.values() if layer.rank).items()))
     weights = Weights("lora", family, to_tensors(layers, dtype), metadata, out.stem)
-    saved = save_adapter(weights, out, dtype)
+    saved = save_adapter(weights, out, dtype, overwrite=overwrite)
     total = energy.there["all"] + sum(rest.values())
     left_out = {kind: rest[kind] / total for kind in sorted(rest, key=lambda kind: -rest[kind]) if rest[kind]}
-    return Extracted(out, saved.size_bytes, ranks, energy.shares(), left_out, saved.faults, tuple(warnings))
+    return Extracted(saved.path, saved.size_bytes, ranks, energy.shares(), left_out, saved.faults, tuple(warnings))
 
 
 def _shared(new: Stored, old: Stored) -> list[str]:

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from limner.base.find import find_base
+from limner.container.header import SUFFIX
 from limner.edit.ingredient import Ingredient
 from limner.edit.progress import Edit
 from limner.edit.rewrite import rewrite
 from limner.edit.stored import Stored, open_stored
 from limner.edit.written import carried, check_out
 from limner.errors import UserError
+from limner.files import unchanged
+from limner.formats.diffusers import size_of
 from limner.methods.applied import bias_sum, fits, write_sum
 from limner.methods.form import Part, form_of
 
@@ -42,21 +45,24 @@ def merge(
     Each file's change is that of the base's own weight, and all are added up before rounding, as prompts' tags have it.
     dtype: of the weights, by default what each was. Only one tensor is in memory at a time, beside the files. Averages
     of the weights (EMA), which nothing was added to, are left out. Of a float8 base the result has 16 bits, for most
-    changes are smaller than float8's steps. Raises UserError if a file is not for this base.
+    changes are smaller than float8's steps. Of a folder a folder is made, unless `out` is the name of a file. Raises
+    UserError if a file is not for this base.
     """
     path = find_base(base)
-    check_out(out, overwrite, [path, *(each.path for each in ingredients)], is_folder=path.is_dir())
+    into_folder = path.is_dir() and out.suffix != SUFFIX
+    check_out(out, overwrite, [path, *(each.path for each in ingredients)], into_folder)
     with open_stored(path, is_widened=True) as stored:
-        parts, words, remarks = _parts(stored, ingredients)
+        with unchanged(*(each.path for each in ingredients)):
+            parts, words, remarks = _parts(stored, ingredients)
+            sources = [stored.source(), *(each.source() for each in ingredients)]
 
         def get(name: str) -> Tensor:
             original = stored.get(name)
             layer, _, leaf = name.rpartition(".")
             return _added(original, leaf, parts[layer], dtype or original.dtype) if layer in parts else original
 
-        sources = [stored.source(), *(each.source() for each in ingredients)]
         metadata = carried([stored.metadata], "merge", sources)
-        size = yield from rewrite(stored, out, get, dtype, metadata, into_folder=path.is_dir())
+        made = yield from rewrite(stored, out, get, dtype, metadata, into_folder, overwrite)
     warnings = [*stored.warnings, *dict.fromkeys(remarks)]
     if stored.is_float8:
         warnings.append(
@@ -64,7 +70,7 @@ def merge(
         )
     if not parts:
         warnings.append(f"with strengths of 0 nothing was added: {out} draws what {path} does")
-    return Merged(out, size, len(parts), tuple(words), tuple(warnings))
+    return Merged(made, size_of(made), len(parts), tuple(words), tuple(warnings))
 
 
 def _added(original: Tensor, leaf: str, parts: list[Part], dtype: torch.dtype) -> Tensor:

@@ -12,6 +12,7 @@ from limner.edit.progress import Edit, Progress
 from limner.edit.ranks import Budget, Energy
 from limner.edit.written import Source, carried, check_out, dtype_of, save_adapter
 from limner.errors import UserError
+from limner.files import unchanged
 from limner.weights import Weights
 
 
@@ -39,7 +40,8 @@ def resize(
     Raises UserError if the file is no LoRA, or would not become smaller in any layer.
     """
     check_out(out, overwrite, [file])
-    weights = Ingredient(file).load()
+    with unchanged(file):
+        weights, source = Ingredient(file).load(), Source.of(file)
     modules = weights.modules()
     layers: dict[str, Factored] = {}
     energy, shorter = Energy(), False
@@ -53,8 +55,9 @@ def resize(
     if not shorter:
         raise UserError(f"{file} has no layer of more directions than that, so it would stay as it is; ask for fewer")
     ranks = dict(sorted(Counter(layer.rank for layer in layers.values()).items()))
-    metadata = carried([weights.metadata], "resize", [Source.of(file)], **asdict(budget))
+    metadata = carried([weights.metadata], "resize", [source], **asdict(budget))
     dtype = dtype or dtype_of(weights.tensors)
     made = Weights("lora", weights.family, to_tensors(layers, dtype), metadata, out.stem, weights.words)
-    saved = save_adapter(made, out, dtype)
-    return Resized(out, file.stat().st_size, saved.size_bytes, ranks, energy.shares(), saved.faults, weights.warnings)
+    saved = save_adapter(made, out, dtype, overwrite=overwrite)
+    size = file.stat().st_size
+    return Resized(saved.path, size, saved.size_bytes, ranks, energy.shares(), saved.faults, weights.warnings)

@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,30 +16,38 @@ from limner.container.writer import writing
 from limner.edit.progress import Edit, Progress
 from limner.edit.stored import Stored
 from limner.errors import UserError
-from limner.files import atomic_path, write_text
+from limner.files import new_file, new_folder, write_text
 from limner.formats.checkpoint import Checkpoint, Layout, metadata_of
-from limner.formats.diffusers import size_of, write_folder
+from limner.formats.diffusers import write_folder
 from limner.weights import KEPT, Weights
 
 Get = Callable[[str], Tensor]  # what a name of limner.weights is to become
 
 
 def rewrite(
-    stored: Stored, out: Path, get: Get, dtype: torch.dtype | None, metadata: Mapping[str, str], into_folder: bool
-) -> Edit[int]:
-    """Write a checkpoint; returns its size in bytes.
+    stored: Stored,
+    out: Path,
+    get: Get,
+    dtype: torch.dtype | None,
+    metadata: Mapping[str, str],
+    into_folder: bool,
+    overwrite: bool,
+) -> Edit[Path]:
+    """Write a checkpoint; returns where: at another path than `out` if something had that by then.
 
     dtype: of all weights, by default what each had. metadata: of a single file, completed here. A folder that was one
-    keeps everything but the weights. Raises UserError if it cannot be written, or not in that number format.
+    keeps everything but the weights. Raises UserError if it cannot be written, or not in that number format, or if what
+    is read was changed meanwhile.
     """
     if not into_folder:
-        return _write_file(stored, out, get, dtype, metadata)
-    return _copy_folder(stored, out, get, dtype) if stored.path.is_dir() else _make_folder(stored, out, get, dtype)
+        return _write_file(stored, out, get, dtype, metadata, overwrite)
+    write = _copy_folder if stored.path.is_dir() else _make_folder
+    return write(stored, out, get, dtype, overwrite)
 
 
 def _write_file(
-    stored: Stored, out: Path, get: Get, dtype: torch.dtype | None, metadata: Mapping[str, str]
-) -> Edit[int]:
+    stored: Stored, out: Path, get: Get, dtype: torch.dtype | None, metadata: Mapping[str, str], overwrite: bool
+) -> Edit[Path]:
     configs = stored.configs()
     empty = {name: torch.empty(stored.shape(name), dtype=stored.dtype(name), device="meta") for name in stored.names}
     weights = Weights("checkpoint", stored.family.name, empty, dict(metadata))
@@ -49,18 +55,20 @@ def _write_file(
     if stored.path.is_file():
         empty |= {f"{KEPT}{key}": tensor for key, tensor in single.kept(stored.path, configs).items()}
     layout = Layout(empty, configs, dtype)
-    with atomic_path(out) as place:
-        with writing(place, layout.shapes, layout.dtypes, metadata_of(weights, configs, out.stem)) as writer:
+    beside = Checkpoint.beside(weights)
+    with new_file(out, overwrite, beside=() if overwrite else tuple(beside)) as new:
+        with writing(new.temporary, layout.shapes, layout.dtypes, metadata_of(weights, configs, out.stem)) as writer:
             for done, key in enumerate(in_order(layout.dtypes)):
                 yield Progress(done, len(layout.shapes))
                 writer.add(_finite(key, layout.tensor(key, get)))
         yield Progress(len(layout.shapes), len(layout.shapes))
-    for suffix, text in Checkpoint.beside(weights).items():
-        write_text(out.with_suffix(suffix), text)
-    return out.stat().st_size
+        stored.require_unchanged()
+    for suffix, text in beside.items():
+        write_text(new.path.with_suffix(suffix), text)
+    return new.path
 
 
-def _make_folder(stored: Stored, out: Path, get: Get, dtype: torch.dtype | None) -> Edit[int]:
+def _make_folder(stored: Stored, out: Path, get: Get, dtype: torch.dtype | None, overwrite: bool) -> Edit[Path]:
     """Of a single file: configurations as it says or as they are published, CLIP's vocabulary."""
     pads = PADS.get(stored.family.name, {})
     tokenizers = {
@@ -69,19 +77,21 @@ def _make_folder(stored: Stored, out: Path, get: Get, dtype: torch.dtype | None)
     }
     stored.require_whole()
     total = len(stored.names)
-    with _placed(out) as made:
+    with new_folder(out, overwrite) as new:
         dtype_of = lambda name: dtype or stored.dtype(name)  # noqa: E731
-        names = write_folder(made, stored.family, stored.configs(), tokenizers, get, dtype_of)
+        names = write_folder(new.temporary, stored.family, stored.configs(), tokenizers, get, dtype_of)
         for done, _ in enumerate(names):
             yield Progress(done, total)
         yield Progress(total, total)
-    return size_of(out)
+        stored.require_unchanged()
+    return new.path
 
 
-def _copy_folder(stored: Stored, out: Path, get: Get, dtype: torch.dtype | None) -> Edit[int]:
+def _copy_folder(stored: Stored, out: Path, get: Get, dtype: torch.dtype | None, overwrite: bool) -> Edit[Path]:
     """Of a folder: the same files with other weights, those of each network in one file."""
     done = 0
-    with _placed(out) as made:
+    with new_folder(out, overwrite) as new:
+        made = new.temporary
         shutil.copytree(stored.path, made, ignore=_weights_of(stored))
         for each in stored.parts:
             file, names = each.file, {key: own[0][0] for key, own in each.own.items()}
@@ -94,7 +104,8 @@ def _copy_folder(stored: Stored, out: Path, get: Get, dtype: torch.dtype | None)
                     writer.add(_finite(key, tensor.to(dtypes[key])))
                     done += 1
         yield Progress(done, done)
-    return size_of(out)
+        stored.require_unchanged()
+    return new.path
 
 
 def _finite(key: str, tensor: Tensor) -> Tensor:
@@ -105,22 +116,6 @@ def _finite(key: str, tensor: Tensor) -> Tensor:
             "strength, or another file if these do not help"
         )
     return tensor
-
-
-@contextmanager
-def _placed(out: Path) -> Iterator[Path]:
-    """A new folder's place beside `out`, whose place it takes when the block ends well."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name[:40]}.") as place:
-            yield Path(place) / "model"
-            if out.exists():
-                out.replace(Path(place) / "before")
-            (Path(place) / "model").replace(out)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {out}: {error.strerror}; make its folder writable, or choose another place with --out"
-        ) from error
 
 
 def _weights_of(stored: Stored) -> Callable[[str, list[str]], list[str]]:

@@ -20,7 +20,7 @@ from limner.base.single import AVERAGES
 from limner.base.weight_reader import WeightReader, open_weights
 from limner.edit.written import Source
 from limner.errors import UserError
-from limner.files import sha256_file
+from limner.files import require_unchanged, sha256_file, stamp_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Stored:
     def __init__(self, path: Path, family: Family, parts: Sequence[StoredPart], warnings: Sequence[str]) -> None:
         self.path, self.family, self.parts = path, family, parts
         self.warnings = (*warnings, *self._about_numbers())
+        self._stamps = {each: stamp_of(each) for each in ([path] if path.is_file() else layout.files_of(path, family))}
         self.names = {
             name: (each.file, key, place)
             for each in parts
@@ -95,6 +96,10 @@ class Stored:
     def configs(self) -> Configs:
         """How its networks are made."""
         return single.read_configs(self.path) if self.path.is_file() else folder.read_configs(self.path, self.family)
+
+    def require_unchanged(self) -> None:
+        """Raise UserError if a file was written to since it was opened, so that what was read of it may be of both."""
+        require_unchanged(self._stamps)
 
     def require_whole(self) -> None:
         """Raise UserError if it lacks a weight of its networks."""

@@ -13,11 +13,13 @@ from limner.container.header import SUFFIX
 from limner.edit.factored import factored
 from limner.edit.readers import faults_in
 from limner.errors import UserError
-from limner.files import require_writable, sha256_file
+from limner.files import lies_in, require_not_read, require_writable, sha256_file
 from limner.formats import load_weights, save_weights
 from limner.methods.form import form_of
 from limner.weights import Weights
 
+# Endings by which somebody means a file.
+FILES = {SUFFIX, ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx", ".zip", ".png", ".jpg", ".jpeg", ".webp"}
 EDITS = "limner.edits"  # the metadata's entry with what was done to a file since its training
 # Entries that describe the file itself, so that they are made anew for the next.
 _OF_THE_FILE = (
@@ -45,8 +47,13 @@ def check_out(out: Path, overwrite: bool, sources: Sequence[Path] = (), is_folde
     """Raise UserError unless an edit may write a file here, or a folder in diffusers' layout, before time is spent."""
     if not is_folder and out.suffix != SUFFIX:
         raise UserError(f"{out} does not end in {SUFFIX}, by which other programs find it; correct its name")
-    if any(out.exists() and source.exists() and out.samefile(source) for source in sources):
-        raise UserError(f"{out} is what is to be read; give the result another name")
+    if is_folder and out.suffix.lower() in FILES:
+        raise UserError(f"{out} is the name of a file, and a folder is to be written; leave out {out.suffix}")
+    if not is_folder and out.is_dir():
+        raise UserError(f"{out} is a folder; give the name of a file")
+    require_not_read(out, sources)
+    if is_folder and any(source.is_dir() and lies_in(out, source) for source in sources):
+        raise UserError(f"{out} lies in the folder that is read; give a folder outside of it")
     if out.exists() and is_folder and not (out / INDEX).is_file():
         raise UserError(f"{out} is there already and no model in diffusers' layout; give another name")
     if out.exists() and not overwrite:
@@ -93,17 +100,22 @@ def dtype_of(tensors: dict[str, Tensor]) -> torch.dtype:
 
 @dataclass(frozen=True)
 class Written:
-    """An adapter's finished file. faults: {program: what it makes of it, where that is wrong}."""
+    """An adapter's finished file. path: another than was asked for if something had that by then. faults: {program:
+    what it makes of it, where that is wrong}."""
 
+    path: Path
     size_bytes: int
     faults: dict[str, str]
 
 
-def save_adapter(weights: Weights, out: Path, dtype: torch.dtype, format: str | None = None) -> Written:
+def save_adapter(
+    weights: Weights, out: Path, dtype: torch.dtype, format: str | None = None, *, overwrite: bool
+) -> Written:
     """Write an adapter's file, and read it back before it takes its name. Raises UserError if it holds other changes
     than were meant, by more than the rounding of its numbers."""
-    saved = save_weights(weights, out, format, dtype, check=lambda path: _check(path, weights, dtype, out))
-    return Written(saved.size_bytes, faults_in(out, weights))
+    check = lambda path: _check(path, weights, dtype, out)  # noqa: E731
+    saved = save_weights(weights, out, format, dtype, check=check, overwrite=overwrite)
+    return Written(saved.path, saved.size_bytes, faults_in(saved.path, weights))
 
 
 def _check(path: Path, weights: Weights, dtype: torch.dtype, out: Path) -> None:

@@ -11,7 +11,7 @@ from limner.base.families import FAMILIES
 from limner.base.model import BaseModel
 from limner.container.header import SUFFIX, read_header
 from limner.errors import UserError
-from limner.files import atomic_path, write_text
+from limner.files import elsewhere, new_file, write_text
 from limner.formats import picture
 from limner.formats.checkpoint import Checkpoint
 from limner.formats.dotted import Dotted
@@ -63,11 +63,16 @@ def save_weights(
     dtype: torch.dtype | None = torch.float16,
     model: BaseModel | None = None,
     check: Callable[[Path], None] | None = None,
+    *,
+    overwrite: bool = True,
+    is_ours: Callable[[Path], bool] = lambda _: False,
+    option: str | None = None,
 ) -> Saved:
     """Write the weights as one file, whole or not at all; with a model, the file is verified before it takes its name.
 
     format: by name; None takes the one that programs expect of this kind of weights. check: looks at the file before it
     takes its name, and raises UserError if it shall not. dtype: None leaves a checkpoint's numbers as they are.
+    overwrite, is_ours, option: as of limner.files.new_file; without `overwrite` the path may be another.
 
     Raises UserError for a path that cannot be written or does not end in .safetensors, for weights that the format
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
@@ -83,21 +88,20 @@ def save_weights(
     writer = writers[format]
     verify_it = getattr(writer, "verify", verify)
     try:
-        with atomic_path(path) as temporary:
+        beside: dict[str, str] = getattr(writer, "beside", lambda _: {})(weights)
+        with new_file(path, overwrite, option, is_ours=is_ours, beside=() if overwrite else tuple(beside)) as new:
             if hasattr(writer, "write"):
-                writer.write(weights, temporary, path.stem, dtype)
+                writer.write(weights, new.temporary, path.stem, dtype)
             else:
-                temporary.write_bytes(writer.serialize(weights, path.stem, dtype))
+                new.temporary.write_bytes(writer.serialize(weights, path.stem, dtype))
             if check is not None:
-                check(temporary)
-            reports = [] if model is None else verify_it(temporary, model, weights, str(path))
-        for suffix, text in getattr(writer, "beside", lambda _: {})(weights).items():
-            write_text(path.with_suffix(suffix), text)
+                check(new.temporary)
+            reports = [] if model is None else verify_it(new.temporary, model, weights, str(path))
+        for suffix, text in beside.items():
+            write_text(new.path.with_suffix(suffix), text)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; make its folder writable, or choose another place"
-        ) from error
-    return Saved(path, path.stat().st_size, reports)
+        raise UserError(f"cannot write {path}: {error.strerror}; {elsewhere(option)}") from error
+    return Saved(new.path, new.path.stat().st_size, reports)
 
 
 def load_weights(path: Path) -> Weights:

@@ -124,7 +124,7 @@ def metadata_of(weights: Weights, configs: Configs, name: str) -> dict[str, str]
     """The metadata of a checkpoint's file, with UNKNOWN for the hash of its tensors; the weights need have none."""
     predicts = configs["scheduler"].get("prediction_type", "epsilon")
     return complete(weights, UNETS[weights.family], name) | {
-        "modelspec.prediction_type": PREDICTS.get(predicts, predicts),
+        "modelspec.prediction_type": PREDICTS.get(predicts) or str(predicts),
         "sshs_model_hash": UNKNOWN,
         "modelspec.hash_sha256": f"0x{UNKNOWN}",
     }

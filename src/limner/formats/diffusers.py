@@ -1,7 +1,6 @@
 """A whole model as a folder in diffusers' layout, for programs that are written with it."""
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from limner.base.model import BaseModel
 from limner.base.open import full_precision, open_base
 from limner.base.original import Configs
 from limner.base.weight_files import plain_name
-from limner.container.header import all_finite, in_order
+from limner.container.header import SUFFIX, all_finite, in_order
 from limner.container.writer import writing
 from limner.errors import UserError
+from limner.files import new_folder
 from limner.formats.verify import ReaderReport
 from limner.weights import Weights
 
@@ -28,6 +28,8 @@ READER = "diffusers"
 
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Raise UserError unless a model's folder can be made at a path: a new one, or in the place of another such one."""
+    if folder.suffix == SUFFIX:
+        raise UserError(f"{folder} is the name of a file; give that of a folder")
     if not folder.exists() and not folder.is_symlink():
         return
     if not (folder / INDEX).is_file():
@@ -36,31 +38,26 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         raise UserError(f"{folder} is there already; choose another folder, or say --overwrite")
 
 
-def save_folder(weights: Weights, folder: Path, model: BaseModel, dtype: torch.dtype = torch.float16) -> ReaderReport:
+def save_folder(
+    weights: Weights, folder: Path, model: BaseModel, dtype: torch.dtype = torch.float16, overwrite: bool = True
+) -> tuple[Path, ReaderReport]:
     """Write a checkpoint's weights, whole or not at all, and read them back; tokenizer and scheduler are the model's.
 
-    Raises UserError if it cannot be written, or would be read otherwise.
+    Returns where it is: without `overwrite` at another path than `folder` if something had that by then; and what
+    diffusers makes of it. Raises UserError if it cannot be written, or would be read otherwise.
     """
-    check_folder(folder, overwrite=True)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
-            made = Path(place) / "model"
-            _write(weights, made, model, dtype)
-            report = _verify(weights, made, folder, dtype)
-            if folder.exists():
-                folder.replace(Path(place) / "before")
-            made.replace(folder)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {folder}: {error.strerror}; make it writable, or choose another folder"
-        ) from error
-    return report
+    is_model = not folder.exists() or (folder / INDEX).is_file()
+    with new_folder(folder, overwrite and is_model, None) as new:
+        _write(weights, new.temporary, model, dtype)
+        report = _verify(weights, new.temporary, folder, dtype)
+    return new.path, report
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of a folder's files."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of a folder's files."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
 def _write(weights: Weights, folder: Path, model: BaseModel, dtype: torch.dtype) -> None:

@@ -78,6 +78,7 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
         texts |= fragments(said, calls(again, sampler), calls(request, sampler))
     loras = [use_lora(model, tag, files.find_lora(tag.name)) for tag in prompt.loras]
     embeddings = said_embeddings(model, files, texts)
+    read = [*(used.weights for used in loras), *(used.weights for used in embeddings)]
     plan = Plan(
         request=request,
         parts=prompt.parts,
@@ -92,7 +93,7 @@ def make_plan(model: BaseModel, request: Request, files: PromptFiles) -> Plan:
             *prompt.remarks,
             *remarks_on_negative(request.negative_prompt),
             *(remark for used in loras for remark in used.remarks),
-            *dict.fromkeys(warning for used in (*loras, *embeddings) for warning in used.weights.warnings),
+            *dict.fromkeys(warning for weights in read for warning in weights.warnings),
         ),
     )
     if again is None:

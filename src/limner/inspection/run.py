@@ -19,6 +19,7 @@ class Run:
 
     pictures, held_out, class_pictures: {SHA-256: caption} of what it learned from, is judged by, and has of the class.
     loss: the mean of its last tenth. measured: the figures of the last measurement. kept: steps of the states on disk.
+    warnings: sentences about what is damaged; the facts are then those of the whole part.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Run:
     loss: float | None
     measured: dict[str, float]
     kept: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -46,7 +48,7 @@ def examine_run(path: Path) -> Run:
     try:
         settings = tomlkit.parse(read_text(folder.settings_file, is_data=True)).unwrap()
     except (OSError, ValueError, TOMLKitError) as error:
-        raise UserError(f"{folder.settings_file} is damaged or gone; copy the run's folder again") from error
+        raise UserError(f"{folder.settings_file} is damaged or gone; put the run's own file there") from error
     return Run(
         path=str(path),
         kind="run",
@@ -61,4 +63,5 @@ def examine_run(path: Path) -> Run:
         loss=log.final_loss(),
         measured=log.measurements[-1]["measured"] if log.measurements else {},
         kept=tuple(Kept(folder.kept).steps()),
+        warnings=(log.problem,) if log.problem else (),
     )

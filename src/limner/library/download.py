@@ -1,6 +1,5 @@
 """A model brought to the shelf: chosen, checked before and after, and put where the webui looks for its kind."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Generator
@@ -23,6 +22,7 @@ from limner.library.scan import add
 from limner.library.shelf import Described, Hashes, ShelfFile
 from limner.library.store import Store
 from limner.library.web import Status, Web
+from limner.temporary import take_name
 
 STAGING = ".downloads"  # in the models folder, hidden, so that nobody takes a part for a model
 PICKLES = {"checkpoint": ".ckpt", "lora": ".pt", "embedding": ".pt"}
@@ -152,28 +152,11 @@ def _place(
     for name in (f"{stem}{suffix}", f"{clean_stem(f'{stem}-{number}', number)}{suffix}"):
         target = folder / name
         assert target.parent.resolve() == folder.resolve()
-        if _take_name(fetch.part, target):
+        if take_name(fetch.part, target):
             return target, False
         if target.is_file() and not target.is_symlink() and sha256_file(target) == sha256:
             return target, True
     raise UserError(f"{folder / stem}{suffix} is another file, and so is {target.name}; rename one of them")
-
-
-def _take_name(part: Path, target: Path) -> bool:
-    """Give a finished file its name, unless something has it."""
-    try:
-        os.link(part, target)
-    except FileExistsError:
-        return False
-    except OSError:  # of file systems without links: hold the name first, and then put the file in its place
-        try:
-            target.open("xb").close()
-        except FileExistsError:
-            return False
-        part.replace(target)
-        return True
-    part.unlink()
-    return True
 
 
 def _is_here(shelf: Shelf, file: OfferedFile) -> ShelfFile | None:

@@ -18,7 +18,7 @@ from limner.data.source import Source, find_sources
 from limner.errors import UserError
 from limner.events import Event, Prepared, Warned
 from limner.preparation.decide import Decision
-from limner.preparation.folder import Texts
+from limner.preparation.folder import Texts, make_way
 from limner.preparation.framing import Framing, frame
 from limner.preparation.layouts import CLASS, SUFFIX, clean
 from limner.preparation.ledger import Ledger
@@ -179,6 +179,7 @@ def _write(
         stem = f"{CLASS}/{number:04d}-{clean(PurePosixPath(picture.source.name).stem)}".rstrip("-")
         path, facts = f"{stem}{SUFFIX[settings.format]}", picture.facts
         key = key_of(facts.sha256, view_of(picture.framing), settings.format)
+        make_way(settings.out, ledger, path)
         record = ledger.want(path)
         texts.put(f"{stem}.txt", picture.caption + "\n")
         if record.changed_by_hand(settings.out):

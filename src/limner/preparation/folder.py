@@ -1,22 +1,20 @@
 """The prepared folder as a whole: whose it is, what in it is ours, and how it is brought up to date without loss."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from limner.errors import UserError
-from limner.files import atomic_path
+from limner.files import atomic_path, free_names
 from limner.preparation.choices import NAME
 from limner.preparation.layouts import BEFORE, CLASS, IMAGES, MASKS, STATE
 from limner.preparation.ledger import Ledger, Record
+from limner.temporary import clear
 from limner.texts import read_text
 
 LEDGER = "prepared.sqlite"
 SET_ASIDE = "set-aside"
 EDITED = "edited in place"  # where a caption or mask comes from that a person changed in the folder
-# What files.atomic_path leaves behind in a process that was killed.
-UNFINISHED = re.compile(r"\.\d{4,}[-A-Za-z0-9]*\.[a-z0-9_]{8}\.(png|webp|jpg|txt|json|jsonl|toml|html)")
 
 
 def claim(out: Path, images: Path) -> None:
@@ -40,9 +38,7 @@ def claim(out: Path, images: Path) -> None:
 def clear_unfinished(out: Path) -> None:
     """Remove what a killed process was writing: it never got its name."""
     for folder in (IMAGES, MASKS, CLASS, BEFORE, ""):
-        for path in _listed(out / folder):
-            if UNFINISHED.fullmatch(path.name) and path.is_file():
-                path.unlink()
+        clear(out / folder, always=True)
 
 
 def foreign(out: Path, ledger: Ledger) -> Iterator[str]:
@@ -71,6 +67,7 @@ class Texts:
 
         Raises UserError for a file that is no text.
         """
+        make_way(self.out, self.ledger, path)
         record = self.ledger.want(path)
         if not record.changed_by_hand(self.out):
             return None
@@ -78,13 +75,14 @@ class Texts:
 
     def put(self, path: str, text: str) -> bool:
         """Write a text under a name, unless it says that already, or a person changed it; returns if it says it."""
+        make_way(self.out, self.ledger, path)
         record = self.ledger.want(path)
         target, data = self.out / path, text.encode()
         there = target.read_bytes() if target.is_file() else None
         if there != data:
             if record.changed_by_hand(self.out):
                 return False
-            with atomic_path(target) as temporary:
+            with atomic_path(target, "--out") as temporary:
                 temporary.write_bytes(data)
         if there != data or not record.sha256:
             self.ledger.wrote(Record.of(self.out, path, ""))
@@ -92,8 +90,9 @@ class Texts:
 
     def put_lines(self, path: str, lines: Iterable[str]) -> None:
         """Write a report, line by line, in place of what is there."""
+        make_way(self.out, self.ledger, path)
         self.ledger.want(path)
-        with atomic_path(self.out / path) as temporary, temporary.open("wb") as stream:
+        with atomic_path(self.out / path, "--out") as temporary, temporary.open("wb") as stream:
             stream.writelines(line.encode("utf-8", "backslashreplace") for line in lines)
         self.ledger.wrote(Record.of(self.out, path, ""))
 
@@ -107,10 +106,7 @@ def remove_unwanted(out: Path, ledger: Ledger) -> list[str]:
     while records := ledger.unwanted():
         for record in records:
             if record.changed_by_hand(out):
-                place = _free(out / STATE / SET_ASIDE / Path(record.path).name)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                (out / record.path).replace(place)
-                aside.append(str(place.relative_to(out)))
+                aside.append(_set_aside(out, record.path))
             else:
                 (out / record.path).unlink(missing_ok=True)
             ledger.forget(record.path)
@@ -121,11 +117,16 @@ def remove_unwanted(out: Path, ledger: Ledger) -> list[str]:
     return aside
 
 
-def _free(path: Path) -> Path:
-    """The path, or the next like it that nothing has."""
-    number = 1
-    free = path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
+def make_way(out: Path, ledger: Ledger, path: str) -> None:
+    """Set aside what lies where a file is to be written for the first time: no run of ours wrote it."""
+    if not ledger.owns(path) and ((out / path).exists() or (out / path).is_symlink()):
+        ledger.set_aside[path] = _set_aside(out, path)
+
+
+def _set_aside(out: Path, path: str) -> str:
+    """Move a file of the folder to where nothing is written over it; returns its place, from the folder."""
+    wished = out / STATE / SET_ASIDE / Path(path).name
+    place = next(each for each in free_names(wished) if not each.exists())
+    place.parent.mkdir(parents=True, exist_ok=True)
+    (out / path).replace(place)
+    return str(place.relative_to(out))

@@ -89,6 +89,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.set_aside: dict[str, str] = {}  # of files that were in the way and not ours: where they lie now
         self._base = open_database(path, MIGRATIONS, "the record", "prepare into an empty folder")
         self._base.isolation_level = "DEFERRED"  # changes wait for commit()
         self.run = int(self.fact("run") or 0) + 1

@@ -17,7 +17,7 @@ from limner.errors import UserError
 from limner.events import Event, Prepared, Warned
 from limner.preparation.choices import NAME, NO_MASK, NOTHING, Choice
 from limner.preparation.decide import Decision
-from limner.preparation.folder import EDITED
+from limner.preparation.folder import EDITED, make_way
 from limner.preparation.framing import Framing
 from limner.preparation.layouts import Names, names_of
 from limner.preparation.ledger import Ledger, Record, Row, plain
@@ -87,6 +87,7 @@ def _works(
     masks = masks_of(settings)
 
     def missing(path: str, key: str) -> bool:
+        make_way(out, ledger, path)
         record = ledger.want(path)
         if record.changed_by_hand(out):
             by_hand.append(path)
@@ -147,6 +148,8 @@ def complete_masks(settings: PrepareSettings, ledger: Ledger) -> None:
         if not row.decision["kept"] or row.mask:
             continue
         path = _mask_of(settings, row)
+        if is_any:
+            make_way(settings.out, ledger, path)
         record = ledger.want(path)
         if not is_any:
             ledger.unwant(path)

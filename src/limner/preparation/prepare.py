@@ -107,9 +107,11 @@ def preparing(settings: PrepareSettings) -> Generator[Event, None, Made]:
     total = _count(settings, choices)
     made = Made(settings.out, pictures=total)
     with ExitStack() as stack:
-        stack.enter_context(locked(settings.out / STATE))
+        stack.enter_context(locked(settings.out / STATE, option="--out"))
         ledger = stack.enter_context(Ledger(settings.out / STATE / LEDGER))
-        store = stack.enter_context(Store(settings.out / STATE / "facts", Measure(faces=Faces(settings.face_model))))
+        store = stack.enter_context(
+            Store(settings.out / STATE / "facts", Measure(faces=Faces(settings.face_model)), "--out")
+        )
         workers = stack.enter_context(Workers(settings.workers or cores()))
         clear_unfinished(settings.out)
         ledger.remember(ASKED, _absolute(asked).model_dump_json(exclude_unset=True, by_alias=True))
@@ -150,7 +152,7 @@ def settings_of(folder: Path) -> tuple[PrepareSettings, int] | None:
 def _absolute(settings: PrepareSettings) -> PrepareSettings:
     """The settings with paths that hold wherever the next command is given."""
     places = {name: getattr(settings, name) for name in settings.model_fields_set}
-    absolute = {name: place.absolute() for name, place in places.items() if isinstance(place, Path)}
+    absolute: dict[str, Any] = {name: place.absolute() for name, place in places.items() if isinstance(place, Path)}
     models = {name: places[name] for name in ("base", "mask_model", "caption_model") if places.get(name)}
     absolute |= {name: str(Path(model).absolute()) for name, model in models.items() if Path(model).exists()}
     return settings.model_copy(update=absolute)
@@ -197,6 +199,8 @@ def _tidy(out: Path, ledger: Ledger) -> Generator[Event, None, None]:
     """Remove what belongs to the folder no more, and say what in it is not ours."""
     for place in remove_unwanted(out, ledger):
         yield Warned(f"what you changed of a picture that is not kept any more lies in {out / place}")
+    for path, place in ledger.set_aside.items():
+        yield Warned(f"{display(path)} was not written by prepare, which needed its name; it lies in {out / place} now")
     others = list(foreign(out, ledger))
     if others:
         yield Warned(

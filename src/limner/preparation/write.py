@@ -112,7 +112,7 @@ def _mask(task: Task, decoded: Image.Image, image: Image.Image) -> Found | None:
 
 
 def _put(root: Path, path: str, data: bytes, key: str) -> Record:
-    with atomic_path(root / path) as temporary:
+    with atomic_path(root / path, "--out") as temporary:
         temporary.write_bytes(data)
     changed = (root / path).stat().st_mtime_ns
     return Record(path, key, len(data), changed, hashlib.sha256(data).hexdigest())

@@ -128,4 +128,4 @@ def _save(job: Job, methods: list[Method]) -> Iterator[Event]:
     """The files that the run would write, written elsewhere, verified and removed."""
     for weights, out in job.results([method.weights() for method in methods]):
         with tempfile.TemporaryDirectory() as folder:
-            yield from export(job, weights, Path(folder) / out.name, out, None)
+            yield from export(job, weights, Path(folder) / out.name, None, shown=out)

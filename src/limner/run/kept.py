@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from limner.errors import UserError
-from limner.files import atomic_path
+from limner.files import atomic_path, is_whole_archive
+from limner.temporary import clear
 from limner.weights import Weights
 
 
@@ -32,6 +33,8 @@ class Kept:
         """Raises UserError if it is not there or damaged."""
         path = self._path(step)
         try:
+            if not is_whole_archive(path):
+                raise ValueError("a part of it has another checksum")
             return [Weights(**held) for held in torch.load(path, map_location="cpu", weights_only=True)]
         except Exception as error:
             raise UserError(
@@ -40,14 +43,13 @@ class Kept:
             ) from error
 
     def steps(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.pt"))
+        return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.pt") if path.stem.isdecimal())
 
     def prune(self, wanted: set[int]) -> None:
         """Remove all others, and what a process left that died while it wrote."""
+        clear(self.folder, always=True)
         for step in set(self.steps()) - wanted:
             self._path(step).unlink()
-        for left_over in self.folder.glob(".*.pt"):
-            left_over.unlink()
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{step:07d}.pt"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from limner.config import KIND_FOLDERS, TrainSettings
 from limner.errors import UserError
-from limner.files import check_name, require_writable
+from limner.files import check_name, require_not_read, require_writable
 from limner.formats.bundle import bundled_name
 from limner.formats.diffusers import INDEX, check_folder
 from limner.library.filenames import clean_stem
@@ -47,6 +47,7 @@ def _file_name(settings: TrainSettings) -> str:
 
 def check_out(settings: TrainSettings) -> None:
     """Raise UserError unless the files to write have a place, before hours are spent on them."""
+    inputs = [path for path in (Path(settings.base).expanduser(), settings.vae) if path is not None]
     if settings.bundle:
         bundled_name(settings.keyword)
     if settings.diffusers_folder is not None:
@@ -55,11 +56,15 @@ def check_out(settings: TrainSettings) -> None:
                 f"diffusers_folder is for whole models, and the method {settings.method} trains none; leave it out"
             )
         check_folder(settings.diffusers_folder, settings.overwrite)
+        require_not_read(settings.diffusers_folder, inputs)
         require_writable(settings.diffusers_folder / INDEX, "--diffusers-folder")
     for out in outputs(settings):
         check_name(out)
         if out.suffix != ".safetensors":
             raise UserError(f"{out} does not end in .safetensors, by which other programs find it; correct --out")
+        if out.is_dir():
+            raise UserError(f"{out} is a folder; give the name of a file with --out")
+        require_not_read(out, inputs)
         if out.exists() and not settings.overwrite:
             raise UserError(f"{out} is there already; give another file with --out, or say --overwrite")
         require_writable(out)

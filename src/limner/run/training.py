@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def train(settings: TrainSettings, tables: Mapping[str, Any], origin: str = "set
     yield from hashed(job.model)
     with folder.locked():
         folder.create(job.settings, job.methods, job.chosen, job.record)
-        yield from _work(job, folder)
+        yield from _work(job, folder, job.settings.overwrite)
 
 
 def new_folder(runs: Path, name: str) -> Path:
@@ -67,7 +68,7 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
     """Go on with a run from the state saved last, with the settings of its run.toml. Raises UserError."""
     folder = RunFolder(request.run.absolute())
     before = folder.record()
-    settings, tables = read_training(read_toml(folder.settings_file), str(folder.settings_file))
+    settings, tables = _own_settings(folder)
     if request.seed not in (None, settings.seed):
         raise UserError(f"the run began with --seed {settings.seed}, which cannot change; leave --seed out")
     changes = {name: getattr(request, name) for name in ("device", "precision") if getattr(request, name) != "auto"}
@@ -83,16 +84,30 @@ def resume(request: ResumeSettings) -> Generator[Event, None, None]:
     job = assemble(settings, methods, model, data, [])
     yield from hashed(model)
     yield from _compare(job, folder, before)
+    overwrite = settings.overwrite or request.overwrite
     for out in job.outputs:
-        if out.exists() and not (settings.overwrite or request.overwrite or _is_own(out, job)):
+        if out.exists() and not (overwrite or _is_own(out, job)):
             raise UserError(f"{out} was written by something else since; move it away, or say --overwrite")
+    model_folder = settings.diffusers_folder
+    if model_folder is not None and model_folder.exists() and not (overwrite or folder.is_result(model_folder)):
+        raise UserError(f"{model_folder} was written by something else since; move it away, or say --overwrite")
     check_out(settings.model_copy(update={"overwrite": True}))
     with folder.locked():
-        yield from _work(job, folder)
+        yield from _work(job, folder, overwrite)
 
 
-def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
-    """From the encoded pictures to the exported files."""
+def _own_settings(folder: RunFolder) -> tuple[TrainSettings, dict[str, Any]]:
+    """Those of the run. Raises UserError if its run.toml is not as the run wrote it."""
+    path = folder.settings_file
+    values = read_toml(path)
+    missing = next((name for name in ("keyword", "method", "base", "steps", "out") if name not in values), None)
+    if missing is not None:
+        raise UserError(f"{path} is damaged: it has no {missing}; put the run's own file there, or start a new run")
+    return read_training(values, str(path))
+
+
+def _work(job: Job, folder: RunFolder, overwrite: bool) -> Generator[Event, None, None]:
+    """From the encoded pictures to the exported files. overwrite: take the place of whatever has their names."""
     assert job.settings.steps is not None
     yield Started(folder.path, job.settings.steps)
     batches = yield from job.encode()
@@ -102,32 +117,57 @@ def _work(job: Job, folder: RunFolder) -> Generator[Event, None, None]:
         outcome = yield from events
     for state in watch.files():
         for weights, out in job.results(state.weights):
-            path = (
-                folder.states
-                / KIND_FOLDERS[weights.kind]
-                / f"{shortened(out.stem, MOST_STEM_BYTES)}-{state.step:06d}{out.suffix}"
-            )
-            yield from export(job, weights, path, path, log.final_loss(state.step), state)
+            name = f"{shortened(out.stem, MOST_STEM_BYTES)}-{state.step:06d}{out.suffix}"
+            path = folder.states / KIND_FOLDERS[weights.kind] / name
+            yield from export(job, weights, path, log.final_loss(state.step), state)
     if outcome.why:
         yield Kept(outcome.step, outcome.why)
-    for weights, out in job.results(outcome.weights):
-        if weights.kind == "checkpoint" and job.settings.diffusers_folder is not None:
-            yield export_folder(job, weights, job.settings.diffusers_folder)
-        yield from export(job, weights, out, out, log.final_loss(outcome.step), outcome)
+    try:
+        yield from _results(job, folder, outcome, log.final_loss(outcome.step), overwrite)
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            raise UserError(f"{error}; what was learned is kept: limner resume {folder.path} writes it") from error
+        raise
     if log.measurements:
         yield Measured(outcome.done.step, "measuring_share", log.measuring_share)
     yield outcome.done
 
 
+def _results(
+    job: Job, folder: RunFolder, outcome: Outcome, loss: float | None, overwrite: bool
+) -> Generator[Event, None, None]:
+    """The run's files. Where something took one's name while it ran, the file gets another, and a warning says so."""
+    for weights, out in job.results(outcome.weights):
+        if weights.kind == "checkpoint" and job.settings.diffusers_folder is not None:
+            yield from export_folder(job, weights, job.settings.diffusers_folder, folder, overwrite)
+        yield from export(job, weights, out, loss, outcome, overwrite=overwrite)
+
+
 def export(
-    job: Job, weights: Weights, path: Path, shown: Path, loss: float | None, outcome: Outcome | None = None
+    job: Job,
+    weights: Weights,
+    path: Path,
+    loss: float | None,
+    outcome: Outcome | None = None,
+    shown: Path | None = None,
+    overwrite: bool = True,
 ) -> Generator[Warned | Exported, None, None]:
-    """Write and verify a file at `path`, and speak of it as `shown`: of the programs that read all of it as trained,
-    and before them of those that are known not to."""
+    """Write and verify a file, and speak of the programs that read all of it as trained, and before them of those that
+    are known not to. shown: what to call it instead of its path."""
     weights.metadata |= describe(job, loss, outcome).metadata(job.model.family)
     # stable-diffusion.cpp takes any other numbers of an embedding for noise
     precision = "fp32" if weights.kind == "embedding" else job.settings.file_precision
-    saved = save_weights(weights, path, dtype=DTYPES[precision], model=job.model)
+    saved = save_weights(
+        weights,
+        path,
+        dtype=DTYPES[precision],
+        model=job.model,
+        overwrite=overwrite,
+        is_ours=lambda there: _is_own(there, job),
+    )
+    if saved.path != path:
+        yield _named_otherwise(path, saved.path)
+    shown = shown or saved.path
     faults = [f"{each.reader} {each.fault}" for each in saved.reports if each.fault]
     if faults:
         yield Warned(f"not every program uses {shown.name} as it was trained: {'; '.join(faults)}")
@@ -135,31 +175,39 @@ def export(
     yield Exported(shown, saved.size_bytes, right, weights.kind)
 
 
-def export_folder(job: Job, weights: Weights, folder: Path) -> Exported:
+def export_folder(
+    job: Job, weights: Weights, path: Path, folder: RunFolder, overwrite: bool
+) -> Iterator[Warned | Exported]:
     """Write and verify a whole model as a folder in diffusers' layout."""
-    report = save_folder(weights, folder, job.model, DTYPES[job.settings.file_precision])
-    return Exported(folder, size_of(folder), (report.reader,), weights.kind)
+    overwrite = overwrite or folder.is_result(path)
+    made, report = save_folder(weights, path, job.model, DTYPES[job.settings.file_precision], overwrite)
+    folder.note_result(made)
+    if made != path:
+        yield _named_otherwise(path, made)
+    yield Exported(made, size_of(made), (report.reader,), weights.kind)
+
+
+def _named_otherwise(wished: Path, path: Path) -> Warned:
+    return Warned(f"{wished} was written by something else while this training ran, and stays; the result is {path}")
 
 
 def _learn(
     job: Job, folder: RunFolder, batches: BatchSource, log: Log, watch: Watch
 ) -> Generator[Event, None, Outcome]:
     """The loop's events, logged, with previews and measurements between them."""
-    plan = job.plan(folder.state)
+    plan = replace(job.plan(folder.state), run=folder.record().id)
     count = job.settings.previews or 0
     at = {max(1, round(plan.steps * (index + 1) / count)) for index in range(count)}
     plan = yield from watch.begin(batches, plan)
     methods = job.new_methods()
-    steps = within(loop(job.model, batches, methods, plan), job.settings.minutes, log.seconds, folder.is_to_finish)
+    steps = within(loop(job.model, batches, methods, plan, log), job.settings.minutes, log.seconds, folder.is_to_finish)
     with closing(Plots(job, folder, log)) as plots, closing(steps) as events:
         for event in events:
             if isinstance(event, Done):
                 return plots.ended(watch.finish(event, methods))
-            if isinstance(event, Step):
-                log.append(event)
             yield event
             if isinstance(event, Saved):
-                watch.saved(event.step)
+                watch.saved(event)
             if isinstance(event, Step):
                 if event.step in at:
                     yield _preview(job, folder, event.step)

@@ -17,7 +17,7 @@ from limner.evaluate.milestone import GUIDANCE, SAMPLER_STEPS, Judge
 from limner.evaluate.online import Probes, as_answered, make_probe, some
 from limner.evaluate.pictures import encode, real_square
 from limner.evaluate.protocol import UNRELATED, without_keyword
-from limner.events import Done, Event, Measured, Warned
+from limner.events import Done, Event, Measured, Saved, Warned
 from limner.generate import Request, generate_each
 from limner.infotext import save_png
 from limner.methods.method import Method
@@ -78,10 +78,11 @@ class Watch:
         began = time.perf_counter()
         yield from self._ask_the_base(batches.examples)
         methods = self.job.new_methods()
-        with closing(loop(self.job.model, batches, methods, replace(plan, steps=0))) as events:
+        with closing(loop(self.job.model, batches, methods, replace(plan, steps=0), self.log)) as events:
             restored = next(events)
-            assert isinstance(restored, Done)
-            self.log.begin(restored.step)
+            while not isinstance(restored, Done):
+                yield restored  # of a state or a log that was damaged
+                restored = next(events)
             history = self.history
             for count in range(1, len(history) + 1):
                 self._warned |= {kind for kind, _ in verdict.warnings(history[:count])}
@@ -126,11 +127,12 @@ class Watch:
                 self._judge()
         return measured - began, time.perf_counter() - measured if self._judge is not None else 0.0
 
-    def saved(self, step: int) -> None:
-        """The run will not go on from before this step: of the kept states only two can be wanted still."""
+    def saved(self, event: Saved) -> None:
+        """The run goes on from this state or from that before it: of the kept states no others can be wanted still than
+        the best ones of these times, and of now."""
         history = self.history
-        then = verdict.best([each for each in history if each.step <= step])
-        wanted = {each.step for each in (then, verdict.best(history)) if each is not None}
+        then = [verdict.best([each for each in history if each.step <= step]) for step in (event.before, event.step)]
+        wanted = {each.step for each in (*then, verdict.best(history)) if each is not None}
         if self.job.settings.keep != "all":
             self.kept.prune(wanted)
 

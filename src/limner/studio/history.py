@@ -77,14 +77,14 @@ class History:
                             break
                         self._at += len(line)
                         self._take(line)
-        except FileNotFoundError:
+        except OSError:
             self._begin(None)
         return {name: curve.all() for name, curve in self._curves.items()}
 
     def _take(self, line: bytes) -> None:
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         for name, value in _values(found):
             self._curves.setdefault(name, Curve()).add(found["step"], value)
@@ -107,7 +107,7 @@ class Histories:
 
 
 def _values(line: Any) -> Iterator[tuple[str, float]]:
-    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+    if not isinstance(line, dict) or type(line.get("step")) is not int or line["step"] < 0:
         return
     found = {LOSS: line.get("loss")} | (line["measured"] if isinstance(line.get("measured"), dict) else {})
     for name, value in found.items():

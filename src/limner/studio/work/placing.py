@@ -2,14 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from limner.config import KIND_FOLDERS
 from limner.errors import UserError
-from limner.files import atomic_path, sha256_file
+from limner.files import atomic_path, free_names, new_file, sha256_file
 from limner.library import worker
 from limner.library.scan import add, shelf_root
 from limner.library.store import Store
@@ -41,9 +40,11 @@ def place(made: Path, kind: str, task: Task, picture: Path | None = None, replac
     root = shelf_root(task.places.models)
     folder = root / KIND_FOLDERS[kind]
     folder.mkdir(parents=True, exist_ok=True)
-    if replace:
-        _remove(folder / made.name, made)
-    path = next(each for each in _names(folder / made.name) if _put(made, each))
+    if replace and (folder / made.name).is_file():
+        path = folder / made.name
+        _replace(made, path)
+    else:
+        path = _put(made, folder / made.name)
     if picture is not None:
         _show(picture, path.with_suffix(".preview.png"))
     name = path.relative_to(root).as_posix()
@@ -53,36 +54,40 @@ def place(made: Path, kind: str, task: Task, picture: Path | None = None, replac
     return Placed(path, name, kind, path.stat().st_size, wished)
 
 
-def _remove(target: Path, made: Path) -> None:
-    if target.exists() and not target.samefile(made):
-        target.unlink()
-        target.with_suffix(".preview.png").unlink(missing_ok=True)
+def _replace(made: Path, target: Path) -> None:
+    """Put the file at `target` in place of another one, which is there until then."""
+    if target.samefile(made):
+        return
+    with atomic_path(target) as temporary:
+        shutil.copyfile(made, temporary)
+    target.with_suffix(".preview.png").unlink(missing_ok=True)
 
 
-def _names(wished: Path) -> Iterator[Path]:
-    yield wished
-    number = 2
-    while True:
-        yield wished.with_stem(f"{wished.stem}-{number}")
-        number += 1
-
-
-def _put(made: Path, target: Path) -> bool:
-    """Whether the file is at `target` now: it is put there, or was before."""
-    if target.exists():
-        return target.stat().st_size == made.stat().st_size and sha256_file(target) == sha256_file(made)
-    try:
-        os.link(made, target)
-    except FileExistsError:
-        return False  # it came this moment
-    except OSError:  # another file system, or one without links
+def _put(made: Path, wished: Path) -> Path:
+    """Where the file is now: under the first name that was free, or at which it was before."""
+    for target in free_names(wished):
+        if target.exists():
+            if _are_same(made, target):
+                return target
+            continue
         try:
-            with atomic_path(target) as temporary:
-                shutil.copyfile(made, temporary)
-        except OSError as error:
-            raise UserError(f"cannot write {target.name} ({error.strerror}); make room, and let it go on") from error
-        made.unlink()
-    return True
+            os.link(made, target)
+        except FileExistsError:
+            continue  # it came this moment
+        except OSError:  # another file system, or one without links
+            break
+        return target
+    try:
+        with new_file(target, option=None) as new:
+            shutil.copyfile(made, new.temporary)
+    except OSError as error:
+        raise UserError(f"cannot write {target.name} ({error.strerror}); make room, and let it go on") from error
+    made.unlink()
+    return new.path
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    return other.is_file() and other.stat().st_size == one.stat().st_size and sha256_file(other) == sha256_file(one)
 
 
 def _show(picture: Path, target: Path) -> None:

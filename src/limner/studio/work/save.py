@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from limner.files import atomic_path
-from limner.infotext import save_png
+from limner.infotext import next_numbers, save_png
 from limner.studio.feed import Drawn
 from limner.studio.gallery import Gallery, thumbnail_of
 from limner.studio.work.task import Task
@@ -21,9 +21,9 @@ def save(
     """Write a picture as DAY/NUMBER-SEED.png, as the webui names them, and its row. request: what gives it again."""
     places = task.places
     day = datetime.now().strftime("%Y-%m-%d")  # noqa: DTZ005 (a name for people, in their own time)
-    path = free_name(places.pictures / day, seed)
+    free = free_name(places.pictures / day, seed)
+    path = save_png(image, infotext, free, overwrite=False, names=next_numbers)  # another worker may be as quick
     name = f"{day}/{path.name}"
-    save_png(image, infotext, path)
     small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     with atomic_path(thumbnail_of(places, name)) as temporary:
