@@ -2,7 +2,8 @@
 
 Chosen so that a person tells them apart at a glance, behind an autoencoder of a factor of 8 too: nothing that makes a
 style may be finer than about four pixels. On real renders of the report's 500 questions the judge names 98.2% of the
-styles, after 1,760 of its 2,500 steps; before pixel art had dark cells around it (and after 1,200 steps), it named 28 of 51 of it, and took 15 for flat.
+styles after 1,760 of its 2,500 steps. Of pixel art without dark cells around it, it named 28 of 51 after 1,200 and
+took 15 for flat.
 """
 
 from collections.abc import Callable, Iterable
