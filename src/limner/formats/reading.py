@@ -64,10 +64,10 @@ def by_way(
     for layer, leaves in found.items():
         way = next((way for way in ways if _is_whole(way, leaves.keys())), None)
         if way is None:
-            unmatched.extend(leaves.values())
+            unmatched.extend(sorted(leaves.values()))
             continue
         if LENGTHS in leaves and way not in WITH_LENGTHS:
-            unsure.extend(leaves.values())
+            unsure.extend(sorted(leaves.values()))
             continue
         used = {leaf: key for leaf, key in leaves.items() if leaf in (*ways[way], *beside, LENGTHS)}
         unmatched.extend(key for leaf, key in leaves.items() if leaf not in used)

@@ -29,6 +29,7 @@ from limner.formats.programs import (
     CORES_UNKNOWN,
     IGNORES,
     NO_ALPHA,
+    NO_CORES,
     READERS,
     REFUSES,
     REMARKS,
@@ -130,7 +131,7 @@ def _of_adapter(kind: str, header: Header, tensors: Tensors, layout: Layout, hid
         elif not reading.patches and not reading.unsure:
             found[reader] = Verdict(False, _why_not(reader, reading.refused, words))
         else:
-            words = [each for each in words if each not in _NEVER]
+            words = [each for each in words if each not in _NEVER and reading.patches]
             remarks = [REMARKS[each][reader] for each in kinds if reader in REMARKS.get(each, {})]
             words += remarks if reading.patches else []
             words += _left_out(reading, plain, bool(words))
@@ -169,8 +170,8 @@ def _why_not(reader: str, refused: bool, words: list[str]) -> str:
     """Why a program makes no use of a file."""
     if refused and reader in ("A1111", "diffusers"):
         return REFUSES
-    final = [each for each in words if each in _NEVER and each != REFUSES]
-    return final[-1] if final else APPLIES_NOTHING if refused else words[-1] if words else FINDS_NOTHING
+    final = [each for each in words if each == NO_CORES or (each in _NEVER and each != REFUSES)]
+    return final[-1] if final else APPLIES_NOTHING if refused else FINDS_NOTHING
 
 
 def _left_out(reading: Reading, tensors: Tensors, is_explained: bool) -> list[str]:
@@ -233,7 +234,9 @@ def of_embedding(header: Header, is_pickle: bool) -> dict[str, Verdict]:
     said |= {reader: NOT_BY_ENDING for reader, endings in ENDINGS.items() if ending not in endings}
     if is_pickle and is_new_zip(header.path):
         said["A1111"] = NEW_ZIP
-    return {reader: _verdict(words) for reader, words in said.items()}
+    found = {reader: _verdict(words) for reader, words in said.items()}
+    is_half = "clip_g" in header.shapes and "clip_l" not in header.shapes  # which ComfyUI may give to its one encoder
+    return found | {"ComfyUI": Verdict(None)} if is_half else found
 
 
 def _widths(header: Header) -> dict[str, int] | None:

@@ -160,7 +160,7 @@ def comfyui(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
     with a core it fails, and leaves the layer as it was; an OFT's rescaling it reads and does not apply."""
     turned = tuple(leaf for leaf in OFT if leaf != "rescale")
     table = _targets(layout) | _generic_text(layout)
-    reading = _taken(tensors, table, _WAYS | {"oft by alpha": turned}, _NEWER)
+    reading = _taken(tensors, table, {"oft by alpha": turned} | _WAYS, _NEWER)
     return without(reading, _with_cores(reading))
 
 
@@ -234,7 +234,7 @@ def _taken(
     found: dict[str, dict[str, str]] = {}
     known = {leaf for leaves in ways.values() for leaf in leaves} | {LENGTHS, BIAS, "alpha"}
     for module, layer in table.items():
-        present = {leaf: key for leaf in known if (key := f"{module}.{leaf}") in tensors}
+        present = {leaf: key for leaf in sorted(known) if (key := f"{module}.{leaf}") in tensors}
         for spelling in _SPELLINGS + more_spellings:
             keys = {leaf: module + spelled for leaf, spelled in spelling.items()}
             if keys["lora_up.weight"] in tensors and keys["lora_down.weight"] in tensors:
