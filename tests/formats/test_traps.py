@@ -84,7 +84,7 @@ CORES: dict[str, tuple[dict[str, tuple[int, ...]], set[str]]] = {
     ),
     "lokr_t2": (
         {"lokr_w1": (8, 8), "lokr_w2_a": (4, 8), "lokr_w2_b": (4, 8), "lokr_t2": (4, 4, 3, 3)},
-        {"stable-diffusion.cpp", "diffusers"},
+        {"Forge", "ComfyUI", "stable-diffusion.cpp", "diffusers"},
     ),
 }  # fmt: skip
 

@@ -108,7 +108,7 @@ def test_a_models_folder(tiny_folder: Path) -> None:
     )
     assert facts.parts.keys() == {"text_encoder", "unet", "vae"}
     assert facts.dtypes == {"F32": sum(facts.parts.values())}
-    assert {name for name, verdict in facts.programs.items() if verdict.loads} == {"diffusers"}
+    assert {name for name, verdict in facts.programs.items() if verdict.loads} == {"ComfyUI", "diffusers"}
     assert re.fullmatch("[0-9a-f]{64}", facts.sha256 or "")
 
 

@@ -85,8 +85,10 @@ def _verdicts(programs: Mapping[str, Verdict]) -> Rows:
     rows = [("loads in", ", ".join(name for name, verdict in programs.items() if verdict.loads and not verdict.says))]
     for name, verdict in programs.items():
         if verdict.says:
-            rows.append(("loads, but" if verdict.loads else "does not load", f"{name} {verdict.says}"))
-    return rows
+            title = "not known" if verdict.loads is None else "loads, but" if verdict.loads else "does not load"
+            rows.append((title, f"{name} {verdict.says}"))
+    silent = [name for name, verdict in programs.items() if verdict.loads is None and not verdict.says]
+    return [*rows, ("not known", ", ".join(silent))]
 
 
 def _picture(facts: Picture) -> Rows:

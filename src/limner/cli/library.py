@@ -250,4 +250,6 @@ def _readers(file: "ShelfFile") -> str:
     told = file.details.get("readers", {})
     if told and all(loads and not says for loads, says in told.values()):
         return "all"
+    if told and all(loads is None for loads, _ in told.values()):
+        return "not known"
     return ", ".join(f"{name}*" if says else name for name, says in file.readers.items())

@@ -15,7 +15,7 @@ Leaves = Mapping[str, Tensor]  # by their names in files, float32
 def effect(way: str, leaves: Leaves, weight: Tensor, scale: float | None) -> Tensor:
     """The change of a weight (out, in[, k, k]) at strength 1, flat in whatever way the program leaves it.
 
-    way: "lora", "loha", "lokr", "oft" or "ia3", and behind a comma for DoRA's lengths "dora by column", of inputs,
+    way: one of WAYS, and behind a comma for DoRA's lengths "dora by column", of inputs,
     which is A1111's, or "dora by old row", of outputs as they were before, which is ComfyUI's. scale: instead of the
     file's.
     """
@@ -66,10 +66,18 @@ def _lokr(leaves: Leaves, weight: Tensor, scale: float | None) -> Tensor:
 
 
 def _oft(leaves: Leaves, weight: Tensor, scale: float | None) -> Tensor:
+    return _turned(leaves, weight, float(leaves.get("alpha", 0.0)) * len(weight))
+
+
+def _oft_by_alpha(leaves: Leaves, weight: Tensor, scale: float | None) -> Tensor:
+    """ComfyUI's, whose bound is the alpha itself (comfy/weight_adapter/oft.py, October 2025)."""
+    return _turned(leaves, weight, float(leaves.get("alpha", 0.0)))
+
+
+def _turned(leaves: Leaves, weight: Tensor, bound: float) -> Tensor:
     blocks = leaves["oft_blocks"]
     size = blocks.shape[1]
     skew = blocks - blocks.transpose(1, 2)
-    bound = float(leaves["alpha"]) * len(weight) if "alpha" in leaves else 0.0
     if bound:
         skew = skew * (min(float(skew.norm()), bound) / (float(skew.norm()) + 1e-8))
     eye = torch.eye(size)
@@ -95,5 +103,6 @@ WAYS: dict[str, Callable[[Leaves, Tensor, float | None], Tensor]] = {
     "loha": _loha,
     "lokr": _lokr,
     "oft": _oft,
+    "oft by alpha": _oft_by_alpha,
     "ia3": _ia3,
 }

@@ -305,7 +305,7 @@ def _programs(
     if sort == "embedding":
         return verdicts.of_embedding(header, is_pickle)
     if sort not in ADAPTERS and sort not in forms():
-        return {}
+        return verdicts.not_known()
     empty = {name: small.get(name, torch.empty(shape, device="meta")) for name, shape in header.shapes.items()}
     return verdicts.of_adapter(sort, header, empty, verdicts.layout_for(family), hides_alpha)
 

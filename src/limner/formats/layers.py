@@ -1,7 +1,7 @@
 """A base's layers under the names that the readers' own models give them: diffusers', and the original release's."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -15,13 +15,25 @@ _RESNET_PARTS = {
     "conv2": "out_layers.3",
     "time_emb_proj": "emb_layers.1",
     "conv_shortcut": "skip_connection",
+    "norm1": "in_layers.0",
+    "norm2": "out_layers.0",
 }
-_OPEN_CLIP_PARTS = {"self_attn": "attn", "fc1": "c_fc", "fc2": "c_proj"}
+_OPEN_CLIP_PARTS = {
+    "self_attn": "attn",
+    "fc1": "c_fc",
+    "fc2": "c_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+}
+_LAST_NORM = "final_layer_norm"
+_OPEN_CLIP_LAST = "ln_final"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One Linear or Conv2d. name: as in limner.weights. diffusers, original: its path inside its network in either.
+    """One Linear or Conv2d, or a normalisation.
+
+    name: as in limner.weights. diffusers, original: its path inside its network in either.
 
     OpenCLIP keeps q, k and v in one tensor `attn.in_proj_weight`; here its thirds are called `attn.q_proj` and so on.
     """
@@ -35,12 +47,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a base is made of: a family's name, every layer that an adapter can be for, and diffusers' configuration of
-    its UNet."""
+    """What a base is made of: a family's name, every layer that an adapter can be for, diffusers' configuration of its
+    UNet, and its normalisations, of which some files hold differences."""
 
     family: str
     layers: list[Layer]
     unet_config: Any
+    norms: list[Layer] = field(default_factory=list)
 
 
 def layout(model: BaseModel) -> Layout:
@@ -56,45 +69,55 @@ def layers(model: BaseModel) -> list[Layer]:
 def layout_of(family: Family, networks: Mapping[str, nn.Module]) -> Layout:
     """The layout of a family's networks, which may be on torch's meta device, without weights."""
     denoiser = networks[family.denoiser]
-    found = list(_unet_layers(denoiser) if family.denoiser == "unet" else _transformer_layers(denoiser))
+    is_unet = family.denoiser == "unet"
+    found = list(_unet_layers(denoiser, _ADAPTABLE) if is_unet else _transformer_layers(denoiser))
+    norms = list(_unet_layers(denoiser, _NORMS) if is_unet else ())
     for encoder in family.encoders:
         is_open = (family.name, encoder.name) in OPEN_CLIP
-        found += _text_layers(encoder.name, networks[encoder.name], is_open)
-    return Layout(family.name, found, getattr(denoiser, "config", None))
+        found += _text_layers(encoder.name, networks[encoder.name], is_open, _ADAPTABLE)
+        norms += _text_layers(encoder.name, networks[encoder.name], is_open, _NORMS)
+    return Layout(family.name, found, getattr(denoiser, "config", None), norms)
+
+
+_ADAPTABLE = (nn.Linear, nn.Conv2d)
+_NORMS = (nn.GroupNorm, nn.LayerNorm)
+Kinds = tuple[type[nn.Module], ...]
 
 
 def _transformer_layers(transformer: nn.Module) -> Iterator[Layer]:
-    for path, module in _adaptable(transformer):
+    for path, module in _modules(transformer, _ADAPTABLE):
         yield Layer(f"transformer.{path}", "transformer", path, path, tuple(module.weight.shape))
 
 
-def _unet_layers(unet: nn.Module) -> Iterator[Layer]:
+def _unet_layers(unet: nn.Module, kinds: Kinds) -> Iterator[Layer]:
     blocks = _original_blocks(unet)
-    for path, module in _adaptable(unet):
+    for path, module in _modules(unet, kinds):
         yield Layer(f"unet.{path}", "unet", path, _original_path(path, blocks), tuple(module.weight.shape))
 
 
-def _text_layers(network: str, encoder: nn.Module, is_open: bool) -> Iterator[Layer]:
-    for path, module in _adaptable(encoder):
+def _text_layers(network: str, encoder: nn.Module, is_open: bool, kinds: Kinds) -> Iterator[Layer]:
+    for path, module in _modules(encoder, kinds):
         plain = path.removeprefix("text_model.")
-        if not plain.startswith("encoder."):  # the projection of the pooled state, which lies outside
+        if not plain.startswith("encoder.") and plain != _LAST_NORM:  # the projection of the pooled state lies outside
             continue
         original = f"text_model.{plain}"
-        if is_open:
+        if is_open and plain == _LAST_NORM:
+            original = _OPEN_CLIP_LAST
+        elif is_open:
             parts = plain.removeprefix("encoder.layers.").split(".")
             original = ".".join(["transformer.resblocks", *(_OPEN_CLIP_PARTS.get(part, part) for part in parts)])
         yield Layer(f"{network}.{plain}", network, f"text_model.{plain}", original, tuple(module.weight.shape))
 
 
-def _adaptable(network: nn.Module) -> Iterator[tuple[str, Any]]:
-    found = network.named_modules()
-    return ((path, module) for path, module in found if isinstance(module, nn.Linear | nn.Conv2d))
+def _modules(network: nn.Module, kinds: Kinds) -> Iterator[tuple[str, Any]]:
+    return ((path, module) for path, module in network.named_modules() if isinstance(module, kinds))
 
 
 def _original_blocks(unet: Any) -> dict[str, str]:
     """{diffusers' path of a block: the original's}, counting blocks in the order in which the original builds them."""
     blocks = {
         "conv_in": "input_blocks.0.0",
+        "conv_norm_out": "out.0",
         "conv_out": "out.2",
         "time_embedding.linear_1": "time_embed.0",
         "time_embedding.linear_2": "time_embed.2",

@@ -1,7 +1,9 @@
 """What each program is known to make of each form of the LoRA family (interop 1.6, 1.7), in words for people."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from limner.formats.layers import OPEN_CLIP
 from limner.formats.webuis import FORGIVEN
@@ -14,6 +16,13 @@ NO_LENGTHS = "leaves out the learned lengths, so that its pictures differ"
 REFUSES = "refuses the file"
 APPLIES_NOTHING = "applies nothing of the file"
 IGNORES = "leaves out what it does not know, which is all of it"
+STOPS = "stops with an error at a LoKr with a core (lokr_t2)"
+NO_CORES = "leaves layers with a LoKr's core (lokr_t2) as they were, and logs an error"
+CORES_UNKNOWN = "does not know a LoKr's core (lokr_t2), so that its pictures are wrong or it stops"
+NO_BIASES = "leaves out the changes of biases (diff_b)"
+NO_RESCALING = "leaves out the rescaling of rows"
+OTHER_BOUND = "takes the alpha itself for the rotation's bound, so that its pictures differ where the bound acts"
+OLD_ORDER = "multiplies the factors in the order of older files, so that its pictures are wrong or it leaves layers out"
 NO_ATTENTION = "leaves out the text encoder's attention, of which it changes only all four matrices together"
 NO_QKV = "leaves out the text encoder's q, k and v"
 
@@ -30,15 +39,32 @@ FAULTS: dict[str, dict[str, str]] = {
     "tucker lora": {"diffusers": REFUSES},
     "loha": {"diffusers": REFUSES},
     "lokr": {"diffusers": REFUSES},
-    "tucker lokr": {"stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
+    "tucker lokr": {
+        "Forge": STOPS,
+        "ComfyUI": NO_CORES,
+        "stable-diffusion.cpp": CORES_UNKNOWN,
+        "diffusers": REFUSES,
+    },
     "oft": {"Forge": APPLIES_NOTHING, "stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
+    "boft": {"Forge": APPLIES_NOTHING, "stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
     "ia3": {
         "Forge": APPLIES_NOTHING,
         "ComfyUI": IGNORES,
         "stable-diffusion.cpp": IGNORES,
         "diffusers": REFUSES,
     },
+    "rescaled oft": {"ComfyUI": NO_RESCALING},
+    "bounded oft": {"ComfyUI": OTHER_BOUND},
+    "biases": {"A1111": NO_BIASES, "diffusers": REFUSES},
+    "glora": {"A1111": OLD_ORDER, "stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
+    "old glora": {"stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
+    "full": {"diffusers": REFUSES},
+    "norm": {"stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
 }
+SQUARES = "turns by the square of the strength: 0.5 acts as 0.25"
+AUTOCAST = "fails where the base is in half precision and autocast is off (--precision half)"
+# What a program does with a form that it reads as it was trained at strength 1, as it usually runs.
+REMARKS: dict[str, dict[str, str]] = {"oft": {"A1111": AUTOCAST, "ComfyUI": SQUARES}}
 SOME_NAMES = "applies only the layers whose names it knows, without the UNet's attention"
 ONLY_UNET = "applies nothing to the text encoders"
 NO_ALPHA = ", and takes each rank for the alpha"
@@ -52,6 +78,7 @@ def faults(form: str, by_column: bool = False) -> dict[str, str]:
     by_column: whether DoRA's lengths are those of columns, as older trainers have it, which the webuis divide by.
     """
     known = FAULTS.get(form, dict.fromkeys(READERS, IGNORES))
+    by_column = by_column and form == "dora"
     return {reader: fault for reader, fault in known.items() if not by_column or fault == NO_LENGTHS}
 
 
@@ -94,12 +121,25 @@ def faults_of(weights: Weights) -> dict[str, Fault]:
     return found
 
 
-def _kinds(leaves: Collection[str]) -> list[str]:
+# Which entries of FAULTS a file's leaves come under beside that of its form, the most telling last.
+BY_LEAF = {
+    "hada_w1_a": "loha",
+    "lokr_w1": "lokr",
+    "lokr_w1_a": "lokr",
+    "lora_mid": "tucker lora",
+    "rescale": "rescaled oft",
+    "lokr_t2": "tucker lokr",
+}
+
+
+def _kinds(leaves: Mapping[str, Tensor]) -> list[str]:
     """Which entries of FAULTS a layer's leaves come under, the most telling last."""
     form = form_of(leaves)
-    cores = {"lora_mid": "tucker lora", "lokr_t2": "tucker lokr"}
-    added = {"hada_w1_a": "loha", "lokr_w1": "lokr", "lokr_w1_a": "lokr"} | cores
-    return ([] if form is None else [form.name]) + [kind for leaf, kind in added.items() if leaf in leaves]
+    found = ["biases"] if "diff_b" in leaves and (form is None or form.name != "full") else []
+    found += [] if form is None else [form.name]
+    if form is not None and form.name == "oft" and float(leaves.get("alpha", 0.0)) > 0:
+        found.append("bounded oft")
+    return found + [kind for leaf, kind in BY_LEAF.items() if leaf in leaves]
 
 
 def dotted_faults_of(weights: Weights) -> dict[str, Fault]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limner.base.family import Family
 from limner.formats.layers import Layer, Layout
-from limner.formats.reading import Metadata, Patch, Reader, Reading, Tensors
+from limner.formats.reading import Metadata, Patch, Reader, Reading, Tensors, refusal
 from limner.formats.sdcpp import stable_diffusion_cpp
 from limner.formats.webuis import a1111, comfyui, forge
 
@@ -33,7 +33,7 @@ def diffusers(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
         if not all("lora" in key for key in state):
             raise ValueError("it says that the file is not of the right format")
     except (ValueError, KeyError):
-        return Reading({}, list(tensors))
+        return refusal(tensors)
     patches: dict[str, Patch] = {}
     settings = json.loads(metadata[SETTINGS]) if SETTINGS in metadata else None
     origin = {id(tensor): key for key, tensor in tensors.items()}
@@ -44,6 +44,8 @@ def diffusers(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
             own_settings = None if settings is None else _within(network, settings)
             is_text, own_alphas = network.startswith("text"), _within(network, alphas or {})
             patches |= _as_peft(own, own_alphas, own_settings, known, not is_text, origin)
+    if not patches and any(_within(layer.network, state) for layer in layout.layers):
+        return refusal(tensors)  # PEFT finds none of its names for what is there
     used = {key for patch in patches.values() for _, key in patch.keys}
     used |= {f"{key.partition('.')[0]}.alpha" for key in used}
     return Reading(patches, [key for key in tensors if key not in used])

@@ -3,9 +3,9 @@
 import re
 
 from limner.formats.layers import Layout
-from limner.formats.reading import LOHA, LOKR, LORA, Metadata, Reading, Tensors, by_way, only_together
+from limner.formats.reading import BIAS, FULL, LOHA, LOKR, LORA, Metadata, Reading, Tensors, by_way, only_together
 
-LEAVES = {*LORA, *LOHA, *LOKR} - {"lokr_t2"}
+LEAVES = {*LORA, *LOHA, *LOKR, *FULL, "scale"} - {"lokr_t2"}
 _SPELLINGS = {  # other spellings of a LoRA's halves
     f"{before}{half}{after}": leaf
     for half, leaf in (("down", "lora_down.weight"), ("up", "lora_up.weight"))
@@ -29,6 +29,7 @@ _TEXT_PREFIXES = {
     "te1.": _TEXT_ROOTS["text_encoder"],
     "te2.": _TEXT_ROOTS["text_encoder_2"],
 }
+_NORM = re.compile(r"norm|(in|out)_layers[._]0$|unet_out_0$|[._]out[._]0$")
 _QKV = ("q_proj", "k_proj", "v_proj")
 
 
@@ -45,15 +46,20 @@ def stable_diffusion_cpp(tensors: Tensors, layout: Layout, metadata: Metadata) -
         elif layout.family != "sd2" or not layer.name.endswith(_QKV):
             table[_TEXT_ROOTS[layer.network] + layer.diffusers] = layer.name
     found: dict[str, dict[str, str]] = {}
-    unmatched = []
+    unmatched: list[str] = []
+    unsure: list[str] = []  # names that nobody here has followed through it
     for key in tensors:
         module, leaf = _cut(key)
         name = table.get(_module(module, layout.family)) if leaf in LEAVES else None
-        if name is None:
+        if name is None and (key.startswith("text_encoders.") or (leaf in FULL and _NORM.search(module))):
+            unsure.append(key)
+        elif name is None:
             unmatched.append(key)
         else:
             found.setdefault(name, {})[leaf] = key
-    reading = by_way(found, {"lora": LORA, "loha": LOHA, "lokr": LOKR}, unmatched, "")
+    ways = {"lora": LORA, "full": FULL, "loha": LOHA, "lokr": LOKR, "bias": FULL}
+    reading = by_way(found, ways, unmatched, "", beside=(BIAS, "alpha", "scale"))
+    reading = Reading(reading.patches, reading.unmatched, (*reading.unsure, *unsure))
     second = {layer.name.rpartition(".")[0] for layer in layout.layers if layer.network == "text_encoder_2"}
     return only_together(reading, _QKV, {group for group in second if group.endswith("self_attn")})
 
@@ -64,14 +70,19 @@ def _cut(key: str) -> tuple[str, str]:
         if key.endswith(spelled):
             return key.removesuffix(spelled), leaf
     module, _, leaf = key.partition(".")
+    if leaf not in LEAVES:
+        ending = next((leaf for leaf in LEAVES if key.endswith(f".{leaf}")), None)
+        return (module, leaf) if ending is None else (key.removesuffix(f".{ending}"), ending)
     return module, leaf
 
 
 def _module(name: str, family: str) -> str:
     """Its own name of a weight's layer."""
+    is_dotted = "." in name
     name = re.sub(r"^(lora|lycoris)[_.]", "", name).replace(".processor", "")
     kept = {place for word in _WORDS for hit in re.finditer(word, name) for place in _underscores(hit)}
-    path = "".join("." if letter == "_" and at not in kept else letter for at, letter in enumerate(name))
+    cut = "".join("." if letter == "_" and at not in kept else letter for at, letter in enumerate(name))
+    path = name if is_dotted else cut
     for prefix, root in _TEXT_PREFIXES.items():
         if path.startswith(prefix):
             return root + path.removeprefix(prefix)

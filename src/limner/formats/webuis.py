@@ -5,17 +5,23 @@ from collections.abc import Mapping
 
 from limner.formats.layers import OPEN_CLIP, Layout
 from limner.formats.reading import (
+    BIAS,
+    FULL,
+    GLORA,
     IA3,
     LENGTHS,
     LOHA,
     LOKR,
     LORA,
+    NORM,
     OFT,
     Metadata,
     Reading,
     Tensors,
     by_way,
     only_together,
+    refusal,
+    without,
 )
 
 FORGIVEN = 12  # unmatched tensors at which Forge still applies the rest
@@ -34,30 +40,61 @@ def a1111(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
     """Splits a key at its first dot, rewrites diffusers' block numbers to those of Stable Diffusion 1's original, and
     looks that up; then what stands behind the prefix as it is. OpenCLIP's attention it changes as a whole or not."""
     table: dict[str, str] = {}
-    for layer in layout.layers:
+    for layer in layout.layers + layout.norms:
         root = "diffusion_model_" if layer.network == "unet" else _A1111_ROOTS[layout.family, layer.network]
         table[root + layer.original.replace(".", "_")] = layer.name
     is_sd2 = any(name.startswith("model_transformer_resblocks") for name in table)
     found: dict[str, dict[str, str]] = {}
     unmatched: list[str] = []
+    unsure: set[str] = set()
     for key in tensors:
         module, _, leaf = key.partition(".")
+        if module == "diffusion_model":  # the name of its whole UNet, of which it knows no such leaves
+            return refusal(tensors)
         target = next((table[name] for name in _a1111_modules(module, is_sd2) if name in table), None)
         if target is None:
             unmatched.append(key)
+        elif leaf == "oft_diag" or (leaf == "oft_blocks" and tensors[key].dim() == 4):
+            unsure.add(target)
+            found.setdefault(target, {})[leaf] = key
         else:
             found.setdefault(target, {})[leaf] = key
-    # It tries these one after the other, and gives up the whole file at a layer that is none of them.
-    ways = {"lora": LORA, "loha": LOHA, "ia3": IA3, "lokr": LOKR, "oft": OFT}
-    reading = by_way(found, ways, unmatched, "dora by column")
-    if len(reading.patches) < len(found):
-        return Reading({}, list(tensors))
+    doubtful = [key for target in unsure for key in found.pop(target).values()]
+    # It tries these one after the other, and gives up the whole file at a layer that has what none of them needs.
+    ways = {"lora": LORA, "loha": LOHA, "ia3": IA3, "lokr": LOKR, "full": FULL, "norm and bias": NORM}
+    ways |= {"old glora": GLORA, "oft": OFT}
+    reading = by_way(found, ways, unmatched, "dora by column", beside=("alpha", "scale"))
+    known = {layer for layer, leaves in found.items() if not set(leaves.values()) & set(reading.unsure)}
+    if not known <= reading.patches.keys():
+        return refusal(tensors)
+    reading = Reading(reading.patches, reading.unmatched, (*reading.unsure, *doubtful))
+    reading = without(reading, _scaled_outputs(reading, tensors, layout))
     groups = {
         layer.name.rpartition(".")[0]
         for layer in layout.layers
         if (layout.family, layer.network) in OPEN_CLIP and layer.name.endswith(OUT_OF_FOUR)
     }
     return only_together(reading, OUT_OF_FOUR, groups)
+
+
+def _scaled_outputs(reading: Reading, tensors: Tensors, layout: Layout) -> set[str]:
+    """Convolutions with (IA)^3 numbers of their outputs, which it lays along the wrong axis and so fails at."""
+    kernels = {layer.name for layer in layout.layers if len(layer.shape) > 2}
+    found = set()
+    for name, patch in reading.patches.items():
+        side = tensors[dict(patch.keys)["on_input"]] if patch.way == "ia3" and name in kernels else None
+        if side is not None and not side.is_meta and not bool(side.any()):
+            found.add(name)
+    return found
+
+
+_OPEN_CLIP_PARTS = (
+    ("mlp_fc1", "mlp_c_fc"),
+    ("mlp_fc2", "mlp_c_proj"),
+    ("self_attn", "attn"),
+    ("layer_norm1", "ln_1"),
+    ("layer_norm2", "ln_2"),
+)
 
 
 def _a1111_modules(name: str, is_sd2: bool) -> list[str]:
@@ -69,11 +106,15 @@ def _a1111_modules(name: str, is_sd2: bool) -> list[str]:
     ):
         if name.startswith(prefix):
             path = f"text_model_{name.removeprefix(prefix)}"
+            if prefix != "lora_te1_text_model_" and not path.startswith("text_model_encoder_layers_"):
+                return []
             if is_open:
                 path = re.sub(r"^text_model_encoder_layers_", "transformer_resblocks_", path)
-                for ours, theirs in (("mlp_fc1", "mlp_c_fc"), ("mlp_fc2", "mlp_c_proj"), ("self_attn", "attn")):
+                for ours, theirs in _OPEN_CLIP_PARTS:
                     path = path.replace(ours, theirs)
             return [root + path for root in roots]
+    if name.startswith("oft_unet_"):
+        return [f"diffusion_model_{name.removeprefix('oft_unet_')}"]
     path = name.removeprefix("lora_unet_")
     return [f"diffusion_model_{each}" for each in (_as_sd1(path), path)]
 
@@ -81,7 +122,7 @@ def _a1111_modules(name: str, is_sd2: bool) -> list[str]:
 def _as_sd1(path: str) -> str:
     """The original's underscored path of a layer of diffusers' UNet, with the block numbers of Stable Diffusion 1."""
     inner = {"conv1": "in_layers_2", "conv2": "out_layers_3", "time_emb_proj": "emb_layers_1"}
-    inner["conv_shortcut"] = "skip_connection"
+    inner |= {"conv_shortcut": "skip_connection", "norm1": "in_layers_0", "norm2": "out_layers_0"}
     edges = {"conv_in": "input_blocks_0_0", "conv_out": "out_2"}
     edges |= {"time_embedding_linear_1": "time_embed_0", "time_embedding_linear_2": "time_embed_2"}
     if match := re.fullmatch(r"(down|up)_blocks_(\d)_(attentions|resnets)_(\d)_(.+)", path):
@@ -110,22 +151,58 @@ _SPELLINGS = [
 _NEWER = [{"lora_up.weight": ".lora_B.default.weight", "lora_down.weight": ".lora_A.default.weight"}]
 
 
+_WAYS = {"lora": LORA, "loha": LOHA, "lokr": LOKR, "glora": GLORA, "norm": NORM, "full": FULL, "bias": FULL}
+CORE = "lokr_t2"  # which both hand to torch.kron in a form that it refuses
+
+
 def comfyui(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
-    """Goes through its model's layers and takes what the file has under any of the spellings that it accepts."""
-    return _taken(tensors, _targets(layout), {"lora": LORA, "loha": LOHA, "lokr": LOKR, "oft": OFT}, _NEWER)
+    """Goes through its model's layers and takes what the file has under any of the spellings that it accepts. At a LoKr
+    with a core it fails, and leaves the layer as it was; an OFT's rescaling it reads and does not apply."""
+    turned = tuple(leaf for leaf in OFT if leaf != "rescale")
+    table = _targets(layout) | _generic_text(layout)
+    reading = _taken(tensors, table, {"oft by alpha": turned} | _WAYS, _NEWER)
+    return without(reading, _with_cores(reading))
 
 
 def forge(tensors: Tensors, layout: Layout, metadata: Metadata) -> Reading:
-    """ComfyUI's way of a while ago. It forgives twelve unmatched tensors and drops the file at the thirteenth."""
-    reading = _taken(tensors, _targets(layout), {"lora": LORA, "loha": LOHA, "lokr": LOKR}, [])
-    return Reading({}, list(tensors)) if len(reading.unmatched) > FORGIVEN else reading
+    """ComfyUI's way of a while ago. It forgives twelve unmatched tensors and drops the file at the thirteenth; at a
+    LoKr with a core it stops."""
+    reading = _taken(tensors, _targets(layout), _WAYS, [])
+    if len(reading.unmatched) > FORGIVEN or _with_cores(reading):
+        return refusal(tensors)
+    return reading
+
+
+def _with_cores(reading: Reading) -> set[str]:
+    return {layer for layer, patch in reading.patches.items() if CORE in dict(patch.keys)}
+
+
+def _generic_text(layout: Layout) -> dict[str, str]:
+    """ComfyUI's own names of everything in its text encoders, which it calls by what they are."""
+    table = {}
+    for layer in layout.layers + layout.norms:
+        called = _ENCODERS.get((layout.family, layer.network))
+        if called is not None:
+            table[f"text_encoders.{called}.transformer.{layer.diffusers}"] = layer.name
+    if layout.family == "sdxl":
+        table["text_encoders.clip_g.transformer.text_projection"] = PROJECTION
+    return table
+
+
+_ENCODERS = {
+    ("sd1", "text_encoder"): "clip_l",
+    ("sd2", "text_encoder"): "clip_h",
+    ("sdxl", "text_encoder"): "clip_l",
+    ("sdxl", "text_encoder_2"): "clip_g",
+}
+PROJECTION = "text_encoder_2.text_projection"  # XL's, which lies outside of the encoder's layers
 
 
 def _targets(layout: Layout) -> dict[str, str]:
-    """{a layer's name in a file: limner.weights' name}. Of diffusers' dotted names it knows those of its older
-    attention processors, which say `.processor.to_q`, and so misses what PEFT calls `.to_q`."""
+    """{a layer's name in a file: limner.weights' name}. Of diffusers' dotted names both know those of its older
+    attention processors, which say `.processor.to_q`, and so miss what PEFT calls `.to_q`."""
     table: dict[str, str] = {}
-    for layer in layout.layers:
+    for layer in layout.layers + [norm for norm in layout.norms if norm.network == "unet"]:
         if layer.network == "transformer":  # which only diffusers' names are for
             table[f"transformer.{layer.diffusers}"] = layer.name
             continue
@@ -142,6 +219,8 @@ def _targets(layout: Layout) -> dict[str, str]:
         processor = layer.diffusers.replace(".to_", ".processor.to_")
         processor = processor.removesuffix(".0") if processor.endswith(".to_out.0") else processor
         table |= {prefix + processor: layer.name for prefix in ("", "unet.")}
+    if layout.family == "sdxl":
+        table["lora_te2_text_projection"] = PROJECTION
     return table
 
 
@@ -153,9 +232,9 @@ def _taken(
 ) -> Reading:
     """For each layer what the file has under its name, taken leaf by leaf; DoRA's lengths are divided by W's norms."""
     found: dict[str, dict[str, str]] = {}
-    known = {leaf for leaves in ways.values() for leaf in leaves} | {LENGTHS}
+    known = {leaf for leaves in ways.values() for leaf in leaves} | {LENGTHS, BIAS, "alpha"}
     for module, layer in table.items():
-        present = {leaf: key for leaf in known if (key := f"{module}.{leaf}") in tensors}
+        present = {leaf: key for leaf in sorted(known) if (key := f"{module}.{leaf}") in tensors}
         for spelling in _SPELLINGS + more_spellings:
             keys = {leaf: module + spelled for leaf, spelled in spelling.items()}
             if keys["lora_up.weight"] in tensors and keys["lora_down.weight"] in tensors:
@@ -164,4 +243,4 @@ def _taken(
         if present:
             found[layer] = present
     used = {key for present in found.values() for key in present.values()}
-    return by_way(found, ways, [key for key in tensors if key not in used], "dora by old row")
+    return by_way(found, ways, [key for key in tensors if key not in used], "dora by old row", beside=(BIAS, "alpha"))

@@ -12,6 +12,7 @@ from limner.errors import UserError
 from limner.flat import flat
 from limner.formats import Summary
 from limner.formats.metadata import RUN_CARD
+from limner.formats.verdicts import Verdict
 from limner.inspection.examine import Facts, examine
 from limner.inspection.folder import Folder, weights_of
 from limner.inspection.picture import Picture
@@ -76,7 +77,7 @@ def _facts_of(facts: Facts) -> dict[str, dict[str, Any]]:
         found["versions"] = flat(_table(card, "versions"))
         found["figures"] = flat(_table(card, "figures"))
         found["metadata"] = {key: text for key, text in facts.metadata.items() if key != RUN_CARD} | facts.extras
-        found["programs"] = {name: verdict.says or "loads it" for name, verdict in facts.programs.items()}
+        found["programs"] = {name: _in_words(verdict) for name, verdict in facts.programs.items()}
         found["blocks"] = {name: asdict(block) for name, block in facts.blocks.items()}
     elif isinstance(facts, Run):
         found["data"] = {"base": held.pop("base")}
@@ -86,6 +87,12 @@ def _facts_of(facts: Facts) -> dict[str, dict[str, Any]]:
     found["hashes"] = {name: held[name] for name in _HASHES if name in held}
     found["facts"] = {key: value for key, value in held.items() if key not in (*_HASHES, *_ELSEWHERE)}
     return found
+
+
+def _in_words(verdict: Verdict) -> str:
+    if verdict.loads is None:
+        return f"not known {verdict.says}".rstrip()
+    return verdict.says or "loads it"
 
 
 def _table(card: Mapping[str, Any], name: str) -> dict[str, Any]:

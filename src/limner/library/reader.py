@@ -10,7 +10,7 @@ from typing import Any, Self
 from limner.errors import UserError
 from limner.library.shelf import Described, Hashes
 
-READS = 1  # goes up when more is read, so that files are read again
+READS = 2  # goes up when more is read, so that files are read again
 SECONDS_FOR_HEADER = 120.0  # the first answer waits for torch to load, on a busy machine for a minute
 BYTES_A_SECOND = 2e6  # the slowest disk that hashing waits for
 

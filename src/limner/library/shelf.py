@@ -36,8 +36,8 @@ class Described:
     """What a file's header says. kind: "lora" of all adapters, "embedding", "checkpoint", or what else it looks like;
     "" of a file that cannot be read, whose problem says why. form: of an adapter, such as "dora".
 
-    details: plain values for JSON: readers {program: [whether it loads the file, what it gets wrong]}, alias, title,
-    base_name, tags, ranks, words, prediction_type, refusal, warnings.
+    details: plain values for JSON: readers {program: [whether it loads the file, null if that is not known; what it
+    gets wrong]}, alias, title, base_name, tags, ranks, words, prediction_type, refusal, warnings.
     """
 
     kind: str = ""

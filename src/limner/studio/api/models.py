@@ -148,10 +148,11 @@ def find(studio: State, name: str) -> ShelfFile:
 
 
 def shown(file: ShelfFile) -> dict[str, Any]:
-    """A row, without places on this machine. readers: [{name, loads, says: what it leaves out or gets wrong}]."""
+    """A row, without places on this machine. readers: [{name, loads: null if not known, says: what it leaves out or
+    gets wrong}]."""
     details, hashes, origin = file.details, file.hashes, file.origin
     readers = [
-        {"name": name, "loads": bool(loads), "says": _plain(says, file)}
+        {"name": name, "loads": loads, "says": _plain(says, file)}
         for name, (loads, says) in details.get("readers", {}).items()
     ]
     return {

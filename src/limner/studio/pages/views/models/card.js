@@ -70,6 +70,7 @@ function readers(model) {
   if (!model.readers.length) return null;
   const faulty = loading.filter((reader) => reader.says).length;
   if (loading.length === model.readers.length && !faulty) return element("p", { class: "small good" }, "Loads everywhere, exactly");
+  if (model.readers.every((reader) => reader.loads === null)) return element("p", { class: "small soft" }, "Not known which programs load it");
   const names = loading.map((reader) => (reader.says ? `${reader.name}*` : reader.name)).join(", ");
   const note = faulty ? element("span", { class: "soft" }, " (* not exactly: see details)") : null;
   return element("p", { class: "small" }, names ? `Loads in ${names}` : "No program is known to load it", note);

@@ -70,7 +70,8 @@ function facts(model) {
 function readers(model) {
   if (!model.readers.length) return null;
   const rows = model.readers.map((reader) => {
-    const says = reader.loads ? reader.says || "as it was made" : reader.says || "does not load it";
+    const silent = reader.loads === null ? "not known" : reader.loads ? "as it was made" : "does not load it";
+    const says = reader.says || silent;
     return element("tr", {}, element("th", { scope: "row" }, reader.name), element("td", { class: reader.loads && !reader.says ? "good" : "warning" }, says));
   });
   return [element("h3", {}, "Loads in"), element("table", {}, element("tbody", {}, rows))];
