@@ -1,9 +1,10 @@
 """What `inspect` says each program does with a file: a row a kind of file, each with where that is known from.
 
 Sources, facts only:
-  A    AUTOMATIC1111's webui 1.10.1: extensions-builtin/Lora/networks.py, network_*.py, lora_patches.py (July 2024)
+  A    AUTOMATIC1111's webui: extensions-builtin/Lora, networks.py and network_*.py; read in copies before 1.10.1 and in
+       forks, and as known of 1.10.1 (July 2024) without that version at hand
   F    Forge, June 2025: packages_3rdparty/comfyui_lora_collection/lora.py, backend/patcher/lora.py
-  C    ComfyUI, October 2025 and later: comfy/lora.py, comfy/weight_adapter/*.py
+  C    ComfyUI, October 2025 and later: comfy/lora.py, comfy/weight_adapter/lokr.py, oft.py and base.py
   C245 ComfyUI's issue 11245 (December 2025), and torch.kron itself, below
   S    stable-diffusion.cpp, 2026: src/model/adapter/lora.hpp, and the table of suffixes in its name conversion
   D    diffusers 0.42, whose own converters run here
