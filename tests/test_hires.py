@@ -218,6 +218,7 @@ def test_the_command(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     names = ("Hires upscale", "Hires steps", "Hires upscaler", "Denoising strength")
     assert [found.settings[name] for name in names] == ["1.5", "1", "Latent (nearest)", "0.6"]
     capsys.readouterr()
+    options.append("--overwrite")
     assert main([*options, "--hires-steps", "3"]) == 2
     assert "--hires-scale" in capsys.readouterr().err
     assert main([*options, "--hires-scale", "2", "--hires-upscaler", "latnt"]) == 2

@@ -133,5 +133,7 @@ def test_what_is_wrong_is_said_in_a_sentence(
     base = [] if "--base" in arguments else ["--base", str(tiny_folder)]
     assert main(["keyword", *arguments, *base]) == 2
     error = capsys.readouterr().err
-    assert said in error
-    assert len(error.strip().splitlines()) == 1
+    sentences = [line for line in error.splitlines() if line.startswith("limner: ")]
+    assert len(sentences) == 1
+    assert said in sentences[0]
+    assert error.strip().endswith(sentences[0])

@@ -85,6 +85,7 @@ class Bar:
         self.output, self.what, self.total = output, what, total
         self._first: tuple[int, float] | None = None  # what was done at the first report, and when that was
         self._told = float("-inf")
+        self._is_whole = False  # whether the end was told
         self._live = output.live()
         if self._live is not None:
             self._live.start()
@@ -103,8 +104,8 @@ class Bar:
             left = f", {duration((self.total - done) / rate)} left" if done < self.total else ""
         if self._live is not None:
             self._live.update(self._task, completed=done, note=note)
-        elif now - self._told >= SECONDS_BETWEEN_LINES or done == self.total:
-            self._told = now
+        elif now - self._told >= SECONDS_BETWEEN_LINES or (done == self.total and not self._is_whole):
+            self._told, self._is_whole = now, done == self.total
             if self.total == 1 and not done:
                 self.output.say(f"{self.what} ...")  # one thing is not counted
                 return
