@@ -42,7 +42,7 @@ def by_width(tensors: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[s
     """stable-diffusion.cpp: whichever tensor has a text encoder's width, the last one if several have."""
     found = {}
     for network, width in widths.items():
-        fitting = [tensor.float().reshape(-1, width) for tensor in tensors.values() if tensor.shape[-1] == width]
+        fitting = [tensor.float().reshape(-1, width) for tensor in tensors.values() if tensor.shape[-1:] == (width,)]
         if not fitting:
             return None
         found[network] = fitting[-1]
@@ -55,7 +55,7 @@ def diffusers(tensors: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[
         return None
     ((network, width),) = widths.items()
     rows = [row.float() for row in torch.atleast_2d(*tensors.values()).unbind()]
-    return {network: torch.stack(rows)} if rows[0].shape == (width,) else None
+    return {network: torch.stack(rows)} if rows and rows[0].shape == (width,) else None
 
 
 READERS: dict[str, Reader] = {

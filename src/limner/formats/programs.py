@@ -62,7 +62,7 @@ FAULTS: dict[str, dict[str, str]] = {
     "norm": {"stable-diffusion.cpp": IGNORES, "diffusers": REFUSES},
 }
 SQUARES = "turns by the square of the strength: 0.5 acts as 0.25"
-AUTOCAST = "fails where the base is in half precision and autocast is off (--precision half)"
+AUTOCAST = "fails where its model is in half precision and its autocast is off"
 # What a program does with a form that it reads as it was trained at strength 1, as it usually runs.
 REMARKS: dict[str, dict[str, str]] = {"oft": {"A1111": AUTOCAST, "ComfyUI": SQUARES}}
 SOME_NAMES = "applies only the layers whose names it knows, without the UNet's attention"
