@@ -101,8 +101,9 @@ def test_settings_reach_the_loop(values: dict[str, Any], pictures: int, resoluti
     assert not decided.keys() & {name for name in values if values[name] is not None}
     full = chosen.model_copy(update=decided)
     plan = Job(full, {"lora": LoRAConfig()}, None, [], [], []).plan(Path("state"))  # type: ignore[arg-type]
+    assert plan.run == ""  # of the folder's record, not of the settings, where it is a place
     for part in (plan, plan.objective):
-        for name in {field.name for field in dataclasses.fields(part)} & TrainSettings.model_fields.keys():
+        for name in ({field.name for field in dataclasses.fields(part)} & TrainSettings.model_fields.keys()) - {"run"}:
             expected = getattr(full, name)
             assert getattr(part, name) == (expected or None if name == "min_snr_gamma" else expected)
     assert plan.warmup_steps < plan.steps or chosen.warmup_steps is not None

@@ -18,14 +18,14 @@ from limner.errors import UserError
 from limner.evaluate import milestone
 from limner.events import Chosen, Done, Event, Exported, Kept, Measured, Started, Step, Warned
 from limner.formats import inspect
-from limner.run import verdict
+from limner.run import verdict, watch
 from limner.run.folder import Log
 
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(milestone, "SAMPLER_STEPS", 1)  # the tiny base draws nothing in more of them either
+    monkeypatch.setattr(watch, "SAMPLER_STEPS", 1)  # the tiny base draws nothing in more of them either
     monkeypatch.delenv("LIMNER_MODELS", raising=False)
 
 
@@ -112,7 +112,7 @@ def test_what_is_measured_and_where_it_goes(values: dict[str, Any]) -> None:
     assert len(log.steps) == 6
     assert len(list((folder / "milestones").glob("*.png"))) == 3 * 6
     with Image.open(folder / "milestones" / "000003-4.png") as picture:
-        assert picture.info["parameters"].startswith("zqvx dog on a red background\nSteps: 1")
+        assert picture.info["parameters"].startswith("zqvx dog on a red background\nSteps: 1, ")
 
 
 def test_held_out_pictures_are_not_learned_from(values: dict[str, Any], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
 import torch
-from training import examples, small_run
+from training import already, examples, small_run
 from training import run as teach
 
 from limner import run
@@ -102,7 +102,7 @@ def test_its_rates_reach_the_optimizer(
     name: str, model: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(jobs, "open_base", lambda *_: model)
+    monkeypatch.setattr(jobs, "opening", lambda *_: already(model))
     method = find_method(name)
     values = small_run(tmp_path / "photos", [(64, 64)], tmp_path, tmp_path / "cache", method=name)
     values |= {name: configured(name).model_dump()} | ({} if method.needs_images else {"images": None})

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from training import already, same
 from training import run as teach
-from training import same
 
 from limner.base.model import BaseModel
 from limner.base.open import open_base
@@ -142,7 +142,7 @@ def observed(
 ) -> Callable[..., Any]:
     """observed(**settings): all that a run of them would do, as far as it is decided before the first step."""
     monkeypatch.chdir(place)
-    monkeypatch.setattr(jobs, "open_base", lambda *_: model)
+    monkeypatch.setattr(jobs, "opening", lambda *_: already(model))
     monkeypatch.setattr(jobs, "find_base", lambda _: place)
     values = {"images": "photos", "keyword": "zqvx", "class": "dog", "steps": 6, "batch_size": 2, "crops": 0}
     values |= {"previews": 1, "resolution": 64, "device": "cpu", "precision": "fp32", "cache": place / "cache"}
@@ -206,7 +206,7 @@ OBJECTIVE: dict[str, Any] = {
     "min_snr_gamma": 1.0, "clip_skip": 2, "weighting": "p2", "timesteps": "high", "zero_terminal_snr": True,
     "noise_offset": 0.3, "input_perturbation": 0.3, "huber": 0.1,
 }  # fmt: skip
-NOT_LEARNED = {"state_dir", "save_every", "gradient_checkpointing", "objective"}
+NOT_LEARNED = {"state_dir", "run", "save_every", "gradient_checkpointing", "objective"}
 
 
 @pytest.fixture(scope="module")
