@@ -21,6 +21,7 @@ from limner.texts import display
 
 MOST_NAME_BYTES = 255  # of a file's name, on nearly every file system
 MARK_WITHIN = 65536  # bytes from a file's beginning
+CHANGED = "was changed while it was being read, so nothing is written"
 
 
 @contextmanager
@@ -69,7 +70,8 @@ def new_file(
     Whether something has its name is asked when it gets it, in one move with getting it; then it gets the next free one
     of `names`, by default with a number behind it. overwrite: take the place of whatever file has the name. is_ours: of
     a file that has it, whether it may be replaced unasked. option: the one that names another place. beside: endings of
-    files that come with it, whose names must be free as well. Raises UserError if the folder cannot be written to.
+    files that come with it, whose names must be free as well. A folder that has the name keeps it whatever is wished
+    for. Raises UserError if the folder cannot be written to.
     """
     with _temporary_file(target, option) as temporary:
         new = NewFile(temporary.path, target)
@@ -145,13 +147,14 @@ def unchanged(*paths: Path) -> Iterator[None]:
     require_unchanged(stamps)
 
 
-def require_unchanged(stamps: Mapping[Path, tuple[int, ...]]) -> None:
-    """Raise UserError if a file is another than when its stamp was taken: what was read of it may be of both."""
+def require_unchanged(stamps: Mapping[Path, tuple[int, ...]], since: str = CHANGED) -> None:
+    """Raise UserError if a file is another than when its stamp was taken: what was read of it may be of both.
+
+    since: what to say of it, for readers that write nothing, or that were done reading.
+    """
     for path, stamp in stamps.items():
         if stamp != stamp_of(path):
-            raise UserError(
-                f"{path} was changed while it was being read, so nothing is written; give the same command again"
-            )
+            raise UserError(f"{path} {since}; give the same command again")
 
 
 def stamp_of(path: Path) -> tuple[int, ...]:
@@ -299,6 +302,8 @@ def locked(folder: Path, seconds: float = 0.0, option: str | None = None) -> Ite
     except Timeout as error:
         raise UserError(f"another limner is at work in {folder}; wait for it, or stop it") from error
     except OSError as error:
+        if folder.is_file():
+            raise UserError(f"{folder} is a file; give a folder{f' with {option}' if option else ''}") from error
         raise UserError(f"cannot write in {folder}: {error.strerror}; {elsewhere(option)}") from error
     try:
         yield

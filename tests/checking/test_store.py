@@ -109,8 +109,8 @@ def test_two_at_once_and_a_place_that_cannot_be(tmp_path: Path) -> None:
     with Store(tmp_path / "store"), pytest.raises(UserError, match="another limner"):
         Store(tmp_path / "store")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot keep facts"):
-        Store(tmp_path / "file")
+    with pytest.raises(UserError, match=r"file is a file; give a folder with --cache$"):
+        Store(tmp_path / "file", option="--cache")
 
 
 def test_a_passing_store_leaves_nothing(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_checkpoint_is_no_lora_and_a_lora_no_checkpoint(file: Path, tiny_base:
     from limner.methods.lora import LoRA
     from limner.named import PromptFiles
 
-    with pytest.raises(UserError, match="--base"):
+    with pytest.raises(UserError, match="a whole model, not a LoRA; use it as the base"):
         list(generate(tiny_base, Request("a <lora:zqvx:1>"), PromptFiles(file)))
     with pytest.raises(UserError, match="not a LoRA"):
         LoRA.apply(tiny_base, load_weights(file))

@@ -121,8 +121,8 @@ def test_hires_fix(api: webuiapi.WebUIApi, studio: Served) -> None:
         ({"hr_sampler_name": "DDIM"}, "hr_sampler_name"),
         ({"hr_checkpoint_name": "pocket"}, "hr_checkpoint_name"),
         ({"hr_upscaler": "R-ESRGAN 4x+"}, "no upscaler 'R-ESRGAN 4x+'"),
-        ({"hr_scale": 100}, "scale"),
-        ({"denoising_strength": 0}, "strength"),
+        ({"hr_scale": 100}, "hires.scale = 100.0 will not do"),
+        ({"denoising_strength": 0}, "hires.strength = 0.0 will not do"),
     ],
 )
 def test_what_the_second_pass_cannot_do_is_said(api: webuiapi.WebUIApi, extra: dict, said: str) -> None:

@@ -191,7 +191,10 @@ def test_a_worker_that_dies_again_and_again_is_given_up(studio: Served, dataset:
             killed.add(pid)
     job = studio.job(number)
     assert job["status"] == "failed"
-    assert job["error"] == "its worker died 5 times: something killed it; most likely the machine ran out of memory"
+    assert job["error"] == (
+        "its worker died 5 times: something killed it; most likely the machine ran out of memory; "
+        'lower "batch size" or "resolution", add "gradient checkpointing", or use "precision" bf16'
+    )
     assert len(killed) >= 5
     studio.post(f"/api/jobs/{number}", {"ask": "resume"})
     assert studio.job(number)["error"] == ""

@@ -33,9 +33,14 @@ def test_a_slider_needs_no_pictures(studio: Served) -> None:
 
 
 def test_what_is_wrong_with_a_form_is_told_by_the_names_of_its_fields(studio: Served) -> None:
-    number = train(studio, add_set(studio), 2, "wrong", warmup_steps=5)
-    job = studio.until(number, "done", "failed")
-    assert job["error"] == "the form: warmup_steps = 5 leaves nothing of steps = 2; make it smaller"
+    """At once, and no job is made of it."""
+    dataset, before = add_set(studio), studio.get("/api/jobs")
+    request = {"keyword": "zqvx", "class": "dog", "base": BASE, "name": "wrong", "dataset": dataset}
+    request["more"] = SMALL | {"steps": 2, "warmup_steps": 5}
+    answer = studio.client.post("/api/jobs", json={"kind": "train", "request": request})
+    assert answer.status_code == 422
+    assert "warmup_steps = 5 leaves nothing of steps = 2; make it smaller" in answer.json()["detail"]
+    assert studio.get("/api/jobs") == before
 
 
 def test_options_become_fields() -> None:

@@ -112,7 +112,7 @@ def opening(
         vae_source=vae_source,
         warnings=(*_warnings(identity, vae_source), *_left_out(source, family, networks, configs, vae_source)),
     )
-    require_unchanged(stamps)
+    require_unchanged(stamps, "was changed while it was being read")
     if device.type == "cpu" and (sentence := unused_card()) is not None:
         model.warnings += (sentence,)
     return _settled(model, identity, prediction_type, shift)
@@ -121,7 +121,7 @@ def opening(
 def _sha256(source: Path, stamps: Mapping[Path, tuple[int, ...]]) -> str:
     """Of what was opened. Raises UserError if something else lies there by now."""
     digest = sha256_file(source) if source.is_file() else layout.fingerprint(source)
-    require_unchanged(stamps)
+    require_unchanged(stamps, "was changed after it was opened")
     return digest
 
 

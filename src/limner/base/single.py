@@ -188,8 +188,11 @@ def load_vae(path: Path, configs: Configs, dtype: torch.dtype) -> nn.Module:
                     return key, its
             raise UserError(f"the VAE {path} has no {its.key.removeprefix(VAE)}; give another file with --vae")
 
+        def wrong(fault: str) -> UserError:
+            return UserError(f"the VAE {path} is of another kind than the base's: {fault}; give another with --vae")
+
         network = skeleton("vae", configs)
-        return filled(network, finish(taken(file, network, find, dtype, _unpublished(path, configs))))
+        return filled(network, finish(taken(file, network, find, dtype, wrong)))
 
 
 def before_017(own: str) -> str:

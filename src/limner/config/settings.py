@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -141,10 +141,28 @@ def names(settings: type[BaseModel]) -> list[str]:
 
 def _place(settings: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The names and numbers of a location, without those of the types that a value may have."""
-    field = settings.model_fields.get(str(location[0])) if location else None
-    nested = field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    rest = location[1:] if nested else [part for part in location[1:] if isinstance(part, int)]
-    return [str(part) for part in (*location[:1], *rest)]
+    place: list[str] = []
+    table: type[BaseModel] | None = settings
+    for part in location:
+        if isinstance(part, int):
+            place.append(str(part))
+        elif table is not None:
+            place.append(part)
+            table = _table(table, part)
+    return place
+
+
+def _table(settings: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The settings that a field holds, or may hold, as `Hires | None` and `tuple[Axis, ...]` do; None if none."""
+    field = settings.model_fields.get(name)
+    return None if field is None else next(_tables(field.annotation), None)
+
+
+def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _tables(each)
 
 
 def _choice(message: str) -> str:
@@ -155,10 +173,12 @@ def _choice(message: str) -> str:
 def _instead(settings: type[BaseModel], location: tuple[int | str, ...]) -> str:
     """'; did you mean ...?' for a misspelt name, looked up among the fields of the table it stands in."""
     for part in location[:-1]:
-        field = settings.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        if isinstance(part, int):
+            continue
+        table = _table(settings, part)
+        if table is None:
             return "; remove it"
-        settings = field.annotation
+        settings = table
     near = nearest(str(location[-1]), names(settings))
     if near:
         return f"; did you mean {near!r}?"

@@ -72,7 +72,8 @@ def save_weights(
 
     format: by name; None takes the one that programs expect of this kind of weights. check: looks at the file before it
     takes its name, and raises UserError if it shall not. dtype: None leaves a checkpoint's numbers as they are.
-    overwrite, is_ours, option: as of limner.files.new_file; without `overwrite` the path may be another.
+    overwrite, is_ours, option: as of limner.files.new_file; without `overwrite`, or if a folder has the name, the path
+    that is returned is another.
 
     Raises UserError for a path that cannot be written or does not end in .safetensors, for weights that the format
     cannot hold, and for a file that any program would read wrongly (which is then not kept).
