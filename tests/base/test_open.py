@@ -270,7 +270,7 @@ def test_what_is_no_vae(file: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=said):
             opened(file, vae=place)
-    with pytest.raises(UserError, match="is of another kind than the base's: its .*--vae"):
+    with pytest.raises(UserError, match=r"is of another kind than the base's: its .*--vae"):
         opened("pocket", vae=file)  # onto a folder, of which nothing but the VAE's configuration is asked
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from studio.served import BASE, Served
-from studio.training import SMALL, add_set, tensors, train
+from studio.training import SMALL, add_set, tensors
 
 from limner.studio.forms import in_words_of_forms
 
