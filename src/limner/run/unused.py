@@ -136,31 +136,8 @@ OF_THE_LOSS = (
     "huber",
 )
 RULES = (
-    Rule(
-        (
-            "template",
-            "shuffle_captions",
-            "tag_dropout",
-            "keep_tags",
-            "crops",
-            "mirror",
-            "colour_jitter",
-            "caption_dropout",
-        ),
-        _without_images,
-    ),
-    Rule(
-        (
-            "min_snr_gamma",
-            "weighting",
-            "timesteps",
-            "zero_terminal_snr",
-            "noise_offset",
-            "input_perturbation",
-            "huber",
-        ),
-        _own_loss,
-    ),
+    Rule(OF_IMAGES, _without_images),
+    Rule(OF_THE_LOSS, _own_loss),
     Rule(("prior_weight",), _without_prior),
     Rule(("keep_tags",), _keep_tags),
     Rule(("mask_background",), _mask_background),
