@@ -44,7 +44,7 @@ def test_all_that_matters_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     named = [each["what"] for each in findings if each["what"] != "Graphics card"]
     folders = ["Models", "Cache", "Studio", "Hub cache"]
     assert named == ["Python", "Limner", "Packages", "PyTorch", "Device", "Memory", *folders]
-    assert "in 1 files" in of(findings, "Models")["says"]
+    assert "in 1 file," in of(findings, "Models")["says"]
     assert "empty" in of(findings, "Cache")["says"]
     assert not (tmp_path / "cache").exists()  # it looks, and leaves nothing behind
 

@@ -131,7 +131,11 @@ def _folders(models: Path, cache: Path, studio: Path) -> Iterator[Finding]:
     for what, folder in (("Models", models), ("Cache", cache), ("Studio", studio), ("Hub cache", Path(HF_HUB_CACHE))):
         folder = folder.expanduser().absolute()
         size, count, is_whole = _size(folder)
-        held = f"{size / GIB:.2f} GiB in {count}{'' if is_whole else ' or more'} files" if count else "empty"
+        held = (
+            f"{size / GIB:.2f} GiB in {count}{'' if is_whole else ' or more'} file{'' if count == 1 else 's'}"
+            if count
+            else "empty"
+        )
         free = shutil.disk_usage(_existing(folder)).free
         says = f"{folder}: {held}, {free / GIB:.1f} GiB free on its disk"
         option = options.get(what, "$HF_HUB_CACHE")
